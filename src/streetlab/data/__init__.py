@@ -1,0 +1,1 @@
+"""Data sets, the decoded-image cache, augmentation, and the LightningDataModule."""

@@ -1,0 +1,23 @@
+"""The one exception for faults that the user can mend, and the search for what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input: one clear line that names the file or key, what was found and what is allowed.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+def did_you_mean(found: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest allowed choice, or an empty string where none is near.
+
+    >>> did_you_mean("adm", ["adam", "sgd"])
+    "; did you mean 'adam'?"
+    """
+    near = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,1 @@
+"""Plain networks (no Lightning), their weights, parameter groups and costs."""

@@ -1,0 +1,1 @@
+"""The train command: phases, callbacks, loggers, provenance."""

@@ -1,0 +1,1 @@
+"""Figures, sheets and HTML pages. No torch here."""
