@@ -1,0 +1,79 @@
+"""What every data set is to the rest of streetlab: samples by split, and how to read one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.split import split_hash
+from streetlab.errors import UserError, did_you_mean
+
+ON_ERROR = ("fail", "skip")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set.
+
+    Attributes:
+        id: what names it in records, the same on every machine (a path under the root, a scene's number).
+        label: the class of the whole image.
+        group: images of one group show the same thing; equal to the id where nothing is known.
+        path: the file, where there is one.
+    """
+
+    id: str
+    label: int
+    group: str
+    path: Path | None = None
+
+
+class DataSource(ABC):
+    """A data set before any tensor: an index of samples and a way to read each as an RGB image.
+
+    Args:
+        name: the data set's name in records and cache folders.
+        cache_dir: where decoded images are kept; never under the data.
+        on_error: `fail` stops at an image that does not decode, `skip` leaves it out and says so.
+    """
+
+    label_space: LabelSpace
+
+    def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail") -> None:
+        if on_error not in ON_ERROR:
+            raise UserError(
+                f"dataset.on_error: '{on_error}' is not one of {', '.join(ON_ERROR)}{did_you_mean(on_error, ON_ERROR)}"
+            )
+        self.name = name
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.on_error = on_error
+
+    @abstractmethod
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The samples of `train`, `val` or `test`, in a fixed order."""
+
+    @abstractmethod
+    def read(self, sample: Sample, min_side: int | None = None) -> Image.Image:
+        """One image, RGB. Raises `UnreadablePhoto` where the file is broken."""
+
+    @abstractmethod
+    def fingerprint(self, sample: Sample) -> str:
+        """Changes whenever what `read` returns may have changed; cheap."""
+
+    def content_hash(self, sample: Sample) -> str:
+        """Settles whether what `read` returns has changed where the fingerprint says it may have."""
+        return self.fingerprint(sample)
+
+    def split_hash(self) -> str:
+        """Identifies which sample is in which split with which label."""
+        names = self.label_space.names
+        return split_hash(
+            (split, sample.id, names[sample.label])
+            for split in ("train", "val", "test")
+            for sample in self.samples(split)
+        )

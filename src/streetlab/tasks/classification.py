@@ -1,0 +1,77 @@
+"""One label per photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from streetlab.data.datamodule import Batch
+from streetlab.runs.classification import summarize_confusion
+from streetlab.tasks.base import StreetTask
+
+
+class ClassificationTask(StreetTask):
+    """Trains on a loss; validates and tests on one confusion matrix.
+
+    `probabilities` holds, after a validation or test, the softmax of every sample seen by this process:
+    `(rows (N,), probabilities (N, K))` as NumPy arrays.
+    """
+
+    metrics = ("macro_f1", "accuracy")
+
+    def __init__(self, network, label_space, loss, objective, card=None) -> None:
+        super().__init__(network, label_space, loss, objective, card)
+        self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
+        self._rows: list[Tensor] = []
+        self._probabilities: list[Tensor] = []
+        self.probabilities: tuple[np.ndarray, np.ndarray] | None = None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.loss(self.network(batch["images"]).float(), batch["labels"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "test")
+
+    def on_validation_epoch_start(self) -> None:
+        self._start()
+
+    def on_test_epoch_start(self) -> None:
+        self._start()
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def _start(self) -> None:
+        self.confusion.reset()
+        self._rows.clear()
+        self._probabilities.clear()
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        logits = self.network(batch["images"]).float()
+        loss = self.loss(logits, batch["labels"])
+        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        self.confusion.update(logits, batch["labels"])
+        self._rows.append(batch["rows"])
+        self._probabilities.append(logits.softmax(dim=1))
+
+    def _finish(self, split: str) -> None:
+        matrix = self.confusion.compute().cpu().numpy()
+        summary: dict[str, Any] = summarize_confusion(matrix, self.label_space.names)
+        # every rank holds the same summed matrix, so there is nothing to synchronise
+        self.log_dict({f"{split}/{name}": summary[name] for name in self.metrics}, rank_zero_only=False)
+        self.probabilities = (
+            torch.cat(self._rows).cpu().numpy(),
+            torch.cat(self._probabilities).double().cpu().numpy(),
+        )

@@ -1,0 +1,131 @@
+"""From a config to the objects that train: data, network, task, regime, Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from streetlab.config import instantiate
+from streetlab.config.composition import config_folder
+from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.data.datamodule import StreetData
+from streetlab.data.source import DataSource
+from streetlab.errors import UserError, did_you_mean
+from streetlab.runs.record import RunRecord
+from streetlab.tasks.base import StreetTask
+from streetlab.training.loggers import RecordLogger
+from streetlab.training.phases import PhaseSchedule
+from streetlab.training.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything one run needs, built and checked, nothing trained yet."""
+
+    source: DataSource
+    data: StreetData
+    task: StreetTask
+    regime: PhaseSchedule
+    stopwatch: Stopwatch
+
+
+def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
+    """Build in the order in which faults are cheap: data first, then network, then regime.
+
+    Args:
+        cfg: the run's config.
+        plain: the same, resolved to plain Python; it travels in checkpoints.
+
+    Raises:
+        UserError: anything that the config asks for and that cannot be had.
+    """
+    source: DataSource = instantiate(cfg.dataset)
+    height, width = image_size(cfg)
+    data = StreetData(
+        source, instantiate(cfg.augment), (height, width), cfg.batch_size, num_workers=cfg.num_workers, seed=cfg.seed
+    )
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    network: nn.Module = instantiate(cfg.model)(num_classes=len(source.label_space))
+    if cfg.trainer.get("channels_last", False):
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    card = {
+        "config": plain,
+        "label_space": source.label_space.to_dict(),
+        "image_size": [height, width],
+        "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
+    }
+    task: StreetTask = instantiate(cfg.task)(
+        network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card
+    )
+    regime: PhaseSchedule = instantiate(
+        with_choices(cfg.regime),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+        seed=cfg.seed,
+    )
+    regime.check(network)
+    return Experiment(source, data, task, regime, Stopwatch())
+
+
+def build_loggers(cfg: DictConfig, record: RunRecord, record_logger: RecordLogger) -> list[Any]:
+    """metrics.csv always, and whatever the logger group adds."""
+    return [record_logger, *(instantiate(node, record=record) for node in cfg.logger.values() if node)]
+
+
+def build_callbacks(cfg: DictConfig, experiment: Experiment, checkpoints: Path) -> list[pl.Callback]:
+    """The regime first, since others ask it for the phase; checkpoints last, since they save what others did."""
+    task = experiment.task
+    best = pl.callbacks.ModelCheckpoint(
+        checkpoints, filename="best", monitor=task.monitor, mode=task.objective["mode"], save_top_k=1,
+        save_on_train_epoch_end=True, enable_version_counter=False, auto_insert_metric_name=False,
+    )  # fmt: skip
+    last = pl.callbacks.ModelCheckpoint(
+        checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False,
+        auto_insert_metric_name=False,
+    )  # fmt: skip
+    configured = [instantiate(node) for node in cfg.callbacks.values() if node]
+    return [experiment.regime, experiment.stopwatch, *configured, best, last]
+
+
+def image_size(cfg: DictConfig) -> tuple[int, int]:
+    """Height and width, each at least 32."""
+    size = list(cfg.image_size)
+    if len(size) != 2 or min(size) < 32:
+        raise UserError(f"image_size: {size} is not [height, width] of at least 32 each")
+    return size[0], size[1]
+
+
+def with_choices(regime: DictConfig) -> DictConfig:
+    """The regime with names of optimizers and schedulers in its phases replaced by what those groups hold."""
+    regime = OmegaConf.create(OmegaConf.to_container(regime, resolve=True))  # type: ignore[assignment]
+    for phase in regime.phases:
+        for group in ("optimizer", "scheduler"):
+            if isinstance(phase.get(group), str):
+                phase[group] = group_choice(group, phase[group], f"regime.phases.{phase.get('name')}.{group}")
+    return regime
+
+
+def group_choice(group: str, name: str, key: str) -> Mapping[str, Any]:
+    """The config that `group=name` would bring, from the folders that this command line searches.
+
+    Raises:
+        UserError: no such choice; `key` is where it was asked for.
+    """
+    folders = [config_folder()]
+    if HydraConfig.initialized():
+        sources = HydraConfig.get().runtime.config_sources
+        folders = [Path(source.path) for source in sources if source.schema == "file"]
+    for folder in folders:
+        file = folder / group / f"{name}.yaml"
+        if file.is_file():
+            return OmegaConf.load(file)  # type: ignore[return-value]
+    choices = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    raise UserError(f"{key}: no {group} '{name}' ({', '.join(choices)}){did_you_mean(name, choices)}")

@@ -1,0 +1,139 @@
+"""Where logged values go: metrics.csv in every run's folder, and TensorBoard or Weights & Biases on request."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from streetlab.errors import UserError
+from streetlab.runs.files import write_csv
+from streetlab.runs.record import RunRecord
+
+_FIRST = ("epoch", "step", "phase")
+
+
+class RecordLogger(Logger):
+    """metrics.csv: one row per epoch and step, one column per logged name; epochs count from 1.
+
+    The file is rewritten whole at each epoch's end, so a killed run leaves complete epochs and nothing else.
+    On resume the rows of the epochs that will run again are dropped.
+
+    Args:
+        record: the run's.
+        phase: name of the phase that trains now.
+        keep_epochs: how many epochs of an earlier process stand.
+    """
+
+    def __init__(self, record: RunRecord, phase: Callable[[], str], keep_epochs: int = 0) -> None:
+        super().__init__()
+        self.path = record.path / "metrics.csv"
+        self._phase = phase
+        self._rows: list[dict[str, Any]] = []
+        if keep_epochs and self.path.exists():
+            self._rows = [
+                {name: value for name, value in row.items() if value is not None}
+                for row in record.history()
+                if int(row["epoch"] or 0) <= keep_epochs
+            ]
+        self.enabled = True
+
+    @property
+    def name(self) -> str:
+        return "record"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The config stands in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if not self.enabled:
+            return
+        values = dict(metrics)
+        epoch = int(values.pop("epoch", 0)) + 1
+        row = self._rows[-1] if self._rows else {"epoch": 0, "step": 0}
+        # Lightning counts the end of an epoch as one step less than its validation
+        if row["epoch"] != epoch or abs(row["step"] - int(step or 0)) > 1:
+            row = {"epoch": epoch, "step": int(step or 0), "phase": self._phase()}
+            self._rows.append(row)
+        row.update(values)
+
+    @rank_zero_only
+    def save(self) -> None:
+        columns = {name: None for row in self._rows for name in row if name not in _FIRST}
+        write_csv(self.path, self._rows, [*_FIRST, *columns])
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if status == "success" and self._rows:
+            self.save()
+
+
+def tensorboard(record: RunRecord) -> Logger:
+    """TensorBoard event files under the run's `tensorboard/`.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(save_dir=record.path, name="tensorboard", version="", default_hp_metric=False)
+    except ModuleNotFoundError:
+        raise UserError("logger=tensorboard: not installed (pip install 'streetlab[tensorboard]')") from None
+
+
+def wandb(record: RunRecord, project: str = "streetlab", entity: str | None = None, mode: str | None = None) -> Logger:
+    """A Weights & Biases run, its files under the run's folder; offline where there is no key.
+
+    Args:
+        mode: online, offline, disabled; null chooses.
+    """
+    import wandb as weights_and_biases
+    from pytorch_lightning.loggers import WandbLogger
+
+    chosen = mode or ("online" if _has_key() else "offline")
+    if mode is None and chosen == "offline":
+        print(f"wandb: no key, so offline; `wandb sync {record.path}/wandb/offline-run-*` uploads the run")
+    os.environ["WANDB_DATA_DIR"] = str(record.path)
+    run_id = record.status.get("wandb_id") or weights_and_biases.util.generate_id()
+    record.write_status(wandb_id=run_id)
+    settings = weights_and_biases.Settings(mode=chosen, silent=True)  # type: ignore[arg-type]
+    return WandbLogger(
+        project=project,
+        entity=entity,
+        name=record.name,
+        id=run_id,
+        save_dir=str(record.path),
+        settings=settings,
+        config=record.config,
+    )
+
+
+def _has_key() -> bool:
+    import netrc
+
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def finish(failed: bool) -> None:
+    """End the Weights & Biases run of this job, where there is one, so that the next job gets its own."""
+    import sys
+
+    module = sys.modules.get("wandb")
+    if module is not None and module.run is not None:
+        module.finish(exit_code=int(failed))

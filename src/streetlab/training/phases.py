@@ -1,0 +1,241 @@
+"""Regimes: a list of phases, each with its own trained parts, learning rate, optimizer and schedule.
+
+Each phase is one `fit` of the same Trainer whose `max_epochs` has been raised by the phase's epochs, so epochs
+and steps run on while optimizer, schedule and (under DDP) the wrapper are fresh. Three invariants, each tested:
+
+- what a phase does not train stays bit-equal: no gradient, and the whole frozen part in eval mode, since
+  BatchNorm would move its statistics otherwise;
+- a run that was killed and resumed ends with the same bits as one that was not: everything that the next
+  epoch depends on is in `last.ckpt` at the end of the epoch, and random numbers are functions of
+  (seed, step) or (seed, epoch, sample), never of what ran before;
+- a name that matches no parameter is an error, before any epoch is spent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from streetlab.errors import UserError, did_you_mean
+from streetlab.nets.groups import freeze_except, select_parameters, set_training_mode
+from streetlab.tasks.base import StreetTask
+from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, none
+
+log = logging.getLogger(__name__)
+
+START_FROM = ("current", "best")
+PHASE_KEYS = ("name", "epochs", "train", "lr_scale", "start_from", "optimizer", "scheduler")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training.
+
+    Attributes:
+        name: shown in curves, logs and bars.
+        epochs: its length.
+        train: parameter groups of the network, or names of its submodules; all else is frozen.
+        lr_scale: factor on `optimizer.lr`; or factors by group, 1 where none is named.
+        start_from: `current` goes on with the weights as they are, `best` returns to the best epoch so far.
+        optimizer, scheduler: instead of the run's own.
+    """
+
+    name: str
+    epochs: int
+    train: tuple[str, ...]
+    lr_scale: float | Mapping[str, float] = 1.0
+    start_from: str = "current"
+    optimizer: Callable[..., Optimizer] | None = None
+    scheduler: BuildSchedule | None = None
+
+
+def parse_phases(phases: Sequence[Mapping[str, Any]], max_epochs: int | None) -> list[Phase]:
+    """Phases from plain mappings, each cut to `max_epochs`.
+
+    Raises:
+        UserError: an unknown or missing key, no phase at all, a number out of range.
+    """
+    if not phases:
+        raise UserError("regime.phases: no phases")
+    if max_epochs is not None and max_epochs < 1:
+        raise UserError(f"regime.max_epochs: {max_epochs} is less than 1")
+    parsed = []
+    for number, mapping in enumerate(phases):
+        key = f"regime.phases[{number}]"
+        unknown = [name for name in mapping if name not in PHASE_KEYS]
+        if unknown:
+            near = did_you_mean(unknown[0], PHASE_KEYS)
+            raise UserError(f"{key}: unknown key '{unknown[0]}' (allowed: {', '.join(PHASE_KEYS)}){near}")
+        for needed in ("name", "epochs", "train"):
+            if needed not in mapping:
+                raise UserError(f"{key}: '{needed}' is missing")
+        options = dict(mapping, train=tuple(mapping["train"]))
+        phase = Phase(**options)
+        if phase.epochs < 1:
+            raise UserError(f"{key}.epochs: {phase.epochs} is less than 1")
+        if phase.start_from not in START_FROM:
+            near = did_you_mean(phase.start_from, START_FROM)
+            raise UserError(f"{key}.start_from: '{phase.start_from}' is not one of {', '.join(START_FROM)}{near}")
+        if max_epochs is not None:
+            phase = Phase(**{**options, "epochs": min(phase.epochs, max_epochs)})
+        parsed.append(phase)
+    return parsed
+
+
+class PhaseSchedule(pl.Callback):
+    """The regime: runs the phases one after the other and owns freezing, optimizers and schedules.
+
+    Args:
+        phases: plain mappings, see `Phase` for their keys.
+        max_epochs: caps every phase; null leaves them as they are.
+        optimizer: a partial of an optimizer class with `lr` among its keywords.
+        scheduler: builds the schedule of every phase that names none.
+        seed: of dropout and the like.
+    """
+
+    def __init__(
+        self,
+        phases: Sequence[Mapping[str, Any]],
+        optimizer: Callable[..., Optimizer],
+        scheduler: BuildSchedule = none,
+        max_epochs: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.phases = parse_phases(phases, max_epochs)
+        self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
+        self.index = 0
+        self.schedule = Schedule(None)
+        self._restored: dict[str, Any] | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The one that trains now."""
+        return self.phases[self.index]
+
+    @property
+    def total_epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    def first_epoch(self, index: int) -> int:
+        """The epoch, counted from 0, that a phase begins with."""
+        return sum(phase.epochs for phase in self.phases[:index])
+
+    def check(self, network: nn.Module) -> None:
+        """Every name in every phase matches a parameter; else a UserError."""
+        for phase in self.phases:
+            select_parameters(network, phase.train)
+            if isinstance(phase.lr_scale, Mapping):
+                select_parameters(network, tuple(phase.lr_scale))
+
+    def fit(
+        self, trainer: pl.Trainer, task: StreetTask, datamodule: pl.LightningDataModule, resume: Path | None = None
+    ) -> None:
+        """Train all phases; with `resume`, from the end of the epoch that this checkpoint was written after."""
+        self.check(task.network)
+        self.index = 0 if resume is None else self._phase_of(resume)
+        first = self.index
+        for index in range(first, len(self.phases)):
+            resumed = resume if index == first else None
+            self.index = index
+            self._enter(trainer, task, resumed is not None)
+            trainer.fit_loop.max_epochs = self.first_epoch(index) + self.phase.epochs
+            # plain tensors and containers only
+            trainer.fit(task, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+
+    def _phase_of(self, checkpoint: Path) -> int:
+        try:
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][self.state_key]
+        except FileNotFoundError:
+            raise UserError(f"resume: no checkpoint {checkpoint}") from None
+        except Exception as error:
+            raise UserError(f"resume: {checkpoint} is no checkpoint of an interrupted run ({error})") from None
+        names = [phase.name for phase in self.phases]
+        if state["phase"] not in names:
+            raise UserError(f"resume: {checkpoint} stopped in phase '{state['phase']}'; this regime has {', '.join(names)}")
+        return names.index(state["phase"])
+
+    def _enter(self, trainer: pl.Trainer, task: StreetTask, resuming: bool) -> None:
+        phase = self.phase
+        if phase.start_from == "best" and not resuming:
+            best = next(
+                (c.best_model_path for c in trainer.checkpoint_callbacks
+                 if isinstance(c, pl.callbacks.ModelCheckpoint) and c.monitor), "",
+            )  # fmt: skip
+            if not best:
+                raise UserError(f"phase '{phase.name}' starts from the best epoch, but no epoch has been kept yet")
+            task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+        freeze_except(task.network, phase.train)
+        task.build_optimizer = partial(self._build_optimizer, phase)
+        trained = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
+        log.info("phase %s: %d epochs, %s (%.2f M parameters)", phase.name, phase.epochs, "+".join(phase.train), trained / 1e6)
+
+    def _build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
+        build = phase.optimizer or self.optimizer
+        base: float = build.keywords["lr"] if isinstance(build, partial) else 1e-3
+        scales = phase.lr_scale if isinstance(phase.lr_scale, Mapping) else {}
+        rest = 1.0 if scales else float(phase.lr_scale)  # type: ignore[arg-type]
+        remaining = dict(select_parameters(network, phase.train))
+        groups = []
+        for name, scale in scales.items():
+            chosen = [remaining.pop(key) for key, _ in select_parameters(network, [name]) if key in remaining]
+            if chosen:
+                groups.append({"params": chosen, "lr": base * scale, "name": name})
+        if remaining:
+            groups.append({"params": list(remaining.values()), "lr": base * rest, "name": "+".join(phase.train)})
+        return build(groups)
+
+    # hooks
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        (optimizer,) = trainer.optimizers
+        rates = [group["lr"] for group in optimizer.param_groups]  # as restored: building a schedule resets them
+        assert isinstance(pl_module, StreetTask)
+        steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        horizon = Horizon(self.phase.epochs, steps, pl_module.objective["mode"])  # type: ignore[arg-type]
+        self.schedule = (self.phase.scheduler or self.scheduler)(optimizer, horizon)
+        if self._restored is not None:
+            self.schedule.load_state_dict(self._restored)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            self._restored = None
+        self._last_step = trainer.global_step
+        set_training_mode(pl_module.network, self.phase.train)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        set_training_mode(pl_module.network, self.phase.train)  # type: ignore[arg-type]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        # dropout is a function of (seed, batch, rank), so a resumed run needs no saved random state
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        torch.manual_seed((self.seed * 1_000_003 + batches) * 1_009 + trainer.global_rank)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step > self._last_step:
+            self._last_step = trainer.global_step
+            if self.schedule.interval == "step":
+                self.schedule.step(None)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # before the checkpoint callbacks, which Lightning runs last: what is saved has been stepped
+        assert isinstance(pl_module, StreetTask)
+        pl_module.log("lr", max(group["lr"] for group in trainer.optimizers[0].param_groups))
+        if self.schedule.interval == "epoch":
+            objective = trainer.callback_metrics.get(pl_module.monitor)
+            self.schedule.step(None if objective is None else float(objective))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"phase": self.phase.name, "schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored = state_dict["schedule"]

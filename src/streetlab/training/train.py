@@ -1,0 +1,232 @@
+"""`streetlab train`: one run from its config to a complete record."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from streetlab.config import bind, instantiate, plain
+from streetlab.data.index.split import split_hash
+from streetlab.errors import UserError
+from streetlab.runs.naming import config_hash
+from streetlab.runs.record import RunRecord
+from streetlab.training import loggers
+from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers
+from streetlab.training.evaluation import evaluate_best
+from streetlab.training.provenance import provenance
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; `cfg` is conf/train.yaml composed."""
+    bind(cfg, GIVEN)
+    config = plain(cfg)
+    record, resume = open_record(Path(HydraConfig.get().runtime.output_dir), config, cfg.resume)
+    if record is None:
+        return
+    record.write_config(config, list(HydraConfig.get().overrides.task))
+    record.write_status(
+        state="running", started=_now(), ended=None, error=None, config_hash=config_hash(config), **provenance()
+    )
+    with _log_file(record.path / "train.log"), _sigterm_as_interrupt():
+        try:
+            metrics = train(cfg, config, record, resume)
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            state = "interrupted" if interrupted else "failed"
+            text = "interrupted; the same command goes on from the last complete epoch" if interrupted else str(error)
+            record.write_status(state=state, ended=_now(), error=text)
+            log.error("%s: %s", state, text, exc_info=not isinstance(error, UserError | KeyboardInterrupt))
+            loggers.finish(failed=True)
+            raise
+        record.write_status(state="completed", ended=_now())
+    loggers.finish(failed=False)
+    if metrics:
+        _print_summary(record, metrics)
+
+
+def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None) -> dict[str, Any]:
+    """Build, train all phases, test the best epoch. Returns what metrics.json holds."""
+    experiment = build_experiment(cfg, config)
+    experiment.data.prepare_data()
+    experiment.data.setup()
+    record.write_status(split_hash=_split_hash(experiment))
+    keep_epochs = epochs_behind(resume) if resume else 0
+    record_logger = loggers.RecordLogger(record, lambda: experiment.regime.phase.name, keep_epochs)
+    trainer = instantiate(
+        cfg.trainer,
+        callbacks=build_callbacks(cfg, experiment, record.checkpoints),
+        loggers=build_loggers(cfg, record, record_logger),
+        root=record.path,
+    )
+    report = getattr(experiment.task.network, "load_report", None)
+    if report is not None:
+        log.info("%s", report.summary())
+    if resume:
+        log.info("resuming after epoch %d", keep_epochs)
+    with _quiet_lightning():
+        try:
+            experiment.regime.fit(trainer, experiment.task, experiment.data, resume)
+        except SystemExit:  # Lightning's way to leave after Ctrl-C
+            raise KeyboardInterrupt from None
+        record_logger.enabled = False
+        return evaluate_best(trainer, experiment, record)
+
+
+def open_record(folder: Path, config: dict[str, Any], resume: str) -> tuple[RunRecord | None, Path | None]:
+    """The record to write to and the checkpoint to go on from; no record where there is nothing to do.
+
+    Args:
+        folder: where the run belongs by its name.
+        resume: auto, never, or a checkpoint's path.
+
+    Raises:
+        UserError: the folder holds another config's record, or is not writable.
+    """
+    if resume == "never":
+        number = 2
+        fresh = folder
+        while fresh.exists() and any(fresh.iterdir()):
+            fresh = folder.with_name(f"{folder.name}-{number}")
+            number += 1
+        folder = fresh
+    checkpoint = None if resume in ("auto", "never") else Path(resume).expanduser()
+    if checkpoint is not None and not checkpoint.is_file():
+        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file)")
+    record = RunRecord(folder)
+    if (folder / "config.yaml").exists() and resume != "never":
+        if config_hash(record.config) != config_hash(config):
+            raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
+        if record.state == "completed" and checkpoint is None:
+            print(f"already completed, skipped: {folder} (resume=never trains anew)")
+            return None, None
+        last = record.checkpoints / "last.ckpt"
+        if checkpoint is None and last.exists():
+            checkpoint = last
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
+    try:
+        record.checkpoints.mkdir(parents=True, exist_ok=True)
+        record.figures.mkdir(exist_ok=True)
+        (folder / "train.log").touch()
+    except OSError as error:
+        raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
+    return record, checkpoint
+
+
+def epochs_behind(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has behind it."""
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
+    except Exception as error:
+        raise UserError(f"resume: {checkpoint} does not load ({error}); resume=never trains anew") from None
+
+
+GIVEN = {
+    "task": ["network", "label_space", "loss", "card"],
+    "model": ["num_classes"],
+    "regime": ["optimizer", "scheduler", "seed"],
+    "trainer": ["callbacks", "loggers", "root"],
+    "logger.tensorboard": ["record"],
+    "logger.wandb": ["record"],
+}
+"""What the program adds to the config's own words when it instantiates a node."""
+
+
+def _split_hash(experiment: Experiment) -> str:
+    names = experiment.source.label_space.names
+    return split_hash(
+        (split, sample.id, names[sample.label])
+        for split in ("train", "val", "test")
+        for sample in experiment.data.samples(split)
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Send streetlab's log to the terminal and to the run's train.log while the run lasts."""
+    logger = logging.getLogger("streetlab")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    to_file, to_terminal = logging.FileHandler(path), logging.StreamHandler()
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.addFilter(lambda entry: entry.levelno < logging.ERROR)  # errors reach the terminal as one line
+    handlers = (to_file, to_terminal)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does; both handlers are as before afterwards, for the next job of a sweep."""
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's chatter out of the terminal: what it says about devices and folders stands in the record."""
+    chatty = logging.getLogger("pytorch_lightning")
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            "Checkpoint directory", ".*does not have many workers", ".*number of training batches",
+            ".*Detected call of `lr_scheduler.step", ".*in eval mode at the start of training", "GPU available but",
+        ):  # fmt: skip
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            yield
+        finally:
+            chatty.setLevel(level)
+
+
+def _print_summary(record: RunRecord, metrics: dict[str, Any]) -> None:
+    table = Table(title=f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
+    table.add_column("")
+    for split in ("val", "test"):
+        table.add_column(f"{split} (n = {metrics[split]['n']})", justify="right")
+    rows = [("accuracy", "accuracy"), ("macro-F1", "macro_f1"), ("loss", "loss")]
+    for title, name in rows:
+        table.add_row(title, *(f"{metrics[split][name]:.4f}" for split in ("val", "test")))
+    for name in metrics["test"]["per_class"]:
+        table.add_row(f"F1 {name}", *(f"{metrics[split]['per_class'][name]['f1']:.4f}" for split in ("val", "test")))
+    Console().print(table)
+    print(record.path)

@@ -1,0 +1,85 @@
+"""The Lightning Trainer, with what the hardware at hand is good at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+
+from streetlab.errors import UserError, did_you_mean
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+def resolve_accelerator(accelerator: str) -> str:
+    """`auto` becomes `gpu` or `cpu`.
+
+    Raises:
+        UserError: a GPU is asked for and none is there.
+    """
+    here = "gpu" if torch.cuda.is_available() else "cpu"
+    if accelerator == "auto":
+        return here
+    if accelerator in ("gpu", "cuda") and here == "cpu":
+        raise UserError(f"trainer.accelerator: '{accelerator}' but no CUDA device is visible; trainer=cpu trains without")
+    return accelerator
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """`auto` becomes bf16 where the hardware computes in it: on Ampere and later, and on CPUs with AVX-512 bf16 or AMX."""
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"trainer.precision: '{precision}' is not one of {', '.join(PRECISIONS)}{did_you_mean(precision, PRECISIONS)}"
+        )
+    if precision != "auto":
+        return precision
+    if accelerator == "cpu":
+        return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16() else "32-true"
+    return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether bf16 products are instructions here, not emulated (which is slower than float32)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def build_trainer(
+    accelerator: str = "auto",
+    precision: str = "auto",
+    channels_last: bool = True,
+    callbacks: Sequence[pl.Callback] = (),
+    loggers: Sequence[Logger] = (),
+    root: Path | None = None,
+    **options: Any,
+) -> pl.Trainer:
+    """A Trainer that streetlab's own callbacks drive: no bar, summary, sampler or sanity check of its own.
+
+    Args:
+        accelerator: auto, cpu, gpu.
+        precision: auto, or one of Lightning's.
+        channels_last: memory order of the network's weights (set on the network by whoever builds it).
+        callbacks, loggers: all of them.
+        root: the run's folder.
+        options: further arguments of `pytorch_lightning.Trainer`.
+    """
+    accelerator = resolve_accelerator(accelerator)
+    return pl.Trainer(
+        accelerator=accelerator,
+        precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
+        callbacks=list(callbacks),
+        logger=list(loggers) or False,
+        default_root_dir=root,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the batches know their rank
+        **options,
+    )
