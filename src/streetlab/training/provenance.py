@@ -19,11 +19,12 @@ PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Host, processor, device, Python, package versions, git commit and whether the checkout had changes."""
+    """Host, processor, threads, device, Python, package versions, git commit and whether the checkout had changes."""
     return {
         "host": socket.gethostname(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},

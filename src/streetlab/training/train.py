@@ -38,9 +38,11 @@ def run(cfg: DictConfig) -> None:
     if record is None:
         return
     record.write_config(config, list(HydraConfig.get().overrides.task))
+    choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
     record.write_status(
-        state="running", started=_now(), ended=None, error=None, config_hash=config_hash(config), **provenance()
-    )
+        state="running", started=_now(), ended=None, error=None, config_hash=config_hash(config), choices=choices,
+        **provenance(),
+    )  # fmt: skip
     with _log_file(record.path / "train.log"), _sigterm_as_interrupt():
         try:
             metrics = train(cfg, config, record, resume)

@@ -1,0 +1,226 @@
+"""`streetlab <command> [hydra overrides]`: finds the command, hands over to Hydra, says a fault in a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from streetlab import __version__
+from streetlab.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: the module whose `run(cfg)` does the work, and its line in the help."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "train": Command("streetlab.training.train", "train, test the best epoch once, write the run record"),
+    "compare": Command("streetlab.runs.compare", "put finished runs side by side: table, curves, HTML page"),
+    "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
+    "cache": Command("streetlab.data.cache_command", "show or delete the cache of decoded images"),
+}
+
+
+class JobFailed(Exception):  # noqa: N818  (it is what happened to a job, not a kind of fault)
+    """Stands for the error of a job of a sweep, whose frames (network, GPU memory) it does not keep alive."""
+
+
+@dataclass
+class _Outcome:
+    """What the jobs of this process came to; the exit code follows from it."""
+
+    error: BaseException | None = None
+    failed: list[str] = field(default_factory=list)
+
+
+_outcome = _Outcome()
+
+
+@dataclass(frozen=True)
+class Job:
+    """Hydra's task function. Picklable: a launcher may run it in another process."""
+
+    module: str
+    show_traceback: bool = False
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        hydra = HydraConfig.get()
+        sweeping = hydra.mode == RunMode.MULTIRUN
+        asked = " ".join(hydra.overrides.task)
+        try:
+            return self._run(cfg)
+        except Exception as error:
+            if not sweeping:
+                _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
+                return None
+            line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
+        _release_memory()
+        _outcome.failed.append(f"{hydra.job.num}: {asked}")
+        in_this_process = (
+            "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
+        )
+        if in_this_process:
+            return None  # the sweep goes on, batch by batch
+        raise JobFailed(line)
+
+    def _run(self, cfg: DictConfig) -> Any:
+        from importlib import import_module
+
+        from streetlab.config.values import check_nothing_missing
+
+        check_nothing_missing(cfg)
+        return import_module(self.module).run(cfg)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _job_in_new_process, (self.module, self.show_traceback)
+
+
+def _job_in_new_process(module: str, show_traceback: bool) -> Job:
+    _register()
+    return Job(module, show_traceback)
+
+
+def _register() -> None:
+    from streetlab.config.resolvers import register_resolvers
+    from streetlab.config.schema import register_schemas
+
+    register_schemas()
+    register_resolvers()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script: runs the command line and exits with its code."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return the exit code.
+
+    0 success, 1 a job of a sweep failed or the fault is ours, 2 bad input, 130 Ctrl-C.
+    """
+    global _outcome
+    _outcome = _Outcome()
+    words = [word for word in argv if word != "--traceback"]
+    show_traceback = len(words) < len(argv)
+    try:
+        if not words or words[0] in ("-h", "--help", "help"):
+            print(_help())
+            return 0
+        if words[0] in ("-V", "--version"):
+            print(f"streetlab {__version__}")
+            return 0
+        _run_command(words[0], words[1:], show_traceback)
+        if _outcome.error is not None:
+            raise _outcome.error
+    except KeyboardInterrupt:
+        print("streetlab: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as stop:  # Hydra's --help, and a command that has said everything itself
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except JobFailed as failed:  # in another process, which has printed the line; the count is lost
+        _outcome.failed.append(str(failed))
+    except Exception as error:
+        _report(error, show_traceback)
+        return 2 if isinstance(error, UserError) else 1
+    return _sum_up_failures()
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "streetlab <command> [key=value ...]",
+            "",
+            *lines,
+            "",
+            "  streetlab <command> --help     its config and what can be chosen",
+            "  streetlab <command> --cfg job  the config that the words make, without running it",
+            "  streetlab <command> -m a=1,2   one job for each combination",
+            "  --traceback                    where an error comes from",
+        ]
+    )
+
+
+def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
+    command = COMMANDS.get(name)
+    if command is None:
+        raise UserError(
+            f"no command '{name}'{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})"
+        )
+
+    import hydra
+
+    from streetlab.config.command_line import arrange
+    from streetlab.config.composition import config_folder
+    from streetlab.config.translation import translate
+
+    line = arrange(words)
+    _register()
+    # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides]
+    try:
+        app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
+        app(Job(command.module, show_traceback))()
+    except (JobFailed, UserError):
+        raise
+    except Exception as error:
+        known = translate(error, name, line)
+        if known is None:
+            raise
+        raise known from error
+    finally:
+        sys.argv = argv
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _report(error: BaseException, show_traceback: bool, prefix: str = "") -> str:
+    """Print the error in one line and return the line."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, UserError):
+        hint = "" if show_traceback else " (--traceback shows where)"
+        text = f"{type(error).__name__}: {text}{hint}"
+    if show_traceback:
+        traceback.print_exception(error)
+    print(f"streetlab: {prefix}{text}", file=sys.stderr, flush=True)
+    return text
+
+
+def _release_memory() -> None:
+    import gc
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _sum_up_failures() -> int:
+    if not _outcome.failed:
+        return 0
+    print(f"streetlab: failed jobs: {len(_outcome.failed)}", file=sys.stderr)
+    for job in _outcome.failed:
+        print(f"  {job}", file=sys.stderr)
+    return 1

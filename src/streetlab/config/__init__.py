@@ -1,0 +1,6 @@
+"""What a command is told: typed roots, the command line's words, and the objects that a config names."""
+
+from streetlab.config.targets import bind, instantiate
+from streetlab.config.values import plain
+
+__all__ = ["bind", "instantiate", "plain"]

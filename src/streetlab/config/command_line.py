@@ -1,0 +1,77 @@
+"""The words after the command, sorted into Hydra's options and overrides, with paths quoted."""
+
+from __future__ import annotations
+
+from argparse import Action
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streetlab.config.quoting import quote_paths
+from streetlab.config.values import REFUSED
+from streetlab.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Options (`-m`, `--cfg job`) and overrides (`key=value`), each in the order given."""
+
+    options: list[str]
+    overrides: list[str]
+    config_dir: str | None = None
+
+
+def arrange(words: Sequence[str]) -> CommandLine:
+    """Options first, whatever the order typed: Hydra's parser stops reading overrides at a later option.
+
+    Raises:
+        UserError: an unknown option, a word that is no override, an override that is refused.
+    """
+    options, overrides, values = [], [], list(words)
+    actions = _hydra_options()
+    config_dir = None
+    while values:
+        word = values.pop(0)
+        if not word.startswith("-") or word == "-":
+            overrides.append(word)
+            continue
+        name, sign, _ = word.partition("=")
+        action = actions.get(name)
+        if action is None:
+            raise UserError(f"no option '{name}'{did_you_mean(name, actions)}")
+        options.append(word)
+        if not sign and _takes(action, values[:1]):
+            options.append(values.pop(0))
+        if name in ("--config-dir", "-cd"):
+            config_dir = options[-1].partition("=")[2] if sign else options[-1]
+    _check(overrides)
+    sweeping = any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in [*options, *overrides])
+    return CommandLine(options, quote_paths(overrides, multirun=sweeping), config_dir)
+
+
+def _hydra_options() -> dict[str, Action]:
+    from hydra._internal.utils import get_args_parser
+
+    return {name: action for action in get_args_parser()._actions for name in action.option_strings}
+
+
+def _takes(action: Action, following: Sequence[str]) -> bool:
+    """Whether the option takes the next word as its value."""
+    if action.nargs == 0:
+        return False
+    if action.nargs == "?":
+        return bool(following) and following[0] in (action.choices or ())
+    if not following:
+        raise UserError(f"{action.option_strings[0]} needs a value")
+    if action.choices and following[0] not in action.choices:
+        known = ", ".join(map(str, action.choices))
+        raise UserError(f"{action.option_strings[0]} takes {known}, not '{following[0]}'")
+    return True
+
+
+def _check(overrides: Sequence[str]) -> None:
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("+~")
+        if key in REFUSED:
+            raise UserError(REFUSED[key])
+        if "=" not in word and not word.startswith("~"):
+            raise UserError(f"'{word}' is no override: write key=value")

@@ -1,0 +1,84 @@
+"""The key that was probably meant by one that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from streetlab.config.command_line import CommandLine
+from streetlab.config.composition import Composer, composer
+from streetlab.errors import did_you_mean
+
+
+def nearest_key(key: str, command: str, line: CommandLine) -> str:
+    """`'optimizer.lrr'; did you mean 'optimizer.lr'? (optimizer has betas, lr, weight_decay)`."""
+    with composer(line.config_dir) as compose:
+        tree = _without_values(compose, command, line)
+        groups = compose.groups()
+    first, *rest = key.split(".")
+    if first not in tree:
+        return f"'{key}'{_nearest_root(first, rest, tree, groups)}"
+    path, node = [first], tree[first]
+    for index, part in enumerate(rest):
+        if not isinstance(node, Mapping):
+            return f"'{key}': {'.'.join(path)} is a value, not a group of keys"
+        if part not in node:
+            parent = ".".join(path)
+            near = did_you_mean(part, map(str, node))
+            if near:
+                near = did_you_mean(part, map(str, node)).replace("'", f"'{parent}.", 1)
+                if rest[index + 1 :]:
+                    near = near.replace("'?", f".{'.'.join(rest[index + 1 :])}'?")
+            else:
+                near = _elsewhere(rest[-1], tree)
+            known = [str(name) for name in node if not str(name).startswith("_")]
+            return f"'{key}'{near} ({parent} has {', '.join(known) or 'no keys'})"
+        path.append(part)
+        node = node[part]
+    return f"'{key}'"
+
+
+def _nearest_root(first: str, rest: list[str], tree: Mapping[str, Any], groups: list[str]) -> str:
+    known = {*map(str, tree), *groups}
+    near = did_you_mean(first, known)
+    exact = _elsewhere(first, tree)
+    if not rest and exact:  # `lr=1` is optimizer.lr rather than the group `loss`
+        return exact
+    if near:
+        return near.replace("'?", "." + ".".join(rest) + "'?") if rest else near
+    return f" (there are {', '.join(sorted(known))})"
+
+
+def _elsewhere(name: str, tree: Mapping[str, Any]) -> str:
+    """The hint for a key of exactly that name deeper in the config."""
+    found = [path for path in _paths(tree) if path.rpartition(".")[2] == name]
+    return f"; did you mean '{min(found, key=len)}'?" if found else ""
+
+
+def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            path = f"{prefix}.{name}" if prefix else str(name)
+            yield path
+            yield from _paths(child, path)
+
+
+def _without_values(compose: Composer, command: str, line: CommandLine) -> Mapping[str, Any]:
+    """The config with the choices that can be made and no values, since one of them is at fault."""
+    from omegaconf import OmegaConf
+
+    groups = {group: compose.choices(group) for group in compose.groups()}
+    chosen = []
+    for word in line.overrides:
+        key, _, value = word.partition("=")
+        value = value.split(",")[0]
+        if value in groups.get(key.lstrip("+"), ()):
+            chosen.append(f"{key}={value}")
+    for overrides in (chosen, []):
+        try:
+            tree = OmegaConf.to_container(compose.compose(command, overrides), resolve=False)
+        except Exception:
+            continue  # a choice is itself at fault: the default's keys are the best that is left
+        assert isinstance(tree, dict)
+        return {str(name): node for name, node in tree.items()}
+    return {}

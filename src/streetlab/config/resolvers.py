@@ -1,0 +1,54 @@
+"""The interpolations that name run folders: `${run_folder:}`, `${sweep_folder:}`, `${run_name:}`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from streetlab.config.sweeps import plan_sweep
+from streetlab.config.values import plain, without_hydra
+from streetlab.runs.naming import does_not_name_a_run, run_name, sweep_name
+
+OUTPUTS = Path("outputs")
+_SWEEP = "streetlab_sweep"
+
+
+def register_resolvers() -> None:
+    """Make the resolvers known to OmegaConf; may be called again."""
+    for name, resolver in {
+        "run_folder": run_folder,
+        "sweep_folder": sweep_folder,
+        "run_name": job_name,
+    }.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def run_folder(*, _root_: DictConfig) -> str:
+    """The folder of a single run: `output`, else `outputs/<study>/<what was asked>-<hash>`."""
+    plain(without_hydra(_root_))  # a missing or unresolvable value is said before a folder is made
+    return str(_root_.output or OUTPUTS / _root_.study / job_name(_root_=_root_))
+
+
+def sweep_folder(*, _root_: DictConfig) -> str:
+    """The folder of a sweep: `output`, else `outputs/<study>/<swept keys>-<fixed overrides>-<hash>`."""
+    # Hydra asks for it first on the sweep's own config, later on each job's, which knows that job's overrides
+    # only; but it hands the first one's cache of interpolations on to the jobs, in other processes too.
+    known = OmegaConf.get_cache(_root_)[_SWEEP]
+    if "folder" not in known:
+        plan = plan_sweep(_root_)
+        first = plan.first_config()
+        known["folder"] = str(
+            _root_.output or OUTPUTS / first.study / sweep_name(plan.swept, plan.fixed, first)
+        )
+        known["keys"] = [key for key in plan.swept if does_not_name_a_run(key)]
+    return known["folder"]
+
+
+def job_name(*, _root_: DictConfig) -> str:
+    """The name of one run, within its sweep or alone."""
+    # Unresolved: a path may hold an escaped `${`.
+    words = OmegaConf.to_container(_root_.hydra.overrides.task, resolve=False)
+    assert isinstance(words, list)
+    keep = OmegaConf.get_cache(_root_)[_SWEEP].get("keys", [])
+    return run_name([str(word) for word in words], _root_, keep)

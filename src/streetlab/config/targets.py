@@ -1,0 +1,205 @@
+"""The objects that a config names: the one wrapper around hydra.utils.instantiate, the check before it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from streetlab.config.values import REFUSED, plain, without_hydra
+from streetlab.errors import UserError, did_you_mean
+
+Given = Mapping[str, Iterable[str]]
+
+NOTHING: Given = MappingProxyType({})
+
+_HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_"})
+
+
+def instantiate(node: Any, **kwargs: Any) -> Any:
+    """What the node's `_target_` makes from the node's keys and `kwargs`; None for null.
+
+    Lists and mappings arrive as plain Python, in partials as well, so that they can be pickled; `kwargs`
+    arrive as they are. A node without `_target_` gives its mapping or list with every member instantiated.
+
+    Raises:
+        UserError: the target cannot be imported, or the keys do not fit its signature.
+    """
+    if node is None:
+        return None
+    key = str(node._get_full_key(None)) if isinstance(node, (DictConfig, ListConfig)) else ""
+    tree = plain(node) if isinstance(node, (DictConfig, ListConfig)) else node
+    for fault in _faults(tree, key, {key: tuple(kwargs)}):
+        raise UserError(fault)
+    if not isinstance(tree, Mapping) or "_target_" not in tree:
+        if kwargs:
+            raise TypeError(f"{key or 'the node'} has no _target_ that could take {', '.join(kwargs)}")
+        return _make(tree, key)
+    # Hydra would turn dataclasses among kwargs into configs, so they never pass through it.
+    made = _make({**tree, "_partial_": True}, key)
+    if tree.get("_partial_"):
+        return functools.partial(made, **kwargs) if kwargs else made
+    try:
+        return made(**kwargs)
+    except TypeError as error:
+        # A target with **options finds out late.
+        found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if found is None or found[1] not in tree:
+            raise
+        raise UserError(f"{_join(key, found[1])}: {tree['_target_']} takes no '{found[1]}'") from error
+
+
+def _make(tree: Any, key: str) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as hydra_instantiate
+
+    try:
+        return hydra_instantiate(tree, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while isinstance(cause, InstantiationException):
+            cause = cause.__cause__
+        if cause is None:
+            raise UserError(f"{key or 'config'}: {' '.join(str(error).split())}") from error
+        raise cause from None  # what the target itself raised
+
+
+def bind(config: DictConfig | Mapping[str, Any], given: Given = NOTHING) -> None:
+    """Check that every node with a `_target_` fits its target's signature, before any data is touched.
+
+    Args:
+        config: a whole config or a part of it.
+        given: arguments that the program adds when it instantiates a node, by the pattern of the node's key.
+
+    Raises:
+        UserError: the first fault found.
+    """
+    for fault in binding_faults(config, given):
+        raise UserError(fault)
+
+
+def binding_faults(config: DictConfig | Mapping[str, Any], given: Given = NOTHING) -> Iterator[str]:
+    """One line for each node that does not fit its target; mandatory values may still be missing."""
+    tree: Any = config
+    if isinstance(config, DictConfig):
+        try:
+            tree = OmegaConf.to_container(without_hydra(config), resolve=True)
+        except OmegaConfBaseException as error:
+            yield f"{error.full_key}: {_first_line(error)}"
+            return
+    yield from _faults(tree, "", given)
+
+
+def _faults(node: Any, key: str, given: Given) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            added = {name for pattern, names in given.items() if fnmatchcase(key, pattern) for name in names}
+            fault = _fault(node, key, added)
+            if fault:
+                yield fault
+        for name, child in node.items():
+            yield from _faults(child, _join(key, name), given)
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from _faults(child, f"{key}[{index}]", given)
+
+
+def _fault(node: Mapping[str, Any], key: str, added: set[str]) -> str | None:
+    path = node["_target_"]
+    if not isinstance(path, str) or path == "???":
+        return f"{_join(key, '_target_')}: {path!r} is not the dotted name of a class or function"
+    try:
+        target = locate(path)
+    except ImportError as error:
+        return f"{_join(key, '_target_')}: {error}"
+    arguments = signature_of(target)
+    if arguments is None:
+        return None
+    known = ", ".join(arguments.names)
+    keys = [str(name) for name in node if name not in _HYDRA_KEYS]
+    for name in keys:
+        if name in arguments.names or arguments.open_ended:
+            continue
+        full = _join(key, name)
+        if full in REFUSED:
+            return REFUSED[full]
+        return f"{full}: {path} takes no '{name}'{did_you_mean(name, arguments.names)} (it takes {known})"
+    if node.get("_partial_") or node.get("_args_"):
+        return None
+    for name in arguments.required:
+        if name not in keys and name not in added:
+            return f"{key or 'config'}: {path} needs '{name}' (it takes {known})"
+    return None
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The names that a target takes; `open_ended` where it takes any other as well."""
+
+    names: tuple[str, ...]
+    required: tuple[str, ...]
+    open_ended: bool
+
+
+def signature_of(target: Callable[..., Any]) -> Arguments | None:
+    """What may be passed to a class or function; None where it is written in C without a signature.
+
+    A class that hands `**options` on to its parent's constructor is read together with the parent, within one
+    package: there the habit is ours.
+    """
+    try:
+        layers = [inspect.signature(target).parameters]
+    except (TypeError, ValueError):
+        return None
+    if inspect.isclass(target):
+        package = target.__module__.partition(".")[0]
+        owners = [cls for cls in target.__mro__ if "__init__" in vars(cls)]
+        for parent in owners[1:]:
+            if not _open_ended(layers[-1]) or parent.__module__.partition(".")[0] != package:
+                break
+            layers.append(inspect.signature(parent).parameters)
+    named: dict[str, inspect.Parameter] = {}
+    for layer in layers:
+        for name, parameter in layer.items():
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                named.setdefault(name, parameter)
+    required = tuple(name for name, parameter in named.items() if parameter.default is parameter.empty)
+    return Arguments(tuple(named), required, _open_ended(layers[-1]))
+
+
+def _open_ended(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _join(key: str, name: Any) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def locate(path: str) -> Callable[..., Any]:
+    """The class or function of that dotted name.
+
+    Raises:
+        ImportError: one line that says which part of the name leads nowhere.
+    """
+    from hydra.utils import get_object
+
+    try:
+        found = get_object(path)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ImportError(f"cannot import {path} ({type(cause).__name__}: {_first_line(cause)})") from error
+    if not callable(found):
+        raise ImportError(f"{path} is a {type(found).__name__}, not a class or function")
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]

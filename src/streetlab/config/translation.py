@@ -1,0 +1,171 @@
+"""Turns what Hydra and OmegaConf say about words and config files into one line with the nearest choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streetlab.config.command_line import CommandLine
+from streetlab.config.composition import config_folder
+from streetlab.config.nearest import nearest_key
+from streetlab.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+
+def translate(error: BaseException, command: str, line: CommandLine) -> UserError | None:
+    """The UserError for a fault met before the command's own code runs; None for what is no one's typing.
+
+    Args:
+        error: what Hydra raised.
+        command: the root config's name.
+        line: the words it was given; they are composed again, without the faulty one, to find what was meant.
+    """
+    from hydra.errors import (
+        ConfigCompositionException,
+        HydraException,
+        MissingConfigException,
+        OverrideParseException,
+    )
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    for link in _chain(error):
+        if isinstance(link, UserError):
+            return link
+    text: str | None
+    if isinstance(error, OverrideParseException):
+        text = _unparsable(error)
+    elif isinstance(error, MissingConfigException):
+        text = _no_such_choice(error)
+    elif isinstance(error, ConfigCompositionException):
+        text = _not_composable(error, command, line)
+    elif isinstance(error, YAMLError):
+        text = _bad_yaml(error)
+    elif isinstance(error, ValueError):
+        text = _bad_group_value(str(error), line)
+    elif isinstance(error, (HydraException, OmegaConfBaseException)):
+        text = _first_lines(error)
+    elif isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = None
+    return None if text is None else UserError(text)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it. OmegaConf hides the cause of a resolver's error, not its context."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _unparsable(error: OverrideParseException) -> str:
+    hint = "put a value with special characters in quotes, as in key=\"'a (b)'\""
+    return f"cannot read '{error.override}': {hint}"
+
+
+def _no_such_choice(error: MissingConfigException) -> str:
+    message = str(error)
+    found = re.search(r"(?:In '(?P<file>[^']*)': )?Could not (?:find|load) '(?P<missing>[^']+)'", message)
+    missing = found["missing"] if found else str(error.missing_cfg_file)
+    group, _, choice = missing.rpartition("/")
+    options = list(error.options or ())
+    where = _where(found["file"]) if found and found["file"] and _is_ours(found["file"]) else ""
+    if not group:
+        return f"{where}no config '{missing}'{did_you_mean(missing, options)}"
+    known = f" ({group} has {', '.join(options)})" if options else ""
+    return f"{where}no {group} '{choice}'{did_you_mean(choice, options)}{known}"
+
+
+def _not_composable(error: ConfigCompositionException, command: str, line: CommandLine) -> str:
+    message = str(error)
+    cause = error.__cause__ or error.__context__
+    if found := re.match(
+        r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config:\n(?P<text>.*)", message
+    ):
+        return _bad_file(found["file"], message, command, line)
+    if found := re.match(r"In '(?P<file>[^']+)': Could not override '(?P<key>[^']+)'", message):
+        return f"{_where(found['file'])}no group {nearest_key(found['key'], command, line)}"
+    if found := re.search(r"Could not (?:override|delete(?: from config\.)?) '(?P<key>[^']+)'", message):
+        if found["key"] in _groups(line):
+            return f"{found['key']} is not part of {command}: add it with +{found['key']}=..."
+        return f"no key {nearest_key(found['key'], command, line)}"
+    if found := re.search(r"Could not delete from config\. '(?P<key>[^']+)' does not exist", message):
+        return f"no key {nearest_key(found['key'], command, line)}"
+    if found := re.match(r"Error merging override (?P<word>.*)", message, re.DOTALL):
+        return f"{found['word']}: {_first_lines(cause)}" if cause else found["word"]
+    if found := re.match(r"Ambiguous value for argument '(?P<word>.*)'", message):
+        return f"{found['word']} names several values: add -m to run one job for each"
+    if found := re.match(r"Sweep parameters '(?P<word>.*)' requires --multirun", message):
+        return f"{found['word']} names several values: add -m to run one job for each"
+    if found := re.match(r"(?P<key>\S+) appears more than once in the final defaults list", message):
+        return f"{found['key']} is chosen twice: write {found['key']}=... without the +"
+    if found := re.match(r"Could not append to config\. An item is already at '(?P<key>[^']+)'", message):
+        return f"{found['key']} exists: write {found['key']}=... without the +"
+    if not message and cause is not None:
+        return _first_lines(cause)
+    return _first_lines(error)
+
+
+def _bad_file(file: str, message: str, command: str, line: CommandLine) -> str:
+    """A key or a value in a config file that the root's schema does not allow."""
+    if found := re.search(r"Key '(?P<key>[^']+)' (?:is not in|not in)", message):
+        full = re.search(r"full_key: (\S+)", message)
+        return f"{_where(file)}no key {nearest_key(full[1] if full else found['key'], command, line)}"
+    text = message.split("\n", 1)[1] if "\n" in message else message
+    full = re.search(r"full_key: (\S+)", message)
+    return f"{_where(file)}{full[1] + ': ' if full else ''}{text.splitlines()[0]}"
+
+
+def _bad_group_value(message: str, line: CommandLine) -> str | None:
+    if not message.startswith("Config group override"):
+        return message
+    groups = _groups(line)
+    for word in line.overrides:
+        key, _, value = word.partition("=")
+        key = key.lstrip("+~")
+        if key in groups and re.fullmatch(r"(?i)null|true|false|[-+.\d]+(e[-+]?\d+)?|", value):
+            return f"{word}: {key} takes a name; it has {', '.join(groups[key])}"
+    return message
+
+
+def _bad_yaml(error: Any) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or _first_lines(error)
+    return f"{mark.name}, line {mark.line + 1}: {problem}" if mark else str(problem)
+
+
+def _is_ours(file: str) -> bool:
+    """Whether the fault stands in a preset, not in the command line that chooses in a root config."""
+    return "/" in file and not file.startswith("hydra/")
+
+
+def _where(file: str) -> str:
+    """`conf/experiment/x.yaml: `, or as much of the name as is known."""
+    name = file if file.endswith(".yaml") else f"{file}.yaml"
+    return f"{config_folder().name}/{name}: " if (config_folder() / name).exists() else f"{Path(name)}: "
+
+
+def _groups(line: CommandLine) -> dict[str, list[str]]:
+    from streetlab.config.composition import composer
+
+    with composer(line.config_dir) as found:
+        return {group: found.choices(group) for group in found.groups()}
+
+
+def _first_lines(error: BaseException | None) -> str:
+    """The message up to OmegaConf's and Hydra's notes for programmers, and the cause where there is one."""
+    stop = re.compile(
+        r"\s*(full_key|object_type|reference_type|See https|Set the environment|Config search path)"
+    )
+    kept: list[str] = []
+    for row in str(error).splitlines():
+        if stop.match(row):
+            break
+        kept.append(row.strip())
+    return " ".join(kept)

@@ -1,0 +1,248 @@
+"""Runs that differ only by seed form a group; a group is called by what sets it apart from the others."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streetlab.errors import UserError
+from streetlab.runs.naming import LEFT_OUT, PATHS
+from streetlab.runs.record import RunRecord
+
+_MISSING = "–"
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """What a comparison needs of one completed record, read once.
+
+    Args:
+        settings: the resolved config as `dotted.key: value`, without the seed and what changes no result.
+        choices: what was chosen from each config group, as far as the record tells.
+        metrics, model, status: the record's files; model is empty where it is missing.
+    """
+
+    record: RunRecord
+    seed: int | None
+    settings: dict[str, Any]
+    choices: dict[str, str]
+    metrics: dict[str, Any]
+    model: dict[str, Any]
+    status: dict[str, Any]
+
+    @property
+    def eval_split(self) -> str:
+        """The split that the final numbers are from, normally `test`."""
+        return str(self.metrics.get("eval_split") or "test")
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """The final numbers of that split; empty where the record has none."""
+        return self.metrics.get(self.eval_split) or {}
+
+
+@dataclass(frozen=True, eq=False)
+class RunGroup:
+    """Runs of one config, ordered by seed. `parts` is what sets it apart, `key=value` or a preset's name."""
+
+    runs: tuple[FinishedRun, ...]
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The parts in one line."""
+        return " · ".join(self.parts)
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """One seed per run."""
+        return tuple(run.seed for run in self.runs)
+
+
+def read_finished(record: RunRecord) -> FinishedRun:
+    """Read a completed record.
+
+    Raises:
+        UserError: config.yaml, metrics.json or status.json is missing or damaged.
+    """
+    config, status = record.config, record.status
+    # neither is needed to rank a run: its cost shows as –, its choices are read off the config
+    overrides, model = _or_empty(lambda: record.overrides, []), _or_empty(lambda: record.model, {})
+    return FinishedRun(
+        record=record,
+        seed=config.get("seed"),
+        settings=flatten(config),
+        choices=_choices(config, overrides) | dict(status.get("choices") or {}),
+        metrics=record.metrics,
+        model=model,
+        status=status,
+    )
+
+
+def group_by_seed(
+    runs: Iterable[FinishedRun],
+) -> tuple[list[RunGroup], list[tuple[RunRecord, str]]]:
+    """Group runs whose settings are equal but for the seed, and name the groups.
+
+    A second run of the same settings and seed is no new evidence: the one that ended last counts, the others
+    are returned with the reason.
+    """
+    by_settings: dict[str, list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        by_settings[json.dumps(run.settings, sort_keys=True, default=str)].append(run)
+    kept, repeated = [], []
+    for members in by_settings.values():
+        latest: dict[Any, FinishedRun] = {}
+        for run in sorted(members, key=lambda run: str(run.status.get("ended") or "")):
+            if run.seed in latest:
+                repeated.append((latest[run.seed].record, f"same config and seed as {run.record.path}"))
+            latest[run.seed] = run
+        kept.append(tuple(sorted(latest.values(), key=lambda run: (run.seed is None, run.seed or 0))))
+    names = name_apart([members[0] for members in kept])
+    return [RunGroup(members, parts) for members, parts in zip(kept, names, strict=True)], repeated
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as `dotted.key: value`, without the seed, paths and what else leaves the result as it is.
+
+    A list of named mappings (the phases of a regime) becomes `regime.phases.<name>.<key>`. Keys called `seed`
+    anywhere are left out where they repeat the run's seed.
+    """
+    flat: dict[str, Any] = {}
+
+    def visit(node: Any, key: str) -> None:
+        if _left_out(key) or (key.rpartition(".")[2] == "seed" and node == config.get("seed")):
+            return
+        if (
+            isinstance(node, list)
+            and node
+            and all(isinstance(item, dict) and "name" in item for item in node)
+        ):
+            flat[f"{key}.order"] = [item["name"] for item in node]
+            for item in node:
+                visit({k: v for k, v in item.items() if k != "name"}, f"{key}.{item['name']}")
+        elif isinstance(node, Mapping) and node:
+            for name, below in node.items():
+                visit(below, f"{key}.{name}" if key else str(name))
+        elif isinstance(node, str) and key in PATHS:
+            flat[key] = node.rstrip("/").rpartition("/")[2]
+        else:
+            flat[key] = node
+
+    visit(config, "")
+    return flat
+
+
+def differing_keys(runs: Sequence[FinishedRun]) -> list[str]:
+    """The dotted keys that are not the same in all runs, in the configs' order."""
+    order = list(dict.fromkeys(key for run in runs for key in run.settings))
+    return [key for key in order if len({_frozen(run.settings.get(key, _MISSING)) for run in runs}) > 1]
+
+
+def name_apart(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
+    """For each run the parts that tell it from the others: presets first, then group choices, then values.
+
+    What one part explains is not repeated: two presets differ in many keys, but their names say it. A lone
+    run is called by its model and regime.
+    """
+    if len(runs) == 1:
+        run = runs[0]
+        lone = run.choices.get("experiment")
+        return [(lone,) if lone else tuple(_label(run, top, runs) for top in ("model", "regime"))]
+    parts: list[list[str]] = [[] for _ in runs]
+    everyone = list(range(len(runs)))
+    presets = {i: runs[i].choices.get("experiment", "") for i in everyone}
+    for preset, members in _partition(presets).items():
+        if preset and len(members) < len(runs):
+            for i in members:
+                parts[i].append(preset)
+        # a run without a preset has no name that explains anything, so it is seen against all
+        _name_by_group(runs, members if preset else everyone, set(members), parts)
+    return [tuple(part) or (run.record.name,) for part, run in zip(parts, runs, strict=True)]
+
+
+def _name_by_group(
+    runs: Sequence[FinishedRun], against: Sequence[int], named: set[int], parts: list[list[str]]
+) -> None:
+    """Add `group=choice` and `dotted.key=value` to the parts of the runs at `named`, against `against`."""
+    varying = differing_keys([runs[i] for i in against])
+    for top in dict.fromkeys(key.partition(".")[0] for key in varying):
+        keys = [key for key in varying if key.partition(".")[0] == top]
+        labels = {i: "" if keys == [top] else _label(runs[i], top, runs) for i in against}
+        by_label = _partition(labels)
+        for label, members in by_label.items():
+            unexplained = [key for key in differing_keys([runs[i] for i in members]) if key in keys]
+            for i in named.intersection(members):
+                if len(by_label) > 1:
+                    parts[i].append(f"{top}={label}")
+                parts[i] += [f"{key}={show(runs[i].settings.get(key, _MISSING))}" for key in unexplained]
+
+
+def show(value: Any) -> str:
+    """A config value as people write it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(show, value)) + "]"
+    return str(value)
+
+
+def _label(run: FinishedRun, top: str, runs: Sequence[FinishedRun]) -> str:
+    """What stands for one config group: the choice itself, or what the resolved config tells of it."""
+    if top in run.choices:
+        return run.choices[top]
+    below = _below(run, top)
+    for other in runs:
+        if top in other.choices and _below(other, top) == below:
+            return other.choices[top]
+    if isinstance(phases := below.get(f"{top}.phases.order"), list):
+        return "+".join(f"{name} {show(below.get(f'{top}.phases.{name}.epochs'))}" for name in phases)
+    return str(below.get(f"{top}.name") or str(below.get(f"{top}._target_", _MISSING)).rpartition(".")[2])
+
+
+def _below(run: FinishedRun, top: str) -> dict[str, Any]:
+    return {key: value for key, value in run.settings.items() if key.partition(".")[0] == top}
+
+
+def _choices(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
+    """`group=choice` words of the command line; the last one counts."""
+    chosen = {}
+    for word in overrides:
+        key, sign, value = word.lstrip("+").partition("=")
+        value = value.strip("'\"")
+        is_group = key == "experiment" or isinstance(config.get(key), Mapping)
+        if sign and is_group and value not in ("", "null"):
+            chosen[key] = value
+    return chosen
+
+
+def _left_out(key: str) -> bool:
+    if key in ("seed", "experiment", "debug"):
+        return True
+    return any(key == pattern or key.startswith(f"{pattern}.") for pattern in LEFT_OUT)
+
+
+def _partition(labels: Mapping[int, str]) -> dict[str, list[int]]:
+    """The positions that share a label, by label."""
+    sets: dict[str, list[int]] = defaultdict(list)
+    for i, label in labels.items():
+        sets[label].append(i)
+    return dict(sets)
+
+
+def _frozen(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _or_empty(read: Callable[[], Any], empty: Any) -> Any:
+    try:
+        return read()
+    except UserError:
+        return empty

@@ -1,0 +1,154 @@
+"""The leaderboard: one row per run group, ranked by the task's objective on the test split."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streetlab.runs.grouping import FinishedRun, RunGroup
+from streetlab.runs.statistics import wilson_interval
+
+COSTS = (
+    "best_epoch",
+    "parameters",
+    "checkpoint_bytes",
+    "gmacs",
+    "peak_memory_bytes",
+    "minutes",
+    "images_per_second",
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The numbers of one run; None where the record has none.
+
+    Args:
+        objective, accuracy: on the test split.
+        interval: Wilson's 95% interval of the accuracy.
+        n: photos or images tested.
+        costs: `COSTS` in the units epoch (from 1), count, bytes, 10⁹ multiply-adds, bytes, minutes, 1/s.
+    """
+
+    seed: int | None
+    objective: float | None
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    n: int | None
+    costs: dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One run group and its results in the order of its runs. `rank` counts from 1; equal means share one."""
+
+    rank: int
+    group: RunGroup
+    results: tuple[RunResult, ...]
+
+    def mean(self, what: str) -> float | None:
+        """Mean over the runs that have `objective`, `accuracy` or one of `COSTS`; None where none has."""
+        values = self.values(what)
+        return statistics.fmean(values) if values else None
+
+    def spread(self, what: str) -> float | None:
+        """Sample standard deviation over seeds; None below two."""
+        values = self.values(what)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def values(self, what: str) -> list[float]:
+        """Each run's value, without the missing."""
+        each = [r.costs[what] if what in COSTS else getattr(r, what) for r in self.results]
+        return [value for value in each if value is not None]
+
+
+def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]:
+    """Rank by the mean over seeds of `metric` on the test split, the best first; groups without it come last.
+
+    Args:
+        metric: a key of the split's numbers, such as macro_f1.
+        mode: max or min.
+    """
+    sign = -1.0 if mode == "max" else 1.0
+    rows = [Row(0, group, tuple(run_result(run, metric) for run in group.runs)) for group in groups]
+    order = []
+    for row in rows:
+        mean = row.mean("objective")
+        order.append((mean is None, sign * (mean or 0.0), row.group.name))
+    ordered = [row for _, row in sorted(zip(order, rows, strict=True), key=lambda pair: pair[0])]
+    means = [row.mean("objective") for row in ordered]
+    return [
+        Row(means.index(mean) + 1, row.group, row.results) for mean, row in zip(means, ordered, strict=True)
+    ]
+
+
+def run_result(run: FinishedRun, metric: str) -> RunResult:
+    """Read one run's numbers off its metrics.json and model.json."""
+    test, model = run.test, run.model
+    accuracy, n = _number(test.get("accuracy")), test.get("n")
+    # pixels are no independent trials, so only photos that carry one label each get an interval
+    photos = run.metrics.get("task", "classification") == "classification"
+    interval = wilson_interval(round(accuracy * n), n) if photos and n and accuracy is not None else None
+    return RunResult(
+        seed=run.seed,
+        objective=_number(test.get(metric)),
+        accuracy=accuracy,
+        interval=interval,
+        n=n,
+        costs={
+            "best_epoch": _number(run.metrics.get("best_epoch")),
+            "minutes": _minutes(model),
+            **{key: _number(model.get(key)) for key in COSTS if key not in ("best_epoch", "minutes")},
+        },
+    )
+
+
+def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
+    """The leaderboard for CSV: raw numbers, one row per group, `;` between the seeds' values."""
+    return [
+        {
+            "rank": row.rank,
+            "name": row.group.name,
+            "seeds": ";".join("" if seed is None else str(seed) for seed in row.group.seeds),
+            "runs": len(row.results),
+            "test_n": next((r.n for r in row.results if r.n is not None), None),
+            f"test_{metric}": row.mean("objective"),
+            f"test_{metric}_sd": row.spread("objective"),
+            f"test_{metric}_by_seed": _each(row, "objective"),
+            **_accuracy_columns(row, metric),
+            **{key: row.mean(key) for key in COSTS},
+            "records": ";".join(str(run.record.path) for run in row.group.runs),
+        }
+        for row in rows
+    ]
+
+
+def _accuracy_columns(row: Row, metric: str) -> dict[str, Any]:
+    low, high = row.results[0].interval or (None, None) if len(row.results) == 1 else (None, None)
+    interval = {"test_accuracy_low95": low, "test_accuracy_high95": high}
+    if metric == "accuracy":
+        return interval
+    return {
+        "test_accuracy": row.mean("accuracy"),
+        "test_accuracy_sd": row.spread("accuracy"),
+        "test_accuracy_by_seed": _each(row, "accuracy"),
+        **interval,
+    }
+
+
+def _each(row: Row, what: str) -> str:
+    return ";".join("" if (v := getattr(r, what)) is None else f"{v:.6g}" for r in row.results)
+
+
+def _minutes(model: dict[str, Any]) -> float | None:
+    total = _number(model.get("seconds_total"))
+    epochs = model.get("seconds_per_epoch")
+    if total is None and isinstance(epochs, list) and epochs:
+        total = sum(epochs)
+    return None if total is None else total / 60
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,209 @@
+"""Names of run folders: what was asked, readable, and eight digits of the resolved config."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from streetlab.config.quoting import unquote
+from streetlab.config.values import without_hydra
+
+# What does not change the result: where it is written, who watches, and on what it computes.
+LEFT_OUT = (
+    "hydra",
+    "output",
+    "study",
+    "resume",
+    "logger",
+    "num_workers",
+    "dataset.cache_dir",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.num_nodes",
+    "trainer.profiler",
+    "callbacks.progress",
+)
+# Known by their last component: the same data and weights lie elsewhere on another machine.
+PATHS = ("dataset.root", "dataset.split_file", "model.weights")
+
+MAX_LENGTH = 100
+_HASH_LENGTH = 8
+
+
+def run_name(
+    overrides: Iterable[str], config: DictConfig | Mapping[str, Any], keep: Iterable[str] = ()
+) -> str:
+    """`<what was asked>-<8 hex>`: one path component of at most 100 characters from [A-Za-z0-9._+-].
+
+    Args:
+        overrides: the words of the command line that belong to the config (not `hydra.*`).
+        config: the config that they make.
+        keep: keys that tell the jobs of a sweep apart although a single run's name leaves them out.
+    """
+    tree = _as_dict(config)
+    asked = _last_given(overrides)
+    keep = {_bare(key) for key in keep}
+    kept = {key: _text(asked[key]) for key in sorted(keep) if key in asked}
+    shown = {key: value for key, value in asked.items() if key in keep or not _is_left_out(key, tree)}
+    payload: Any = [_essence(tree), kept] if kept else _essence(tree)
+    return _with_hash(_slug(shown, tree), _digest(payload))
+
+
+def sweep_name(swept: Iterable[str], fixed: Iterable[str], config: DictConfig | Mapping[str, Any]) -> str:
+    """`<swept keys>-<fixed overrides>-<8 hex>`, without swept values: a longer sweep finds its jobs again.
+
+    Args:
+        swept: the keys that are swept.
+        fixed: the other overrides.
+        config: a config of the sweep; it tells choices (`model=`) from values (`seed=`).
+    """
+    tree = _as_dict(config)
+    keys = sorted({_bare(key) for key in swept}, key=lambda key: _rank(key, tree))
+    shown = {key: value for key, value in _last_given(fixed).items() if not _is_left_out(key, tree)}
+    names = "_x_".join(_clean(key.split(".")[-1]) for key in keys)
+    slug = f"{names}-{_slug(shown, tree)}" if shown else names
+    values = {key: _named_value(key, value) for key, value in sorted(shown.items())}
+    return _with_hash(slug, _digest([sorted(keys), values]))
+
+
+def config_hash(config: DictConfig | Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of everything in the config that can change the result."""
+    return _digest(_essence(_as_dict(config)))
+
+
+def does_not_name_a_run(key: str) -> bool:
+    """Whether two values of the key may give a run the same name: swept, it is kept in the jobs' names."""
+    return _bare(key) == "trainer" or _matches(_bare(key), (*LEFT_OUT, *PATHS))
+
+
+def _essence(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what `LEFT_OUT` names, and with paths reduced to their last component."""
+
+    def reduce(node: Any, key: str) -> Any:
+        if isinstance(node, Mapping):
+            children = {str(name): f"{key}.{name}" if key else str(name) for name in node}
+            return {
+                name: reduce(node[name], path)
+                for name, path in children.items()
+                if not _matches(path, LEFT_OUT) and not _is_progress(node[name], path)
+            }
+        if isinstance(node, (list, tuple)):
+            return [reduce(item, key) for item in node]  # members of a list keep the list's key
+        if isinstance(node, str) and _matches(key, PATHS):
+            return _last_component(node)
+        return node
+
+    return reduce(tree, "")
+
+
+def _matches(key: str, patterns: Iterable[str]) -> bool:
+    """Whether the key or a node above it is one of the patterns; in `dataset` also at any depth (concat)."""
+    if any(key == pattern or key.startswith(pattern + ".") for pattern in patterns):
+        return True
+    first, _, rest = key.partition(".")
+    return first == "dataset" and f"dataset.{rest.rpartition('.')[2]}" in patterns
+
+
+def _is_progress(node: Any, key: str) -> bool:
+    return (
+        key.startswith("callbacks.")
+        and isinstance(node, Mapping)
+        and "progress" in str(node.get("_target_", "")).rpartition(".")[2].lower()
+    )
+
+
+def _is_left_out(key: str, tree: Mapping[str, Any]) -> bool:
+    # The choice of a trainer is a choice of hardware; what else it may set is in the hash.
+    return key == "trainer" or _matches(key, LEFT_OUT) or key.startswith("hydra/")
+
+
+def _last_given(overrides: Iterable[str]) -> dict[str, str | None]:
+    """Key to text of the value, the last one given counting; a deleted key (`~key`) has None."""
+    asked: dict[str, str | None] = {}
+    for word in overrides:
+        key, sign, value = word.partition("=")
+        deleted = key.startswith("~")
+        asked[_bare(key)] = None if deleted else (value if sign else "")
+    return asked
+
+
+def _bare(key: str) -> str:
+    """The key without Hydra's marks: `+debug` and `debug@_global_` are `debug`."""
+    return key.lstrip("+~").split("@")[0]
+
+
+def _text(value: str | None) -> str:
+    return "~" if value is None else unquote(value)
+
+
+def _named_value(key: str, value: str | None) -> str:
+    text = _text(value)
+    return _last_component(text) if _matches(key, PATHS) else text
+
+
+def _is_choice(key: str, tree: Mapping[str, Any]) -> bool:
+    """Whether `key=` chooses from a group: its node is a mapping or, as for experiment, the whole root."""
+    return "/" in key or ("." not in key and (key not in tree or isinstance(tree[key], Mapping)))
+
+
+def _rank(key: str, tree: Mapping[str, Any]) -> tuple[int, str]:
+    """The experiment, then other choices, then values: two orders of the same words are one name."""
+    if key == "experiment":
+        return 0, key
+    return (1 if _is_choice(key, tree) else 2), key
+
+
+def _slug(asked: Mapping[str, str | None], tree: Mapping[str, Any]) -> str:
+    parts = []
+    for key in sorted(asked, key=lambda key: _rank(key, tree)):
+        value, name = asked[key], _clean(re.split(r"[./]", key)[-1])
+        if value is None:
+            parts.append(f"no_{name}")
+            continue
+        text = _clean(_last_component(_text(value)) if "/" in value else _number(_text(value)))
+        parts.append(text if _is_choice(key, tree) and text else f"{name}_{text}")
+    return "-".join(part for part in parts if part)
+
+
+def _clean(text: str) -> str:
+    """ASCII letters, digits and `._+-` only; umlauts lose their dots, lists become `64x64`."""
+    text = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    text = re.sub(r"^[\[({]+|[\])}]+$", "", text.strip())
+    text = re.sub(r"(?<=\d)\s*,\s*(?=[\d.])", "x", text)
+    return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._+-]+", "-", text)).strip("-") if text != "-" else ""
+
+
+def _number(text: str) -> str:
+    """One spelling for one number: 1e-3 is 0.001."""
+    return (
+        repr(float(text)) if re.fullmatch(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", text) else text
+    )
+
+
+def _last_component(text: str) -> str:
+    return Path(os.path.abspath(Path(text))).name or "root"  # noqa: PTH100  (resolve() would follow links)
+
+
+def _with_hash(slug: str, digest: str) -> str:
+    slug = slug.lstrip(".-") or "default"
+    return f"{slug[: MAX_LENGTH - _HASH_LENGTH - 1].rstrip('.-_')}-{digest[:_HASH_LENGTH]}"
+
+
+def _digest(payload: Any) -> str:
+    text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_dict(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(config, DictConfig):
+        return dict(config)
+    return OmegaConf.to_container(without_hydra(config), resolve=True)  # type: ignore[return-value]

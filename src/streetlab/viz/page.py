@@ -1,0 +1,67 @@
+"""Self-contained HTML pages: everything inlined, nothing fetched; light, dark, phone and paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from streetlab.viz.figure import svg
+
+_WIDEST = 1600
+
+
+def render(template: str, **context: Any) -> str:
+    """Fill `viz/templates/<template>`; every value is escaped unless it is Markup.
+
+    Raises:
+        jinja2.UndefinedError: the template uses a name that the context lacks.
+    """
+    environment = Environment(
+        loader=PackageLoader("streetlab.viz", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # file names that are not UTF-8 carry surrogates, which no page can hold
+    return environment.get_template(template).render(**context).encode("utf-8", "replace").decode()
+
+
+def inline_figure(figure: Figure, name: str) -> Markup:
+    """The figure as inline SVG; `name` is unique in the page."""
+    return Markup(svg(figure, name))
+
+
+def inline_photos(png: bytes) -> str:
+    """A `data:` address of a sheet of photos, as JPEG and at most 1600 px wide, a tenth of the PNG's bytes.
+
+    Raises:
+        OSError: the bytes are no image.
+    """
+    with Image.open(io.BytesIO(png)) as image:
+        picture = image.convert("RGB")
+    if picture.width > _WIDEST:
+        height = round(picture.height * _WIDEST / picture.width)
+        picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=86, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def inline_png(png: bytes) -> str:
+    """A `data:` address of PNG bytes, as they are."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def link(relative: str) -> str:
+    """A relative path as an address: blanks, `#`, `?`, `%` and what is not ASCII are quoted."""
+    address = quote(relative.encode("utf-8", "surrogateescape"), safe="/")
+    # "a:b" would read as a scheme; ./ keeps it a path
+    return address if address.startswith(("/", ".")) else f"./{address}"

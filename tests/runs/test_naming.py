@@ -1,0 +1,128 @@
+"""Run folders are named by what was asked: the same question finds its record, another never takes it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from streetlab.runs.naming import MAX_LENGTH, config_hash, does_not_name_a_run, run_name, sweep_name
+
+CONFIG = {
+    "dataset": {"name": "d", "root": "/data/photos", "cache_dir": "outputs/.cache"},
+    "model": {"weights": "none"},
+    "optimizer": {"lr": 0.001},
+    "trainer": {"accelerator": "auto", "devices": 1, "precision": "auto"},
+    "logger": {},
+    "callbacks": {"bar": {"_target_": "x.Progress"}, "ema": None},
+    "study": "s",
+    "seed": 0,
+    "image_size": [64, 64],
+    "num_workers": 0,
+    "resume": "auto",
+    "output": None,
+}
+
+
+def changed(**values):
+    config = OmegaConf.create(CONFIG)
+    for key, value in values.items():
+        OmegaConf.update(config, key.replace("__", "."), value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("asked", "slug"),
+    [
+        ([], "default"),
+        (["experiment=cleanliness_pretrained", "seed=1"], "cleanliness_pretrained-seed_1"),
+        (["seed=1", "experiment=cleanliness_pretrained"], "cleanliness_pretrained-seed_1"),
+        (["model=resnet18", "optimizer.lr=1e-3"], "resnet18-lr_0.001"),
+        (["image_size=[64,128]"], "image_size_64x128"),
+        (["dataset.root='/far/away/Straße (1)'"], "root_Strasse-1"),
+        (["+debug=limit", "~logger"], "limit"),
+        (["~scheduler"], "no_scheduler"),
+        (["resume=never", "output=x", "logger=wandb", "num_workers=2", "trainer=gpu", "seed=2"], "seed_2"),
+        (["dataset.cache_dir='/tmp/x'", "trainer.devices=2", "logger.wandb.project=p"], "default"),
+    ],
+)
+def test_a_name_says_what_was_asked(asked, slug):
+    assert run_name(asked, CONFIG)[:-9] == slug
+
+
+def test_a_name_is_one_safe_path_component():
+    nasty = [
+        "model.name=a/b=c,[d] {e}",
+        "model.weights='../../x y'",
+        f"model.note={'long ' * 80}",
+        "study=..",
+    ]
+    name = run_name(nasty, CONFIG)
+    assert re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]*-[0-9a-f]{8}", name)
+    assert len(name) <= MAX_LENGTH
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"output": "x"},
+        {"study": "t"},
+        {"resume": "never"},
+        {"num_workers": 4},
+        {"logger": {"csv": {"a": 1}}},
+        {"dataset__cache_dir": "/elsewhere"},
+        {"dataset__root": "../other/mount/photos/"},
+        {"trainer__accelerator": "gpu"},
+        {"trainer__devices": 8},
+        {"callbacks__bar": {"_target_": "y.ProgressBar"}},
+    ],
+)
+def test_what_cannot_change_the_result_finds_the_same_record(values):
+    assert config_hash(changed(**values)) == config_hash(changed())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": 1},
+        {"optimizer__lr": 0.002},
+        {"dataset__root": "/data/others"},
+        {"model__weights": "imagenet"},
+        {"trainer__precision": "32-true"},
+        {"callbacks__ema": {"decay": 0.9}},
+    ],
+)
+def test_what_changes_the_result_gets_another_record(values):
+    assert config_hash(changed(**values)) != config_hash(changed())
+
+
+def test_a_hash_does_not_depend_on_the_order_of_keys_or_on_hydra():
+    other = dict(reversed(CONFIG.items())) | {"hydra": {"job": {"num": 3}}}
+    assert config_hash(OmegaConf.create(other)) == config_hash(CONFIG)
+
+
+def test_a_sweep_extended_by_a_value_keeps_its_folder():
+    name = sweep_name(["seed", "experiment"], ["dataset=d", "num_workers=2"], CONFIG)
+    assert name[:-9] == "experiment_x_seed-d"
+    assert name == sweep_name(["experiment", "+seed"], ["dataset=d"], CONFIG)
+    assert name != sweep_name(["experiment", "seed"], ["dataset=e"], CONFIG)
+
+
+def test_jobs_that_differ_in_what_a_name_leaves_out_get_names_of_their_own():
+    assert does_not_name_a_run("num_workers")
+    assert does_not_name_a_run("+logger")
+    assert does_not_name_a_run("trainer")
+    assert does_not_name_a_run("dataset.root")
+    assert not does_not_name_a_run("seed")
+    jobs = [(["num_workers=0"], "num_workers"), (["num_workers=2"], "num_workers")]
+    jobs += [(["dataset.root='/a/photos'"], "dataset.root"), (["dataset.root='/b/photos'"], "dataset.root")]
+    assert len({run_name(words, CONFIG, [key]) for words, key in jobs}) == len(jobs)
+
+
+def test_nested_data_sets_are_known_by_their_folders_names_too():
+    def parts(root):
+        return {"dataset": {"parts": [{"root": root, "cache_dir": root}]}}
+
+    assert config_hash(parts("/a/x")) == config_hash(parts("/b/x"))
+    assert config_hash(parts("/a/x")) != config_hash(parts("/a/y"))
