@@ -208,6 +208,23 @@ def test_the_study_of_swept_experiments_names_the_sweeps_folder(jobs, presets):
     assert all(folder.startswith("outputs/mine/") for folder in folders(jobs))
 
 
+def test_values_for_swept_experiments_need_not_fit_the_default_ones(jobs):
+    words = ["train", "-m", "experiment=cleanliness_pretrained,cleanliness_from_scratch"]
+    assert cli.run([*words, "dataset.root=/x y/[1]", "model.weights=none", "regime.max_epochs=2"]) == 0
+    assert [config.dataset.root for _, config in jobs] == ["/x y/[1]"] * 2
+    assert [config.regime.max_epochs for _, config in jobs] == [2, 2]
+    assert folders(jobs)[0].startswith("outputs/cleanliness/experiment-root_1-weights_none-max_epochs_2-")
+
+
+def test_a_mistake_in_a_sweep_is_said_before_its_first_job(jobs, capsys):
+    words = ["train", "-m", "experiment=cleanliness_pretrained,cleanliness_from_scratch"]
+    assert cli.run([*words, "optimizer.lrr=3"]) == 2
+    assert "no key 'optimizer.lrr'; did you mean 'optimizer.lr'?" in capsys.readouterr().err
+    assert cli.run([*words, "batch_size=x"]) == 2
+    assert capsys.readouterr().err.startswith("streetlab: batch_size=x: ")
+    assert not jobs
+
+
 def test_a_failed_job_does_not_stop_the_sweep(jobs, capsys):
     assert cli.run(["train", "-m", "seed=1,13,99,2"]) == 1
     assert [config.seed for _, config in jobs] == [1, 13, 99, 2]

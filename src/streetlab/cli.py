@@ -177,7 +177,8 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
     # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides]
+    named = [f"hydra.job.name={name}", f"hydra.help.app_name='streetlab {name}'"]
+    argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
         app(Job(command.module, show_traceback))()

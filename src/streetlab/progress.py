@@ -8,14 +8,22 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def columns() -> list:
-    """The columns that every bar of streetlab has: what, bar, count, time left; a rate where a task gives one."""
+def columns() -> list[ProgressColumn]:
+    """What every bar of streetlab shows: what, bar, count, time left, and a note such as a rate."""
     return [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,13 +34,18 @@ def columns() -> list:
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items while a bar shows how far we are and how many a second."""
+    """Yield the items while a bar shows how far we are and how many a second.
+
+    `what` is plain text: brackets in it are not markup.
+    """
     if total is None and isinstance(items, Sized):
         total = len(items)
     started, done = time.perf_counter(), 0
     console = Console(stderr=True)
+    if not console.is_terminal:
+        log.info("%s%s", what, "" if total is None else f": {total}")
     with Progress(*columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total, note="")
+        task = bar.add_task(escape(what), total=total, note="")
         for item in items:
             yield item
             done += 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streetlab.config.quoting import quote_paths
+from streetlab.config.sweeps import defer_values
 from streetlab.config.values import REFUSED
 from streetlab.errors import UserError, did_you_mean
 
@@ -45,7 +46,8 @@ def arrange(words: Sequence[str]) -> CommandLine:
             config_dir = options[-1].partition("=")[2] if sign else options[-1]
     _check(overrides)
     sweeping = any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in [*options, *overrides])
-    return CommandLine(options, quote_paths(overrides, multirun=sweeping), config_dir)
+    overrides = quote_paths(overrides, multirun=sweeping)
+    return CommandLine(options, defer_values(overrides) if sweeping else overrides, config_dir)
 
 
 def _hydra_options() -> dict[str, Action]:

@@ -48,7 +48,9 @@ class Composer:
 
     def groups(self) -> list[str]:
         """Every group with choices, Hydra's own left out."""
-        found = self._loader.list_groups("")
+        from hydra.core.object_type import ObjectType
+
+        found = self._loader.get_group_options("", ObjectType.GROUP, overrides=self._searched)
         return sorted(group for group in found if group != "hydra" and self.choices(group))
 
     def choices(self, group: str) -> list[str]:

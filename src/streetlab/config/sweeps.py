@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, Override, ValueType
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -42,6 +44,33 @@ class SweepPlan:
         return f"{number}: {' × '.join(counted) or 'nothing is swept'}"
 
 
+def defer_values(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a sweep over choices, with fixed values left for the jobs to apply.
+
+    Hydra composes the sweep's own config without the swept choices, so that
+    `-m experiment=a,b dataset.root=X` fails where the default data set has no root. A choice() of one value
+    is part of the sweep, and `plan_sweep` reads it as the fixed value that it is.
+    """
+    parser = OverridesParser.create()
+    try:
+        parsed = parser.parse_overrides(list(overrides))
+    except HydraException:
+        return list(overrides)  # Hydra meets the same error
+    choices = any(override.is_sweep_override() and "." not in override.key_or_group for override in parsed)
+    return [
+        f"{override.key_or_group}=choice({word.partition('=')[2]})"
+        if choices and _can_wait(override)
+        else word
+        for word, override in zip(overrides, parsed, strict=True)
+    ]
+
+
+def _can_wait(override: Override) -> bool:
+    change = not (override.is_add() or override.is_force_add() or override.is_delete())
+    value = change and not override.is_sweep_override() and not override.is_hydra_override()
+    return value and "." in override.key_or_group and override.get_value_string() != ""
+
+
 def plan_sweep(config: DictConfig) -> SweepPlan:
     """Read the plan off the sweep's config: `hydra.overrides.task` and `hydra.sweeper.params`.
 
@@ -58,10 +87,13 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
         key, line = override.get_key_element(), override.input_line or ""
         swept.pop(key, None)
         fixed.pop(key, None)
+        values = _values(override) if override.is_discrete_sweep() else None
         if not override.is_sweep_override():
             fixed[key] = line
+        elif values is not None and len(values) == 1 and override.value_type is ValueType.CHOICE_SWEEP:
+            fixed[key] = f"{key}={values[0]}"
         else:
-            swept[key] = _values(override) if override.is_discrete_sweep() else None
+            swept[key] = values
     return SweepPlan(config, swept, list(fixed.values()))
 
 

@@ -30,12 +30,14 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         MissingConfigException,
         OverrideParseException,
     )
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
     from yaml import YAMLError
 
     for link in _chain(error):
         if isinstance(link, UserError):
             return link
+    if isinstance(error, InterpolationResolutionError):  # a job's config, composed while a folder was named
+        error = next((link for link in _chain(error) if isinstance(link, HydraException)), error)
     text: str | None
     if isinstance(error, OverrideParseException):
         text = _unparsable(error)

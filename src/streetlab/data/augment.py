@@ -1,4 +1,4 @@
-"""Augmentation in batches, on the device: one warp and one colour matrix per image, drawn from its own numbers.
+"""Augmentation in batches, on the device: one warp and one colour matrix per image, from its own draws.
 
 Crop, flip, rotation and shear are one affine map, so pixels are interpolated once; brightness, contrast,
 saturation and hue are one 3x4 colour matrix. Against applying torchvision's transforms image by image in
@@ -24,7 +24,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 # RGB to YIQ (FCC 1953); a hue shift turns the IQ plane
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-_DRAWS = 24  # uniform numbers per image and epoch; unused ones are drawn too, so that settings do not shift others
+_DRAWS = 24
+"""Uniform numbers per image and epoch; all are drawn always, so that one setting does not shift another's."""
+
+_LIMITS = {
+    "flip": (1.0, "a probability (0 to 1)"),
+    "rotation": (180.0, "an angle in degrees (0 to 180)"),
+    "shear": (60.0, "an angle in degrees (0 to 60)"),
+    "brightness": (1.0, "a spread about 1 (0 to 1)"),
+    "contrast": (1.0, "a spread about 1 (0 to 1)"),
+    "saturation": (1.0, "a spread about 1 (0 to 1)"),
+    "hue": (0.5, "a part of a turn (0 to 0.5)"),
+    "grayscale": (1.0, "a probability (0 to 1)"),
+    "erase": (1.0, "a probability (0 to 1)"),
+    "mixup": (1.0, "a probability (0 to 1)"),
+}
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -74,14 +88,15 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("scale", "ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise UserError(f"augment.{name}: [{low}, {high}] is not an ascending range above 0")
+            bounds = getattr(self, name)
+            if not _is_range(bounds):
+                raise UserError(f"augment.{name}: {bounds} is not an ascending range above 0, as [0.8, 1.0]")
         if self.scale[1] > 1:
             raise UserError(f"augment.scale: {self.scale[1]} is more than the whole image (1.0)")
-        for name in ("flip", "grayscale", "erase", "mixup"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"augment.{name}: {getattr(self, name)} is not a probability (0 to 1)")
+        for name, (most, what) in _LIMITS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= most:
+                raise UserError(f"augment.{name}: {value} is not {what}")
 
     @property
     def moves(self) -> bool:
@@ -167,7 +182,8 @@ class Augment:
         turn = 2 * np.pi * self.hue * (2 * u[:, 10] - 1)
         gray, yiq = np.asarray(_GRAY), np.asarray(_YIQ)
         identity = np.eye(3)
-        saturate = saturation[:, None, None] * identity + (1 - saturation)[:, None, None] * gray[None, None, :]
+        keep, fade = saturation[:, None, None], (1 - saturation)[:, None, None]
+        saturate = keep * identity + fade * gray[None, None, :]
         cos, sin, zero, one = np.cos(turn), np.sin(turn), np.zeros_like(turn), np.ones_like(turn)
         rotate = np.stack(
             [
@@ -202,13 +218,16 @@ class Augment:
         columns = (np.arange(width) + 0.5) / width
         inside_rows = (rows >= top[:, None]) & (rows < (top + h)[:, None]) & on[:, None]
         inside_columns = (columns >= left[:, None]) & (columns < (left + w)[:, None])
-        box = torch.from_numpy(inside_rows).to(x.device)[:, None, :, None] & torch.from_numpy(
-            inside_columns
-        ).to(x.device)[:, None, None, :]
+        box = (
+            torch.from_numpy(inside_rows).to(x.device)[:, None, :, None]
+            & torch.from_numpy(inside_columns).to(x.device)[:, None, None, :]
+        )
         return x.masked_fill_(box, 0.0)
 
-    def mix_labels(self, images: Tensor, labels: Tensor, classes: int, u: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Blend each drawn image with the one before it in the batch: `(B, 3, H, W)` and soft labels `(B, K)`.
+    def mix_labels(
+        self, images: Tensor, labels: Tensor, classes: int, u: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Blend each drawn image with the one before it: `(B, 3, H, W)` and soft labels `(B, K)`.
 
         Mixup (Zhang et al. 2018) with weights uniform in [0.5, 1] for the image itself.
         """
@@ -217,6 +236,13 @@ class Augment:
         soft = F.one_hot(labels, classes).to(images.dtype)
         images = torch.lerp(images.roll(1, 0), images, keep[:, None, None, None])
         return images, torch.lerp(soft.roll(1, 0), soft, keep[:, None])
+
+
+def _is_range(bounds: Sequence[float]) -> bool:
+    if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
+        return False
+    low, high = bounds
+    return isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high
 
 
 def _between(bounds, u: np.ndarray) -> np.ndarray:

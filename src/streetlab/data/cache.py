@@ -1,4 +1,4 @@
-"""Decoded images, kept: each split once as one uint8 array on disk, memory-mapped, so that epochs never decode.
+"""Decoded images, kept: each split once as one uint8 array on disk, memory-mapped; epochs never decode.
 
 A cache entry is a folder `<cache_dir>/<data set>/<key>/` with `images.npy` (N, H, W, 3) and `index.json`.
 The key follows from the samples' fingerprints (path, size, time) and the image size, so a changed, added or
@@ -13,25 +13,31 @@ import hashlib
 import json
 import logging
 import os
+import platform
+import re
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from streetlab.data.decode import UnreadablePhoto, resize
-from streetlab.data.source import DataSource, Sample
+from streetlab.data.source import DataSource, Sample, cannot_write, make_cache_folder
 from streetlab.errors import UserError
 from streetlab.progress import track
-from streetlab.runs.files import write_json
 
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 """Raised when decoding or resizing changes, which makes every older entry stale."""
+
+_ENTRY_NAME = re.compile(r".+-\d+x\d+-[0-9a-f]{16}")
+_BUILDING = ".building-"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ def open_cache(source: DataSource, split: str, size: tuple[int, int]) -> CachedS
     """The split's images at `size` = (height, width), decoded now if no entry holds them yet.
 
     Raises:
-        UserError: a photo does not decode and `dataset.on_error` is `fail`; the folder is not writable.
+        UserError: a photo does not decode and `dataset.on_error` is `fail`; no photo does; the folder is not
+            writable or the disk is full.
     """
     samples = list(source.samples(split))
     if not samples:
@@ -62,27 +69,45 @@ def open_cache(source: DataSource, split: str, size: tuple[int, int]) -> CachedS
     parent = source.cache_dir / source.name
     folder = parent / f"{split}-{size[0]}x{size[1]}-{_key(fingerprints, size)}"
     if not _is_whole(folder):
+        make_cache_folder(parent)
         try:
             _build(folder, source, samples, fingerprints, size, f"decoding {source.name}/{split}")
         except OSError as error:
-            raise UserError(
-                f"dataset.cache_dir: cannot write {folder} ({error.strerror or error}); give another with dataset.cache_dir=DIR"
-            ) from None
+            raise cannot_write(folder, error) from None
     index = json.loads((folder / "index.json").read_text())
     skipped = dict(index["skipped"])
     if skipped:
-        message = "; ".join(skipped.values())
+        message = _first_few(list(skipped.values()))
         if source.on_error == "fail":
             raise UserError(f"{message} (dataset.on_error=skip leaves such photos out)")
+        if len(skipped) == len(samples):
+            raise UserError(f"dataset {source.name}: no photo of split '{split}' decodes: {message}")
         log.warning("left out %d of %d photos of %s: %s", len(skipped), len(samples), split, message)
     images = np.load(folder / "images.npy", mmap_mode="r")
     return CachedSplit([sample for sample in samples if sample.id not in skipped], images, folder)
 
 
 def entries(cache_dir: Path) -> list[tuple[Path, int]]:
-    """Every entry's folder under `cache_dir` and its size in bytes."""
-    folders = sorted(path.parent for path in cache_dir.glob("*/*/index.json"))
-    return [(folder, sum(f.stat().st_size for f in folder.iterdir())) for folder in folders]
+    """Every entry's folder under `cache_dir`, whole or broken, and its size in bytes.
+
+    Only what has an entry's name and nothing but an entry's files counts, since entries are what
+    `streetlab cache delete=true` deletes, in whatever folder it is given.
+    """
+    folders = [f for f in sorted(cache_dir.glob("*/*")) if f.is_dir() and _ENTRY_NAME.fullmatch(f.name)]
+    found = []
+    for folder in folders:
+        files = list(folder.iterdir())
+        if {file.name for file in files} <= {"images.npy", "index.json"}:
+            found.append((folder, sum(file.stat().st_size for file in files)))
+    return found
+
+
+def remove_abandoned(parent: Path) -> int:
+    """Delete what killed processes left half built in a data set's cache folder; how many there were."""
+    abandoned = [folder for folder in parent.glob(f"{_BUILDING}*") if not _is_alive(folder)]
+    for folder in abandoned:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(abandoned)
 
 
 def _key(fingerprints: Sequence[str], size: tuple[int, int]) -> str:
@@ -114,9 +139,8 @@ def _build(
     size: tuple[int, int],
     what: str,
 ) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder.parent)
-    building = folder.parent / f".building-{os.getpid()}-{folder.name}"
+    remove_abandoned(folder.parent)
+    building = folder.parent / f"{_BUILDING}{os.getpid()}@{platform.node()}-{folder.name}"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
     try:
@@ -127,76 +151,94 @@ def _build(
         def load(number: int) -> np.ndarray | None:
             sample = samples[number]
             row = known.by_fingerprint(fingerprints[number])
-            if row is None:
-                hashes[number] = source.content_hash(sample)
-                row = known.by_content(hashes[number])
-            else:
-                hashes[number] = known.hash_of(fingerprints[number])
             if row is not None:
+                hashes[number] = known.hash_of(fingerprints[number])
                 return row
             try:
-                return resize(source.read(sample, min_side=max(size)), size)
+                hashes[number] = source.content_hash(sample)
+                row = known.by_content(hashes[number])
+                return resize(source.read(sample, min_side=max(size)), size) if row is None else row
             except UnreadablePhoto as error:
                 skipped[sample.id] = str(error)
                 return None
 
-        images = np.lib.format.open_memmap(
-            building / "images.npy", mode="w+", dtype=np.uint8, shape=(len(samples), *size, 3)
-        )
         kept: list[int] = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # written, not mapped: a full disk kills a process that writes to a map, but is an error here
+        with (building / "images.npy").open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+            _write_header(file, (len(samples), *size, 3))
+            start = file.tell()
             for number, row in enumerate(track(_in_order(pool, load, len(samples)), what, len(samples))):
                 if row is not None:
-                    images[len(kept)] = row
+                    file.write(row.tobytes())
                     kept.append(number)
-        images.flush()
-        del images
-        if len(kept) < len(samples):
-            _shorten(building / "images.npy", len(kept))
-        write_json(
-            building / "index.json",
-            {
-                "data_set": source.name,
-                "size": list(size),
-                "version": CACHE_VERSION,
-                "bytes": (building / "images.npy").stat().st_size,
-                "head_crc32": _head_checksum(building / "images.npy"),
-                "rows": [[samples[n].id, fingerprints[n], hashes[n]] for n in kept],
-                "skipped": sorted(skipped.items()),
-            },
-        )
-        shutil.rmtree(folder, ignore_errors=True)  # only ever a broken one
-        try:
-            building.rename(folder)
-        except OSError:
-            if not _is_whole(folder):  # else another process was quicker, with the same contents
-                raise
+            if len(kept) < len(samples):
+                file.seek(0)
+                _write_header(file, (len(kept), *size, 3))
+                assert file.tell() == start, "NumPy pads headers so that the number of rows may change"
+            file.flush()
+            os.fsync(file.fileno())
+        index = {
+            "data_set": source.name,
+            "size": list(size),
+            "version": CACHE_VERSION,
+            "bytes": (building / "images.npy").stat().st_size,
+            "head_crc32": _head_checksum(building / "images.npy"),
+            "rows": [[samples[n].id, fingerprints[n], hashes[n]] for n in kept],
+            "skipped": sorted(skipped.items()),
+        }
+        (building / "index.json").write_text(json.dumps(index, indent=1))
+        _publish(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _in_order(pool: ThreadPoolExecutor, load, count: int, ahead: int = 64) -> Iterator[np.ndarray | None]:
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _publish(building: Path, folder: Path) -> None:
+    """Rename a finished entry to its place, unless another process was quicker with the same contents."""
+    try:
+        building.rename(folder)
+    except OSError:
+        if _is_whole(folder):  # and being read perhaps, so it stays
+            return
+        broken = building.with_name(f"{building.name}-broken")
+        shutil.rmtree(broken, ignore_errors=True)
+        folder.rename(broken)
+        building.rename(folder)
+        shutil.rmtree(broken, ignore_errors=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, load: Callable[[int], np.ndarray | None], count: int, ahead: int = 64
+) -> Iterator[np.ndarray | None]:
     """`load(0)`, `load(1)`, ... computed in the pool, at most `ahead` of them waiting in memory."""
-    pending = [pool.submit(load, number) for number in range(min(ahead, count))]
+    pending = deque(pool.submit(load, number) for number in range(min(ahead, count)))
     for number in range(count):
-        yield pending[number].result()
-        pending[number] = None  # type: ignore[call-overload]
+        yield pending.popleft().result()
         if number + ahead < count:
             pending.append(pool.submit(load, number + ahead))
 
 
-def _shorten(path: Path, rows: int) -> None:
-    """Rewrite the array with its first rows only."""
-    short = path.with_name("short.npy")
-    np.save(short, np.load(path, mmap_mode="r")[:rows])
-    short.rename(path)
+def _is_alive(building: Path) -> bool:
+    """Whether the process that builds there may still be running; only this machine's own can be asked."""
+    process, _, rest = building.name.removeprefix(_BUILDING).partition("@")
+    if os.name != "posix" or not process.isdigit() or not rest.startswith(f"{platform.node()}-"):
+        return True
+    try:
+        os.kill(int(process), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
-def _remove_abandoned(parent: Path) -> None:
-    for folder in parent.glob(".building-*"):
-        process = folder.name.split("-")[1]
-        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+def _first_few(messages: Sequence[str], most: int = 5) -> str:
+    """One line that stays readable where thousands of files are broken."""
+    more = f"; and {len(messages) - most} more" if len(messages) > most else ""
+    return "; ".join(messages[:most]) + more
 
 
 class _Rows:

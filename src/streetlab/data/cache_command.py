@@ -8,26 +8,37 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
-from streetlab.data.cache import entries
-from streetlab.errors import UserError
+from streetlab.data.cache import entries, remove_abandoned
+from streetlab.errors import UserError, did_you_mean
 
 
 def run(cfg: Any) -> None:
     """Entry point of the command; `cfg` is conf/cache.yaml."""
     folder = Path(cfg.cache_dir).expanduser()
     if not folder.is_dir():
-        raise UserError(f"cache_dir: no folder {folder}")
+        near = did_you_mean(folder.name, [p.name for p in folder.parent.glob("*") if p.is_dir()])
+        raise UserError(f"cache_dir: no folder {folder}{near} (a run makes it when it first decodes photos)")
     found = entries(folder)
-    table = Table(title=f"decoded images in {folder}")
-    table.add_column("entry")
-    table.add_column("size", justify="right")
+    print(f"decoded images in {folder}")
+    table = Table()
+    table.add_column("entry", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
     for entry, size in found:
-        table.add_row(entry.relative_to(folder).as_posix(), decimal(size))
+        table.add_row(escape(entry.relative_to(folder).as_posix()), decimal(size))
     table.add_row("[bold]all[/bold]", f"[bold]{decimal(sum(size for _, size in found))}[/bold]")
     Console().print(table)
     if cfg.delete:
-        for entry, _ in found:
+        _delete([entry for entry, _ in found], folder)
+
+
+def _delete(found: list[Path], folder: Path) -> None:
+    for entry in found:
+        try:
             shutil.rmtree(entry)
-        print(f"deleted {len(found)} entries")
+        except OSError as error:
+            raise UserError(f"cache_dir: cannot delete {entry} ({error.strerror or error})") from None
+    left = sum(remove_abandoned(parent) for parent in folder.glob("*") if parent.is_dir())
+    print(f"deleted {len(found)} entries" + (f" and {left} that were never finished" if left else ""))

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from streetlab.data.augment import Augment, draws, normalize
 from streetlab.data.cache import CachedSplit, open_cache
+from streetlab.data.index.labels import LabelSpace
 from streetlab.data.sampler import EpochBatches, Key, sample_keys
-from streetlab.data.source import DataSource
+from streetlab.data.source import DataSource, Sample
 
 Batch = dict[str, Any]
 
@@ -41,6 +42,13 @@ class CachedRows(Dataset):
 
 def _as_it_is(batch: Batch) -> Batch:
     return batch
+
+
+def _epoch(trainer: pl.Trainer | None) -> int:
+    """The epoch about to be drawn; `current_epoch` lags by one while the hooks of an epoch's end run."""
+    if trainer is None:
+        return 0
+    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
 class StreetData(pl.LightningDataModule):
@@ -75,7 +83,7 @@ class StreetData(pl.LightningDataModule):
         self._keys: dict[str, np.ndarray] = {}
 
     @property
-    def label_space(self):
+    def label_space(self) -> LabelSpace:
         return self.source.label_space
 
     def prepare_data(self) -> None:
@@ -89,7 +97,7 @@ class StreetData(pl.LightningDataModule):
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
 
-    def samples(self, split: str):
+    def samples(self, split: str) -> list[Sample]:
         """The split's samples that decoded; a batch's `rows` index this list."""
         return self._cached[split].samples
 
@@ -126,7 +134,7 @@ class StreetData(pl.LightningDataModule):
             self._keys[split],
             self.batch_size,
             self.seed,
-            epoch=lambda: trainer.fit_loop.epoch_progress.current.processed if trainer else 0,
+            epoch=lambda: _epoch(trainer),
             shuffle=split == "train",
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
@@ -134,7 +142,7 @@ class StreetData(pl.LightningDataModule):
         return DataLoader(
             CachedRows(self._cached[split]),
             batch_sampler=batches,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]  # rows come as whole batches
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",

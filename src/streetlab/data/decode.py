@@ -1,4 +1,4 @@
-"""Photo bytes to upright RGB arrays, whatever the file's name says; the one resize that all of streetlab uses."""
+"""Photo bytes to upright RGB arrays, whatever the file's name says; the one resize that streetlab uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
-class UnreadablePhoto(Exception):
+class UnreadablePhoto(Exception):  # noqa: N818  (what it is, not what went wrong)
     """A file that does not decode; the message names the file and what is wrong with it."""
 
 
@@ -26,7 +26,7 @@ def read_photo(path: Path, min_side: int | None = None) -> Image.Image:
         An RGB image.
 
     Raises:
-        UnreadablePhoto: the file is missing, truncated, no image, or too large to be a photo.
+        UnreadablePhoto: the file is missing, closed to us, truncated, no image, or too large to be a photo.
     """
     try:
         with Image.open(path) as opened:
@@ -40,7 +40,9 @@ def read_photo(path: Path, min_side: int | None = None) -> Image.Image:
         raise UnreadablePhoto(f"{path}: too large to be a photo ({error})") from None
     except FileNotFoundError:
         raise UnreadablePhoto(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError) as error:  # truncated files raise any of these
+    except PermissionError:
+        raise UnreadablePhoto(f"{path}: no permission to read it") from None
+    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError) as error:  # damaged files raise any
         raise UnreadablePhoto(f"{path}: does not decode ({error})") from None
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
-from streetlab.data.decode import read_photo
+from streetlab.data.decode import UnreadablePhoto, read_photo
 from streetlab.data.index.labels import LABEL_SPACES
 from streetlab.data.index.scan import SPLITS, Photo, scan_class_folders
-from streetlab.data.index.split import apply_split, content_hash, read_split, stratified_split, write_split
-from streetlab.data.source import DataSource, Sample
+from streetlab.data.index.split import (
+    apply_split,
+    content_hash,
+    photo_hash,
+    read_split,
+    stratified_split,
+    write_split,
+)
+from streetlab.data.source import DataSource, Sample, make_cache_folder
 from streetlab.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -45,13 +53,20 @@ class ImageFolder(DataSource):
     ) -> None:
         super().__init__(name, cache_dir, on_error)
         self.root = Path(root).expanduser()
-        if labels is not None and labels not in LABEL_SPACES:
+        spaces = {key: space for key, space in LABEL_SPACES.items() if space.task == "classification"}
+        if labels is not None and labels not in spaces:
+            near = did_you_mean(labels, spaces)
             raise UserError(
-                f"dataset.labels: no label space '{labels}' ({', '.join(LABEL_SPACES)}){did_you_mean(labels, LABEL_SPACES)}"
+                f"dataset.labels: no label space '{labels}' for photos ({', '.join(spaces)}){near}"
             )
         photos, self.label_space = scan_class_folders(
-            self.root, "dataset.root", LABEL_SPACES[labels] if labels else None
+            self.root, "dataset.root", spaces[labels] if labels else None
         )
+        if self.cache_dir.resolve().is_relative_to(self.root.resolve()):
+            raise UserError(
+                f"dataset.cache_dir: {self.cache_dir} lies under the photos in {self.root}, which are never "
+                "written to; give another with dataset.cache_dir=DIR"
+            )
         if split_file is not None:
             path = Path(split_file).expanduser()
             photos = apply_split(photos, read_split(path), path)
@@ -76,22 +91,31 @@ class ImageFolder(DataSource):
 
     def fingerprint(self, sample: Sample) -> str:
         assert sample.path is not None
-        status = sample.path.stat()
+        try:
+            status = sample.path.stat()
+        except OSError:  # a link to nothing: `read` will say so
+            return f"{sample.path}:missing"
+        if not os.access(sample.path, os.R_OK):  # neither size nor time changes once it may be read
+            return f"{sample.path}:closed"
         return f"{sample.path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
     def content_hash(self, sample: Sample) -> str:
         assert sample.path is not None
-        return content_hash(sample.path)
+        try:
+            return content_hash(sample.path)
+        except OSError as error:
+            raise UnreadablePhoto(f"{sample.path}: cannot be read ({error.strerror or error})") from None
 
     def _drawn_split(self, photos: list[Photo], seed: int) -> list[Photo]:
         where = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
-        path = self.cache_dir / "splits" / f"{self.root.name}-{where}-seed{seed}.json"
+        path = self.cache_dir / "splits" / f"{self.root.resolve().name}-{where}-seed{seed}.json"
         if not path.exists():
-            hashes = [content_hash(photo.path) for photo in photos]
+            hashes, labels = [photo_hash(photo) for photo in photos], [photo.label for photo in photos]
             try:
-                split = stratified_split(hashes, [photo.label for photo in photos], seed)
+                split = stratified_split(hashes, labels, seed, self.label_space.names)
             except UserError as error:
                 raise UserError(f"dataset.root: {self.root}: {error}") from None
+            make_cache_folder(path.parent)
             write_split(path, split, seed)
             log.info("drew a stratified 70/15/15 split of %d photos: %s", len(photos), path)
         return apply_split(photos, read_split(path), path)

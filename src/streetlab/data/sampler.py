@@ -30,7 +30,7 @@ def mix(keys: np.ndarray, salt: int) -> np.ndarray:
 class EpochBatches(Sampler[list[Key]]):
     """Batches of (epoch, row) keys for one process.
 
-    Training rows are sorted by a scrambled key, so that adding a sample moves no other sample's random numbers.
+    Training rows are sorted by a scrambled key, so that adding a sample leaves the others' order alone.
     Every rank gets the same number of training rows; evaluation rows are dealt out without repeating any.
 
     Args:

@@ -33,6 +33,22 @@ class Sample:
     path: Path | None = None
 
 
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The one line that every failed write below `dataset.cache_dir` ends in."""
+    reason = error.strerror or str(error)
+    return UserError(
+        f"dataset.cache_dir: cannot write {path} ({reason}); give another with dataset.cache_dir=DIR"
+    )
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Make a folder below `dataset.cache_dir`, or raise the UserError that says why it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
 class DataSource(ABC):
     """A data set before any tensor: an index of samples and a way to read each as an RGB image.
 
@@ -46,8 +62,11 @@ class DataSource(ABC):
 
     def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail") -> None:
         if on_error not in ON_ERROR:
+            near = did_you_mean(str(on_error), ON_ERROR)
+            raise UserError(f"dataset.on_error: '{on_error}' is not one of {', '.join(ON_ERROR)}{near}")
+        if not name or name.startswith(".") or "/" in name or "\\" in name:
             raise UserError(
-                f"dataset.on_error: '{on_error}' is not one of {', '.join(ON_ERROR)}{did_you_mean(on_error, ON_ERROR)}"
+                f"dataset.name: '{name}' cannot name a folder of the cache (no / and no leading dot)"
             )
         self.name = name
         self.cache_dir = Path(cache_dir).expanduser()
@@ -63,10 +82,13 @@ class DataSource(ABC):
 
     @abstractmethod
     def fingerprint(self, sample: Sample) -> str:
-        """Changes whenever what `read` returns may have changed; cheap."""
+        """Changes whenever what `read` returns may have changed; cheap, and never fails."""
 
     def content_hash(self, sample: Sample) -> str:
-        """Settles whether what `read` returns has changed where the fingerprint says it may have."""
+        """Settles whether what `read` returns has changed where the fingerprint says it may have.
+
+        Raises `UnreadablePhoto` where the file cannot be read.
+        """
         return self.fingerprint(sample)
 
     def split_hash(self) -> str:

@@ -1,4 +1,4 @@
-"""Drawn street scenes with a cleanliness label, and drawn close-ups of things on the ground to pretrain on."""
+"""Drawn street scenes with a cleanliness label, and close-ups of things on the ground to pretrain on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ import numpy as np
 from PIL import Image
 
 from streetlab.data.index.labels import CLEANLINESS, LabelSpace, categorical_palette
-from streetlab.data.source import DataSource, Sample
+from streetlab.data.source import DataSource, Sample, make_cache_folder
 from streetlab.data.synthetic import GENERATOR_VERSION, ITEM_KINDS, draw_item, draw_scene
+from streetlab.errors import UserError
 from streetlab.progress import track
 from streetlab.runs.files import write_json
+
+_KEPT_BYTES = 1 << 29
+"""Pictures drawn for their labels are kept up to this, until the cache asks for their pixels."""
 
 
 class _Drawn(DataSource):
@@ -33,10 +37,15 @@ class _Drawn(DataSource):
         on_error: str = "fail",
     ) -> None:
         super().__init__(name, cache_dir, on_error)
-        starts = {"train": first_seed, "val": first_seed + train, "test": first_seed + train + val}
         sizes = {"train": train, "val": val, "test": test}
+        for split, size in sizes.items():
+            if size < 1:
+                raise UserError(f"dataset.{split}: {size} pictures; each split needs at least one")
+        if first_seed < 0:
+            raise UserError(f"dataset.first_seed: {first_seed} is below 0")
+        starts = {"train": first_seed, "val": first_seed + train, "test": first_seed + train + val}
         self._seeds = {split: range(starts[split], starts[split] + sizes[split]) for split in starts}
-        self._drawn: dict[int, np.ndarray] = {}  # drawn for their labels, soon read for their pixels
+        self._drawn: dict[int, np.ndarray] = {}
 
     @abstractmethod
     def draw(self, seed: int) -> tuple[np.ndarray, int]:
@@ -52,11 +61,15 @@ class _Drawn(DataSource):
         try:
             labels = json.loads(path.read_text())
         except (OSError, ValueError):
+            labels = None
+        if not isinstance(labels, list) or len(labels) != len(seeds):
+            make_cache_folder(path.parent)  # before the minutes of drawing, not after
             labels = []
             for seed in track(seeds, f"drawing {self.name}"):
-                self._drawn[seed], label = self.draw(seed)
+                picture, label = self.draw(seed)
                 labels.append(label)
-            path.parent.mkdir(parents=True, exist_ok=True)
+                if len(self._drawn) * picture.nbytes < _KEPT_BYTES:
+                    self._drawn[seed] = picture
             write_json(path, labels)
         by_seed = dict(zip(seeds, labels, strict=True))
         return {split: [by_seed[seed] for seed in seeds] for split, seeds in self._seeds.items()}
@@ -86,6 +99,8 @@ class SyntheticCleanliness(_Drawn):
 
     def __init__(self, size: Sequence[int] = (128, 256), **options) -> None:
         super().__init__(**options)
+        if len(size) != 2 or min(size) < 32:
+            raise UserError(f"dataset.size: {list(size)} is not [height, width] of at least 32 each")
         self.size = (int(size[0]), int(size[1]))
 
     def draw(self, seed: int) -> tuple[np.ndarray, int]:

@@ -165,6 +165,8 @@ class PhaseSchedule(pl.Callback):
 
     def _enter(self, trainer: pl.Trainer, task: StreetTask, resuming: bool) -> None:
         phase = self.phase
+        if not resuming:
+            self._restored = None  # of a phase that had already ended when the run was killed
         if phase.start_from == "best" and not resuming:
             best = next(
                 (c.best_model_path for c in trainer.checkpoint_callbacks
@@ -197,15 +199,16 @@ class PhaseSchedule(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         (optimizer,) = trainer.optimizers
-        rates = [group["lr"] for group in optimizer.param_groups]  # as restored: building a schedule resets them
+        # as restored: building a schedule resets learning rates and, with 1cycle, momenta
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         assert isinstance(pl_module, StreetTask)
         steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
         horizon = Horizon(self.phase.epochs, steps, pl_module.objective["mode"])  # type: ignore[arg-type]
         self.schedule = (self.phase.scheduler or self.scheduler)(optimizer, horizon)
         if self._restored is not None:
             self.schedule.load_state_dict(self._restored)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
+            for group, restored in zip(optimizer.param_groups, groups, strict=True):
+                group.update(restored)
             self._restored = None
         self._last_step = trainer.global_step
         set_training_mode(pl_module.network, self.phase.train)

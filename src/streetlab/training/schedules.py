@@ -42,7 +42,7 @@ class Schedule:
             self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.scheduler is None else plain_state(self.scheduler.state_dict())
+        return {} if self.scheduler is None else self.scheduler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.scheduler is not None:
@@ -50,11 +50,6 @@ class Schedule:
 
 
 BuildSchedule = Callable[[Optimizer, Horizon], Schedule]
-
-
-def plain_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Without the functions of LambdaLR and OneCycleLR, which `weights_only` loading would refuse."""
-    return {key: value for key, value in state.items() if key not in ("lr_lambdas", "anneal_func", "_anneal_func")}
 
 
 def none(optimizer: Optimizer, horizon: Horizon) -> Schedule:

@@ -40,8 +40,10 @@ class LabelSpace:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, as checkpoints and records hold it."""
-        return {key: list(map(list_if_tuple, value)) if isinstance(value, tuple) else value
-                for key, value in asdict(self).items()}
+        return {
+            key: list(map(list_if_tuple, value)) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> LabelSpace:
@@ -74,20 +76,21 @@ CLEANLINESS = LabelSpace(
 )
 
 CITYSCAPES = LabelSpace(
-    name="cityscapes",
-    task="segmentation",
-    # the 19 training classes with their train ids and colours (cityscapesScripts, helpers/labels.py)
-    names=(
+    "cityscapes",
+    "segmentation",
+    # the 19 training classes in the order of their train ids, and their colours (cityscapesScripts,
+    # helpers/labels.py)
+    (
         "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
         "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
         "bicycle",
-    ),  # fmt: skip
-    palette=(
+    ),
+    (
         (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
         (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
         (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
-    ),  # fmt: skip
-)
+    ),
+)  # fmt: skip
 
 LABEL_SPACES = {space.name: space for space in (CLEANLINESS, CITYSCAPES)}
 

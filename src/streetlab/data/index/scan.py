@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ _SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": 
                   "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff",
                   ".ppm", ".pgm", ".jp2", ".avif"}  # fmt: skip
+_SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ def scan_class_folders(
 ) -> tuple[list[Photo], LabelSpace]:
     """All photos below `root`, sorted by id.
 
+    Files and folders of the system (hidden ones, `__MACOSX`, `@eaDir`, ...) are passed over; folders inside
+    a class folder belong to that class; links are followed.
+
     Args:
         root: `root/{train,val,test}/<class>/*` or `root/<class>/*`.
         key: the config key that `root` came from, for error messages.
@@ -39,47 +45,105 @@ def scan_class_folders(
     Raises:
         UserError: no such root, no photos, a folder that is no class, a class that is missing or empty.
     """
-    if not root.is_dir():
-        near = did_you_mean(root.name, [p.name for p in root.parent.iterdir()]) if root.parent.is_dir() else ""
-        raise UserError(f"{key}: no folder {root}{near} (expected {root}/train/<class>/*.jpg or {root}/<class>/*.jpg)")
-    folders = {f.name: f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
-    split_folders = {name: _SPLIT_FOLDERS[name.lower()] for name in folders if name.lower() in _SPLIT_FOLDERS}
-    if split_folders:
-        missing = set(SPLITS) - set(split_folders.values())
-        if missing:
-            raise UserError(f"{key}: {root} has {', '.join(split_folders)} but no {' or '.join(sorted(missing))} folder")
-        trees: list[tuple[str | None, Path]] = [(split, folders[name]) for name, split in split_folders.items()]
-    elif folders:
-        trees = [(None, root)]
-    else:
-        raise UserError(f"{key}: {root} holds no folders (expected one per class, or train, val and test)")
-
-    if label_space is None:
-        names = sorted({f.name for _, tree in trees for f in _class_folders(tree)}, key=str.lower)
-        label_space = LabelSpace(root.name, "classification", tuple(names), categorical_palette(len(names)))
-    photos = [photo for split, tree in trees for photo in _scan_tree(root, tree, split, label_space)]
+    _check_root(root, key)
+    try:
+        trees = _split_trees(root, key)
+        if label_space is None:
+            label_space = _named_after_folders(root, key, [tree for _, tree in trees])
+        photos = [photo for split, tree in trees for photo in _scan_tree(root, tree, split, label_space)]
+    except PermissionError as error:
+        raise UserError(f"{key}: no permission to look into {error.filename}") from None
     return sorted(photos, key=lambda photo: photo.id), label_space
 
 
-def _class_folders(tree: Path) -> list[Path]:
-    return [f for f in sorted(tree.iterdir()) if f.is_dir() and not f.name.startswith(".")]
+def _check_root(root: Path, key: str) -> None:
+    expected = f"expected {root}/train/<class>/*.jpg or {root}/<class>/*.jpg"
+    if root.is_dir():
+        return
+    if root.exists():
+        raise UserError(f"{key}: {root} is a file, not a folder ({expected})")
+    there = root.parent
+    while not there.is_dir():
+        there = there.parent
+    if there != root.parent:
+        raise UserError(
+            f"{key}: no folder {root} ({there.absolute()} has no '{root.relative_to(there).parts[0]}')"
+        )
+    names = [p.name for p in there.iterdir() if p.is_dir()] if os.access(there, os.R_OK) else []
+    raise UserError(f"{key}: no folder {root}{did_you_mean(root.name, names)} ({expected})")
+
+
+def _split_trees(root: Path, key: str) -> list[tuple[str | None, Path]]:
+    """The folders that hold the class folders, each with its split; the root itself where there are none."""
+    folders = _folders(root)
+    splits = [(_SPLIT_FOLDERS[f.name.lower()], f) for f in folders if f.name.lower() in _SPLIT_FOLDERS]
+    if not folders:
+        raise UserError(f"{key}: {root} holds no folders (expected one per class, or train, val and test)")
+    if not splits:
+        return [(None, root)]
+    missing = [split for split in SPLITS if split not in {split for split, _ in splits}]
+    if missing:
+        there = ", ".join(f.name for _, f in splits)
+        raise UserError(f"{key}: {root} has {there} but no {' or '.join(missing)} folder")
+    return list(splits)
+
+
+def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
+    """Classes in alphabetical order; `Cat` in one split and `cat` in another are one class."""
+    names = {f.name.lower(): f.name for tree in trees for f in _folders(tree)}
+    if len(names) < 2:
+        found = _listing(trees[0]) if names else "nothing"
+        raise UserError(
+            f"{key}: {trees[0]} needs a folder for each of at least two classes (found {found}"
+            f"{'; is that the root itself?' if names and trees == [root] else ''})"
+        )
+    ordered = tuple(names[name] for name in sorted(names))
+    return LabelSpace(root.resolve().name, "classification", ordered, categorical_palette(len(ordered)))
+
+
+def _folders(parent: Path) -> list[Path]:
+    return [f for f in sorted(parent.iterdir()) if f.is_dir() and not _is_system(f.name)]
+
+
+def _is_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def _photos_below(folder: Path) -> Iterator[Path]:
+    """Every photo in a class folder and the folders inside it; a link back up is not walked twice."""
+    seen = set()
+    for at, inside, files in os.walk(folder, followlinks=True, onerror=_raise):
+        real = os.path.realpath(at)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = [name for name in inside if not _is_system(name)]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES:
+                yield Path(at, name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpace) -> list[Photo]:
     ids = {name.lower(): number for number, name in enumerate(label_space.names)}
     found: dict[int, list[Path]] = {}
-    for folder in _class_folders(tree):
+    for folder in _folders(tree):
         label = ids.get(folder.name.lower())
         if label is None:
             near = did_you_mean(folder.name.lower(), ids)
-            raise UserError(f"{folder}: no class of '{label_space.name}' ({', '.join(label_space.names)}){near}")
-        files = [f for f in folder.rglob("*") if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".")]
+            classes = ", ".join(label_space.names)
+            raise UserError(f"{folder}: no class of '{label_space.name}' ({classes}){near}")
+        files = list(_photos_below(folder))
         if not files:
             raise UserError(f"{folder}: empty class: no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
-        found[label] = files
+        found.setdefault(label, []).extend(files)  # `clean` and `Clean` may lie side by side
     absent = [name for number, name in enumerate(label_space.names) if number not in found]
     if absent:
-        raise UserError(f"{tree}: no folder for class {', '.join(absent)} (found {_listing(_class_folders(tree))})")
+        raise UserError(f"{tree}: no folder for class {', '.join(absent)} (found {_listing(tree)})")
     return [
         Photo(path.relative_to(root).as_posix(), path, split, label)
         for label, files in found.items()
@@ -87,5 +151,5 @@ def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpac
     ]
 
 
-def _listing(folders: list[Path]) -> str:
-    return ", ".join(f.name for f in folders) or "nothing"
+def _listing(tree: Path) -> str:
+    return ", ".join(f.name for f in _folders(tree)) or "nothing"

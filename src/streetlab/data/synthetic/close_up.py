@@ -47,8 +47,8 @@ def draw_item(seed: int, size: int = 96) -> tuple[np.ndarray, int]:
                 squash,
             )
             if below is not None:
-                dark = below.u * below.u + below.v * below.v < 1
-                color[:, below.rows, below.columns] *= 1 - np.float32(0.4) * dark
+                dark = ((1 - (below.u * below.u + below.v * below.v)) * np.float32(1.8)).clip(0, 1)
+                color[:, below.rows, below.columns] *= 1 - np.float32(0.5) * dark
         parts, shade = texels(item_sprite(name, draws.integer(VARIANTS)), box)
         air = (float(light.air[0]), float(light.air[1]), float(light.air[2]))
         colors = item_palette(draws, name, ground, air) * light.on(0.7)[:, None]

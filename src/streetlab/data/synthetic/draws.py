@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Draws:
-    """One seeded stream; `key` is (stream, seed, ...), so that different uses of a seed never share numbers."""
+    """One seeded stream; `key` is (stream, seed, ...), so that two uses of a seed never share numbers."""
 
     def __init__(self, *key: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
@@ -52,6 +52,13 @@ class Draws:
         """Any colour; the square makes saturated ones as likely as pale ones."""
         red, green, blue = (low + (high - low) * self.between(0, 1) ** 2 for _ in range(3))
         return red, green, blue
+
+    def vivid(self) -> Rgb:
+        """A saturated colour: one channel strong, one weak, one anything."""
+        channels = [self.between(0.35, 0.8), self.between(0.02, 0.12), self.between(0.02, 0.6)]
+        first = self.integer(3)
+        second = (first + 1 + self.integer(2)) % 3
+        return channels[first], channels[second], channels[3 - first - second]
 
     def near(self, color: Rgb, spread: float = 0.25) -> Rgb:
         """`color` with brightness varied by up to `spread`, its hue by a quarter of that."""

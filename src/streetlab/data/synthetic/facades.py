@@ -39,7 +39,7 @@ class Segment:
     roof_color: Rgb
 
 
-def sample_segment(draws: Draws, start: float, label: int, height: float) -> Segment:
+def sample_segment(draws: Draws, start: float, label: int, height: float, gabled: bool = False) -> Segment:
     if label == VEGETATION:
         color = draws.near(draws.pick(LEAVES), 0.35)
     elif label == FENCE:
@@ -59,7 +59,7 @@ def sample_segment(draws: Draws, start: float, label: int, height: float) -> Seg
         pane=(draws.between(0.3, 0.72), draws.between(0.4, 0.66)),
         base=draws.pick((0.0, 0.5, 3.2, 3.6)),
         base_color=draws.near(draws.pick(WALLS), 0.4),
-        gable=draws.between(0.6, 2.5) if pitched and draws.chance(0.4) else 0.0,
+        gable=draws.between(1.0, 3.0) if gabled and pitched else 0.0,
         roof=draws.between(1.0, 2.8) if pitched else draws.between(0.1, 0.5),
         roof_color=draws.near(draws.pick(((0.28, 0.1, 0.06), (0.1, 0.1, 0.11), (0.16, 0.12, 0.1))), 0.3),
     )
@@ -135,7 +135,7 @@ def draw_plane(canvas: Canvas, camera: Camera, plane: Plane, light: Light, draws
     if not (labels != 255).any():
         return
     per_row = depth / np.float32(camera.focal)
-    swing = np.abs(along * np.float32(0.35) % 2 - 1)
+    swing = np.abs(along * np.float32(0.22) % 2 - 1)
     height = np.where(labels == 255, -1, height + column("gable") * swing)
     leafy = labels == VEGETATION
     texels = along * np.float32(9)

@@ -142,7 +142,7 @@ def traffic_light_sprite(lit: int, arm: bool) -> Sprite:
 
 @lru_cache(maxsize=8)
 def bin_sprite(variant: int) -> Sprite:
-    """A litter bin, wheelie bin, bollard or street cabinet; none is a Cityscapes class: ignored, save bollards."""
+    """A litter bin, wheelie bin, bollard or cabinet; but for bollards (poles) no class fits: ignored."""
     sketch = Sketch(-0.5, 0.0, 1.0, 1.35, rows=72)
     kind = variant % 4
     if kind == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,23 +64,24 @@ def plan_ground(draws: Draws, camera: Camera) -> Ground:
     road_texture = "cobble" if draws.chance(0.15) else "asphalt"
     walk_texture = draws.pick(("slabs", "slabs", "bricks", "cobble", "asphalt"))
 
-    def side(outwards: float, kerb: float) -> tuple[float, list[tuple[float, int, Rgb, str]]]:
-        """Strips from the kerb outwards as (outer edge, label, colour, texture)."""
-        edge, strips = kerb, []
+    def side(outwards: float, kerb: float) -> tuple[float, list[Strip]]:
+        """The pavement's outer edge, and strips from the kerb outwards that end at their outer edges."""
+        edge = kerb
+        strips: list[Strip] = []
         if draws.chance(0.35):
             edge += outwards * draws.between(0.8, 2.2)
-            strips.append((edge, TERRAIN, soil, "grass"))
+            strips.append(Strip(edge, TERRAIN, soil, "grass"))
         edge += outwards * draws.between(1.8, 4.2)
-        strips.append((edge, SIDEWALK, paving, walk_texture))
-        strips.append((outwards * 1e6, TERRAIN, soil, "grass"))
+        strips.append(Strip(edge, SIDEWALK, paving, walk_texture))
+        strips.append(Strip(outwards * 1e6, TERRAIN, soil, "grass"))
         return edge, strips
 
     walk_left, leftwards = side(-1.0, left)
     walk_right, rightwards = side(1.0, right)
-    inner = [left, *[edge for edge, *_ in leftwards[:-1]]]
-    strips = [Strip(edge, *rest) for edge, (_, *rest) in zip(inner, leftwards, strict=True)][::-1]
-    strips.append(Strip(right, ROAD, asphalt, road_texture))
-    strips += [Strip(*entry) for entry in rightwards]
+    # a strip left of the road ends, on its right, where the next one inwards begins
+    inner = [left, *[strip.right for strip in leftwards[:-1]]]
+    strips = [replace(strip, right=edge) for edge, strip in zip(inner, leftwards, strict=True)][::-1]
+    strips += [Strip(right, ROAD, asphalt, road_texture), *rightwards]
     start = camera.nearest + draws.between(6, 30)
     crossing = (start, start + draws.between(5, 9)) if draws.chance(0.4) else None
     zebra = None

@@ -1,4 +1,4 @@
-"""Things that lie on the ground, seen from above: six kinds of litter and the harmless things that look alike."""
+"""Things that lie on the ground, seen from above: litter of six kinds and harmless things that look alike."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ VARIANTS = 16
 """Shapes per kind; size, angle, mirroring, squash and colours come on top."""
 
 RADII = {  # half length in metres, a little larger than life so that a piece spans several pixels
-    "bag": (0.24, 0.42), "bottle": (0.22, 0.32), "can": (0.15, 0.22), "cup": (0.16, 0.23), "paper": (0.17, 0.32),
-    "box": (0.22, 0.42), "leaves": (0.35, 0.85), "manhole": (0.3, 0.42), "marking": (0.4, 0.9),
+    "bag": (0.26, 0.46), "bottle": (0.26, 0.38), "can": (0.18, 0.26), "cup": (0.19, 0.27),
+    "paper": (0.22, 0.36),
+    "box": (0.25, 0.45), "leaves": (0.35, 0.85), "manhole": (0.3, 0.42), "marking": (0.4, 0.9),
     "puddle": (0.4, 1.1), "patch": (0.4, 1.2), "weeds": (0.25, 0.5),
 }  # fmt: skip
 RISES = {"bag": 0.75, "bottle": 0.45, "can": 0.6, "cup": 0.7, "paper": 0.3, "box": 0.65, "weeds": 0.4}
@@ -235,8 +236,8 @@ def item_palette(draws: Draws, kind: str, ground: Rgb, sky: Rgb) -> np.ndarray:
         ground: albedo of what it lies on; worn paint and repairs stay near it.
         sky: what a puddle mirrors.
     """
-    white, metal = draws.gray(0.5, 0.75), draws.gray(0.3, 0.55, 0.03)
-    vivid, dark = draws.color(0.02, 0.65), draws.gray(0.02, 0.06)
+    white, metal = draws.gray(0.55, 0.85), draws.gray(0.35, 0.6, 0.03)
+    vivid, dark = draws.vivid(), draws.gray(0.02, 0.06)
     red, green, blue = ground
 
     def tone(low: float, high: float) -> Rgb:
@@ -268,8 +269,10 @@ def item_palette(draws: Draws, kind: str, ground: Rgb, sky: Rgb) -> np.ndarray:
         return palette([draws.pick((card, card, white, vivid)), draws.pick((vivid, dark, white)), dark])
     if kind == "leaves":
         season = draws.pick((
-            ((0.4, 0.2, 0.04), (0.25, 0.1, 0.03), (0.5, 0.34, 0.06)), ((0.1, 0.2, 0.04), (0.3, 0.3, 0.05), (0.2, 0.14, 0.04)),
-            ((0.4, 0.06, 0.03), (0.5, 0.2, 0.03), (0.2, 0.08, 0.04)), ((0.6, 0.5, 0.42), (0.6, 0.36, 0.4), (0.5, 0.45, 0.4)),
+            ((0.4, 0.2, 0.04), (0.25, 0.1, 0.03), (0.5, 0.34, 0.06)),
+            ((0.1, 0.2, 0.04), (0.3, 0.3, 0.05), (0.2, 0.14, 0.04)),
+            ((0.4, 0.06, 0.03), (0.5, 0.2, 0.03), (0.2, 0.08, 0.04)),
+            ((0.6, 0.5, 0.42), (0.6, 0.36, 0.4), (0.5, 0.45, 0.4)),
         ))  # fmt: skip
         return palette([draws.near(color, 0.3) for color in season])
     if kind == "manhole":

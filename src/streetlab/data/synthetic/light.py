@@ -50,13 +50,13 @@ class Light:
 
 
 def sample_light(draws: Draws) -> Light:
-    kind = draws.pick(("sun", "sun", "overcast", "overcast", "sun", "dusk", "night"))
+    kind = draws.pick(("sun",) * 4 + ("overcast",) * 4 + ("dusk", "night"))
     side = draws.pick((-1.0, 1.0)) * draws.between(0.25, 1)
     ambient, sun, air, zenith = {
         "sun": ((0.52, 0.57, 0.66), (0.80, 0.72, 0.58), (0.72, 0.80, 0.90), (0.16, 0.32, 0.66)),
         "overcast": ((0.82, 0.85, 0.88), (0.0, 0.0, 0.0), (0.78, 0.80, 0.82), (0.56, 0.60, 0.66)),
         "dusk": ((0.42, 0.40, 0.46), (0.50, 0.28, 0.12), (0.85, 0.55, 0.36), (0.22, 0.26, 0.46)),
-        "night": ((0.26, 0.25, 0.27), (0.10, 0.08, 0.04), (0.10, 0.10, 0.15), (0.03, 0.04, 0.08)),
+        "night": ((0.36, 0.33, 0.32), (0.10, 0.08, 0.04), (0.10, 0.10, 0.15), (0.03, 0.04, 0.08)),
     }[kind]  # fmt: skip
 
     def vary(color: Rgb, spread: float) -> np.ndarray:

@@ -63,7 +63,7 @@ class Layer:
         radius = draws.between(low, high) * size * camera.scale(z)
         litter = kind in LITTER_KINDS
         # far pieces stay a few pixels wide, near ones do not fill the picture
-        least, largest = (0.019, 0.085) if litter else (0.01, 0.16)
+        least, largest = (0.027, 0.09) if litter else (0.01, 0.16)
         radius = min(max(radius, least * camera.height * min(size, 1.0)), largest * camera.height)
         flat = min(max(camera.above / z, 0.12), 0.6)
         squash = max(flat, RISES.get(kind, 0.0))
@@ -104,16 +104,16 @@ class Layer:
         side = self.light.shadow[0] * 0.35 if self.light.kind == "sun" else 0.0
         below = patch(
             self.ground.shape,
-            (at[0] + radius * side, at[1] + radius * squash * 0.35),
+            (at[0] + radius * side, at[1] + radius * squash * 0.28),
             (radius * 1.05, radius * 0.8),
             0.0,
             squash,
         )
         if below is None:
             return
-        dark = (below.u * below.u + below.v * below.v < 1) & self.ground[below.rows, below.columns]
-        dark &= ~self.cover[below.rows, below.columns]
-        self.canvas.color[:, below.rows, below.columns] *= 1 - np.float32(0.42) * dark
+        dark = ((1 - (below.u * below.u + below.v * below.v)) * np.float32(1.8)).clip(0, 1)
+        dark *= self.ground[below.rows, below.columns] & ~self.cover[below.rows, below.columns]
+        self.canvas.color[:, below.rows, below.columns] *= 1 - np.float32(0.5) * dark
 
 
 def scatter_harmless(canvas: Canvas, camera: Camera, light: Light, draws: Draws, share: float) -> None:
@@ -124,7 +124,7 @@ def scatter_harmless(canvas: Canvas, camera: Camera, light: Light, draws: Draws,
         if layer.share >= share:
             return
         kind = favourite if draws.chance(0.4) else draws.pick(HARMLESS_KINDS)
-        fade = draws.between(0.0, 0.35) if kind != "puddle" else draws.between(0.2, 0.6)
+        fade = draws.between(0.3, 0.65) if kind != "puddle" else draws.between(0.4, 0.7)
         layer.put(kind, layer.spot(), draws.between(0.7, 1.2), layer.total // 25 + 4, fade)
 
 
@@ -147,7 +147,7 @@ def scatter_litter(
             reach = 0.07 * camera.height
             spot = (pile[0] + draws.between(-2, 2) * reach, pile[1] + draws.between(-0.6, 0.6) * reach)
         if (
-            not layer.put(draws.pick(LITTER_KINDS), spot, size, high - layer.pixels, draws.between(0.0, 0.22))
+            not layer.put(draws.pick(LITTER_KINDS), spot, size, high - layer.pixels, draws.between(0.0, 0.08))
             and attempt > 60
         ):
             size = max(size * 0.93, 0.2)

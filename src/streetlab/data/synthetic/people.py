@@ -60,8 +60,7 @@ def person_sprite(variant: int) -> Sprite:
 def _bicycle(sketch: Sketch) -> None:
     for x in (-0.52, 0.52):
         sketch.ellipse(x, 0.34, 0.34, 0.34, WHEEL)
-        hole = ((sketch._xs - x) ** 2)[None, :] + ((sketch._ys - 0.34) ** 2)[:, None] < 0.27**2
-        sketch.fill(hole & (sketch.parts == WHEEL), 0)
+        sketch.ellipse(x, 0.34, 0.27, 0.27, 0)
         for dx, dy in ((0.26, 0.0), (0.0, 0.26), (0.18, 0.18), (0.18, -0.18)):
             sketch.line((x - dx, 0.34 - dy), (x + dx, 0.34 + dy), 0.012, WHEEL, 1.8)
     for start, end in (
@@ -100,20 +99,18 @@ def cycle_sprite(motor: bool, ridden: bool, variant: int) -> Sprite:
         seat = 0.84 if motor else 0.98
         lean = draws.between(0.05, 0.25)
         pedal = draws.between(-0.1, 0.1)
-        shoulder = (-0.2 + lean, seat + 0.52)
+        neck, top = -0.2 + lean, seat + 0.52
         sketch.line((-0.25, seat), (0.12, seat - 0.2), 0.17, LEGS)
         sketch.line((0.12, seat - 0.2), (-0.05 + pedal, 0.28), 0.13, LEGS, 0.9)
         sketch.box(-0.12 + pedal, 0.2, 0.12 + pedal, 0.29, SHOES)
         sketch.polygon(
-            [(-0.4, seat - 0.05), (-0.1, seat - 0.05), (shoulder[0] + 0.16, shoulder[1]), (shoulder[0] - 0.18, shoulder[1])],
+            [(-0.4, seat - 0.05), (-0.1, seat - 0.05), (neck + 0.16, top), (neck - 0.18, top)],
             TOP, 1.1, 0.75,
         )  # fmt: skip
-        sketch.line((shoulder[0] + 0.05, shoulder[1] - 0.06), (0.3, 1.02), 0.11, TOP, 0.85)
-        sketch.ellipse(shoulder[0] + 0.06, shoulder[1] + 0.16, 0.11, 0.14, SKIN)
+        sketch.line((neck + 0.05, top - 0.06), (0.3, 1.02), 0.11, TOP, 0.85)
+        sketch.ellipse(neck + 0.06, top + 0.16, 0.11, 0.14, SKIN)
         helmet = (0.15, 0.15, 0.02) if motor else (0.13, 0.09, 0.06)
-        sketch.ellipse(
-            shoulder[0] + 0.05, shoulder[1] + 0.17 + helmet[2] / 2, helmet[0], helmet[1], HAIR, 1.0, 0.2
-        )
+        sketch.ellipse(neck + 0.05, top + 0.17 + helmet[2] / 2, helmet[0], helmet[1], HAIR, 1.0, 0.2)
     return sketch.sprite(_classes(RIDER, MOTORCYCLE if motor else BICYCLE))
 
 

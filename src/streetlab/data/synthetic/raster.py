@@ -86,15 +86,15 @@ class Sketch:
     width: float
     height: float
     rows: int = 96
-    _xs: np.ndarray = field(init=False)
-    _ys: np.ndarray = field(init=False)
+    xs: np.ndarray = field(init=False)
+    ys: np.ndarray = field(init=False)
     parts: np.ndarray = field(init=False)
     shade: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         columns = max(4, round(self.rows * self.width / self.height))
-        self._xs = self.left + (np.arange(columns) + 0.5) * (self.width / columns)
-        self._ys = self.bottom + self.height - (np.arange(self.rows) + 0.5) * (self.height / self.rows)
+        self.xs = self.left + (np.arange(columns) + 0.5) * (self.width / columns)
+        self.ys = self.bottom + self.height - (np.arange(self.rows) + 0.5) * (self.height / self.rows)
         self.parts = np.zeros((self.rows, columns), np.uint8)
         self.shade = np.ones((self.rows, columns), np.float32)
 
@@ -106,12 +106,12 @@ class Sketch:
         self, points: Sequence[Point], part: int, shade: float = 1.0, foot: float | None = None
     ) -> None:
         """`foot`: the shade at the lowest corner where it differs from the highest."""
-        cover = polygon_cover(points, self._xs, self._ys)
+        cover = polygon_cover(points, self.xs, self.ys)
         if foot is None:
             self.fill(cover, part, shade)
             return
         low, high = min(y for _, y in points), max(y for _, y in points)
-        ramp = np.clip((self._ys - low) / max(high - low, 1e-6), 0, 1) * (shade - foot) + foot
+        ramp = np.clip((self.ys - low) / max(high - low, 1e-6), 0, 1) * (shade - foot) + foot
         self.fill(cover, part, np.broadcast_to(ramp[:, None].astype(np.float32), cover.shape))
 
     def box(self, x0: float, y0: float, x1: float, y1: float, part: int, shade: float = 1.0) -> None:
@@ -121,7 +121,7 @@ class Sketch:
         self, x: float, y: float, rx: float, ry: float, part: int, shade: float = 1.0, round_: float = 0.0
     ) -> None:
         """`round_`: how much lighter the upper left and darker the lower right is, as on a ball."""
-        u, v = (self._xs - x) / rx, (self._ys - y) / ry
+        u, v = (self.xs - x) / rx, (self.ys - y) / ry
         cover = (u * u)[None, :] + (v * v)[:, None] < 1
         light = shade * (1 + round_ * (v[:, None] - 0.4 * u[None, :]))
         self.fill(cover, part, light.astype(np.float32))

@@ -9,7 +9,15 @@ import numpy as np
 from streetlab.data.synthetic.camera import Camera, place_camera
 from streetlab.data.synthetic.draws import Draws
 from streetlab.data.synthetic.facades import (
-    BUILDING, FENCE, VEGETATION, WALL, Segment, draw_plane, front_plane, sample_segment, side_plane,
+    BUILDING,
+    FENCE,
+    VEGETATION,
+    WALL,
+    Segment,
+    draw_plane,
+    front_plane,
+    sample_segment,
+    side_plane,
 )  # fmt: skip
 from streetlab.data.synthetic.film import expose
 from streetlab.data.synthetic.ground import Ground, draw_ground, plan_ground
@@ -19,13 +27,13 @@ from streetlab.data.synthetic.raster import Canvas, patch
 from streetlab.data.synthetic.street import draw_objects, draw_shadows, plan_objects
 
 SCENE_STREAM = 1
-CLEAN_BELOW = 0.005
+CLEAN_BELOW = 0.008
 """A scene is Clean while litter covers less than this share of the visible ground."""
-LITTER_FROM = 0.045
+LITTER_FROM = 0.06
 """... and Litter from this share on; Medium lies between."""
-BANDS = ((0.0, 0.002), (0.010, 0.026), (0.070, 0.150))
+BANDS = ((0.0, 0.002), (0.018, 0.038), (0.095, 0.170))
 """Shares that scenes of each label aim for; the gaps keep labels unambiguous."""
-CLUTTER = (0.08, 0.17)
+CLUTTER = (0.04, 0.13)
 """Share of the ground under litter and harmless things together, whatever the label: tidy streets have more
 leaves, puddles and patches, so that how busy the ground looks tells nothing."""
 
@@ -93,12 +101,12 @@ def _draw_surroundings(canvas: Canvas, camera: Camera, ground: Ground, light: Li
     """What closes the view at the street's end, then both sides: houses or trees, walls, fences, hedges."""
     facing = 0.7 if light.shadow[1] > 0 else 0.05
     end = draws.between(55, 130)
-    skyline, x = [], -end * 2.0
-    while x < end * 2.0:
+    skyline, x = [], -end
+    while x < end:
         label = draws.pick((BUILDING, BUILDING, VEGETATION))
         tall = draws.between(7, 20) if label == BUILDING else draws.between(4, 11)
-        skyline.append(sample_segment(draws, x, label, tall))
-        x += draws.between(6, 22)
+        skyline.append(sample_segment(draws, x, label, tall, gabled=True))
+        x += draws.between(8, 24)
     draw_plane(canvas, camera, front_plane(camera, tuple(skyline), end, facing), light, draws)
     town = draws.between(0.25, 1.0)
     for side, walk in ((-1.0, ground.walk[0]), (1.0, ground.walk[1])):

@@ -11,15 +11,15 @@ from streetlab.data.synthetic.camera import Camera
 from streetlab.data.synthetic.draws import Draws
 from streetlab.data.synthetic.facades import LEAVES
 from streetlab.data.synthetic.ground import Ground
-from streetlab.data.synthetic.lying import is_ground
 from streetlab.data.synthetic.light import Light
+from streetlab.data.synthetic.lying import is_ground
 from streetlab.data.synthetic.raster import Canvas, Sprite, palette, paste, patch
 from streetlab.data.synthetic.vehicles import OFFSETS, SIZES, VIEW_DEPTH, vehicle_palette, vehicle_sprite
 
 
 @dataclass(frozen=True)
 class Object:
-    """A sprite at a place on the ground; `shadow` is the half width and the height in metres that darken it."""
+    """A sprite at a place on the ground; `shadow` is its half width and height (metres), which darken it."""
 
     x: float
     z: float
@@ -175,7 +175,8 @@ def draw_shadows(canvas: Canvas, camera: Camera, light: Light, objects: list[Obj
             continue
         cast = patch(canvas.mask.shape, middle, (max(reach, 1.0), max(depth, 1.0)))
         if cast is not None:
-            dark[cast.rows, cast.columns] *= 1 - np.float32(0.42) * (cast.u * cast.u + cast.v * cast.v < 1)
+            fall = (1 - (cast.u * cast.u + cast.v * cast.v)) * np.float32(2.5)
+            dark[cast.rows, cast.columns] *= 1 - np.float32(0.42) * fall.clip(0, 1)
     dark[~is_ground(canvas.mask)] = 1
     canvas.color[:, first:] *= dark[first:]
 

@@ -55,7 +55,7 @@ class View:
 
 @lru_cache(maxsize=128)
 def vehicle_sprite(kind: str, view: int) -> Sprite:
-    """The vehicle from behind or in front (palettes tell them apart), `OFFSETS[view]` to the right of the eye."""
+    """The vehicle from behind or in front (palettes differ), `OFFSETS[view]` to the right of the eye."""
     width, length, height = SIZES[kind]
     offset = OFFSETS[view]
     drawn = Sketch(-width / 2 - 0.1, 0.0, width + 0.2, height + 0.1)
@@ -86,7 +86,10 @@ def _car(draw: View, kind: str, half: float, length: float, height: float) -> No
     )
     # cabin: side glass, then roof, then the near window
     draw.face(
-        [(-half, belt, z0), (-half, belt, z1 + 0.5), (-inner, height, z1 - 0.2), (-inner, height, z0 + slope)],
+        [
+            (-half, belt, z0), (-half, belt, z1 + 0.5),
+            (-inner, height, z1 - 0.2), (-inner, height, z0 + slope),
+        ],
         GLASS, 0.9,
     )  # fmt: skip
     for z in (z0 + slope, (z0 + z1) / 2, z1 - 0.1):
@@ -96,16 +99,25 @@ def _car(draw: View, kind: str, half: float, length: float, height: float) -> No
             0.85,
         )
     draw.face(
-        [(-inner, height - 0.07, z0 + slope), (inner, height - 0.07, z0 + slope), (inner, height, z1), (-inner, height, z1)],
+        [
+            (-inner, height - 0.07, z0 + slope), (inner, height - 0.07, z0 + slope),
+            (inner, height, z1), (-inner, height, z1),
+        ],
         ROOF, 1.1,
     )  # fmt: skip
     draw.face(
-        [(-half, belt, z0), (half, belt, z0), (inner, height - 0.05, z0 + slope), (-inner, height - 0.05, z0 + slope)],
+        [
+            (-half, belt, z0), (half, belt, z0), (inner, height - 0.05, z0 + slope),
+            (-inner, height - 0.05, z0 + slope),
+        ],
         BODY, 0.95,
     )  # fmt: skip
     w, s = half * 0.88, inner * 0.9
     draw.face(
-        [(-w, belt + 0.04, z0), (w, belt + 0.04, z0), (s, height - 0.12, z0 + slope), (-s, height - 0.12, z0 + slope)],
+        [
+            (-w, belt + 0.04, z0), (w, belt + 0.04, z0),
+            (s, height - 0.12, z0 + slope), (-s, height - 0.12, z0 + slope),
+        ],
         GLASS, 1.2, 0.8,
     )  # fmt: skip
     draw.back(0, (-half, half), (0.26, belt), BODY, 1.0)

@@ -1,0 +1,41 @@
+# Every target makes what it needs: .venv from pyproject.toml and the tested versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := outputs/demo
+
+.PHONY: demo test test-all bench lint format typecheck clean
+
+# both regimes on synthetic streets, then the page that compares them
+demo: .venv/ready
+	$(BIN)/streetlab train experiment=demo_pretext output=$(DEMO)/pretext
+	$(BIN)/streetlab train -m experiment=demo_pretrained,demo_from_scratch \
+	  model.weights=$(DEMO)/pretext/checkpoints/best.ckpt output=$(DEMO)/regimes
+	$(BIN)/streetlab compare runs=$(DEMO)/regimes
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+test-all: .venv/ready
+	$(BIN)/python -m pytest -m ""
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/training_speed.py
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: .venv/ready
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv outputs dist build .pytest_cache .mypy_cache .ruff_cache
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,38 @@
+"""Label spaces keep their order and survive a checkpoint."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS, LABEL_SPACES, LabelSpace, categorical_palette
+
+
+def test_cleanliness_is_a_scale_from_clean_to_litter_with_its_written_criteria() -> None:
+    assert CLEANLINESS.names == ("Clean", "Medium", "Litter")
+    assert CLEANLINESS.ordinal
+    assert len(CLEANLINESS.criteria) == len(CLEANLINESS) == 3
+
+
+def test_cityscapes_has_the_nineteen_published_train_ids_and_colours() -> None:
+    assert len(CITYSCAPES) == len(CITYSCAPES.palette) == 19
+    published = {"road": (0, (128, 64, 128)), "sky": (10, (70, 130, 180)), "person": (11, (220, 20, 60)),
+                 "car": (13, (0, 0, 142)), "train": (16, (0, 80, 100)), "bicycle": (18, (119, 11, 32))}  # fmt: skip
+    for name, (number, color) in published.items():
+        assert (CITYSCAPES.names[number], CITYSCAPES.palette[number]) == (name, color)
+
+
+@pytest.mark.parametrize("space", LABEL_SPACES.values(), ids=LABEL_SPACES)
+def test_a_checkpoint_gives_back_the_same_classes(space: LabelSpace) -> None:
+    assert LabelSpace.from_dict(json.loads(json.dumps(space.to_dict()))) == space
+
+
+def test_a_palette_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 names but 1 colours"):
+        LabelSpace("pair", "classification", ("a", "b"), ((0, 0, 0),))
+
+
+def test_any_number_of_classes_gets_colours() -> None:
+    assert len(categorical_palette(25)) == 25
+    assert len(set(categorical_palette(10))) == 10
