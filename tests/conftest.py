@@ -35,7 +35,7 @@ def photo_tree() -> PhotoTree:
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """`shared_data("street_cleanliness")`: a folder of ../shared/data, or a skip that says it is not there."""
+    """`shared_data("street_cleanliness")`: a folder of ../shared/data, or a skip with the reason."""
 
     def find(name: str) -> Path:
         folder = Path(__file__).parents[2] / "shared" / "data" / name

@@ -205,9 +205,7 @@ def test_a_node_that_does_not_fit_its_target_is_named_with_its_key(keys, said):
 
 
 def test_a_target_in_a_module_that_is_not_there_is_named():
-    with pytest.raises(
-        UserError, match=r"part\._target_: cannot import nowhere\.at_all \(ModuleNotFoundError"
-    ):
+    with pytest.raises(UserError, match=r"part\._target_: cannot import nowhere\.at_all \(ModuleNotFoundError"):
         instantiate(OmegaConf.create({"part": {"_target_": "nowhere.at_all"}}).part)
 
 

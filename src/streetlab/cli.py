@@ -70,9 +70,7 @@ class Job:
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
         _release_memory()
         _outcome.failed.append(f"{hydra.job.num}: {asked}")
-        in_this_process = (
-            "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
-        )
+        in_this_process = "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
         if in_this_process:
             return None  # the sweep goes on, batch by batch
         raise JobFailed(line)
@@ -162,9 +160,7 @@ def _help() -> str:
 def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
     command = COMMANDS.get(name)
     if command is None:
-        raise UserError(
-            f"no command '{name}'{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})"
-        )
+        raise UserError(f"no command '{name}'{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})")
 
     import hydra
 

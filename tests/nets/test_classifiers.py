@@ -39,9 +39,7 @@ def test_resnet18_starts_from_torchvisions_initialisation():
             assert a.std().item() == pytest.approx(b.std().item(), rel=0.05), name
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "convnext_atto", "mobilenetv3_small_050", "vit_tiny_patch16_224"]
-)
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "mobilenetv3_small_050", "vit_tiny_patch16_224"])
 def test_any_timm_name_gives_logits_of_the_data_sets_classes(name):
     network = timm_classifier(4, name, dropout=0.1).eval()
     with torch.no_grad():

@@ -14,9 +14,7 @@ from streetlab.nets.groups import freeze_except, set_training_mode
 torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize(
-    ("name", "oracle"), [("resnet18", "ResNet18_Weights"), ("resnet50", "ResNet50_Weights")]
-)
+@pytest.mark.parametrize(("name", "oracle"), [("resnet18", "ResNet18_Weights"), ("resnet50", "ResNet50_Weights")])
 def test_parameters_and_macs_are_those_that_torchvision_publishes(name, oracle):
     meta = getattr(torchvision.models, oracle).IMAGENET1K_V1.meta
     network = timm_classifier(1000, name)

@@ -160,9 +160,7 @@ def test_modes_are_decided_anew_in_each_phase():
 
 
 def test_batchnorm_without_parameters_is_frozen_too():
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False), nn.Flatten(), nn.Linear(4, 2)
-    )
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False), nn.Flatten(), nn.Linear(4, 2))
     network.parameter_groups = {"head": ("3",), "backbone": ("0", "1")}
     set_training_mode(network, ["head"])
     assert [m.training for m in network] == [False, False, True, True]

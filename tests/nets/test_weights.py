@@ -104,10 +104,7 @@ def test_relative_paths_and_the_home_folder_work(source, network, tmp_path, monk
 def test_old_files_without_batchnorm_counters_load_and_say_so(source, network, tmp_path):
     old = {key: value for key, value in source.items() if not key.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
-    assert (
-        "20 not in the file (bn1.num_batches_tracked, "
-        in load_weights(network, tmp_path / "old.pth").summary()
-    )
+    assert "20 not in the file (bn1.num_batches_tracked, " in load_weights(network, tmp_path / "old.pth").summary()
 
 
 def write_code(path):

@@ -108,9 +108,7 @@ def test_a_value_that_varies_within_a_choice_is_named_by_its_key(make_record, tm
 def test_a_preset_stands_for_all_it_changes(make_record, tmp_path):
     make_record("a", overrides=["experiment=pretrained"])
     make_record("b", overrides=["experiment=scratch"], **{"optimizer.lr": 0.01, "batch_size": 8})
-    make_record(
-        "c", overrides=["experiment=scratch", "batch_size=16"], **{"optimizer.lr": 0.01, "batch_size": 16}
-    )
+    make_record("c", overrides=["experiment=scratch", "batch_size=16"], **{"optimizer.lr": 0.01, "batch_size": 16})
     names = {row.group.name for row in command.compare([tmp_path / "outputs"]).rows}
     assert names == {"pretrained", "scratch · batch_size=8", "scratch · batch_size=16"}
 

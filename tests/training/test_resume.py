@@ -11,11 +11,10 @@ import time
 
 import pytest
 import torch
+from tests.training.conftest import TINY
 
 from streetlab.runs.record import RunRecord
 from streetlab.training.phases import PhaseSchedule
-
-from tests.training.conftest import TINY
 
 TWO_PHASES = (
     "regime=frozen_then_unfrozen",

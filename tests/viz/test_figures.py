@@ -113,9 +113,7 @@ def test_ink_is_readable_on_every_palette_colour():
         return 1.0 if hexadecimal == "#ffffff" else 0.0
 
     for color in (*CLEANLINESS.palette, *CITYSCAPES.palette):
-        linear = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)
-        ]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
         behind = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
         light, dark = sorted((behind, luminance(ink_on(color))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 4.5

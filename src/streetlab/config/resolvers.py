@@ -38,9 +38,7 @@ def sweep_folder(*, _root_: DictConfig) -> str:
     if "folder" not in known:
         plan = plan_sweep(_root_)
         first = plan.first_config()
-        known["folder"] = str(
-            _root_.output or OUTPUTS / first.study / sweep_name(plan.swept, plan.fixed, first)
-        )
+        known["folder"] = str(_root_.output or OUTPUTS / first.study / sweep_name(plan.swept, plan.fixed, first))
         known["keys"] = [key for key in plan.swept if does_not_name_a_run(key)]
     return known["folder"]
 

@@ -58,9 +58,7 @@ def defer_values(overrides: Sequence[str]) -> list[str]:
         return list(overrides)  # Hydra meets the same error
     choices = any(override.is_sweep_override() and "." not in override.key_or_group for override in parsed)
     return [
-        f"{override.key_or_group}=choice({word.partition('=')[2]})"
-        if choices and _can_wait(override)
-        else word
+        f"{override.key_or_group}=choice({word.partition('=')[2]})" if choices and _can_wait(override) else word
         for word, override in zip(overrides, parsed, strict=True)
     ]
 
@@ -102,9 +100,7 @@ def _values(override: Override) -> list[str]:
     if values or not isinstance(override._value, Glob):
         return values
     choices = _loader().get_group_options(override.key_or_group)
-    known = (
-        f"the choices are {', '.join(choices)}" if choices else f"there is no group '{override.key_or_group}'"
-    )
+    known = f"the choices are {', '.join(choices)}" if choices else f"there is no group '{override.key_or_group}'"
     raise UserError(f"{override.input_line} matches nothing; {known}")
 
 

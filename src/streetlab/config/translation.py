@@ -87,9 +87,7 @@ def _no_such_choice(error: MissingConfigException) -> str:
 def _not_composable(error: ConfigCompositionException, command: str, line: CommandLine) -> str:
     message = str(error)
     cause = error.__cause__ or error.__context__
-    if found := re.match(
-        r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config:\n(?P<text>.*)", message
-    ):
+    if found := re.match(r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config:\n(?P<text>.*)", message):
         return _bad_file(found["file"], message, command, line)
     if found := re.match(r"In '(?P<file>[^']+)': Could not override '(?P<key>[^']+)'", message):
         return f"{_where(found['file'])}no group {nearest_key(found['key'], command, line)}"
@@ -162,9 +160,7 @@ def _groups(line: CommandLine) -> dict[str, list[str]]:
 
 def _first_lines(error: BaseException | None) -> str:
     """The message up to OmegaConf's and Hydra's notes for programmers, and the cause where there is one."""
-    stop = re.compile(
-        r"\s*(full_key|object_type|reference_type|See https|Set the environment|Config search path)"
-    )
+    stop = re.compile(r"\s*(full_key|object_type|reference_type|See https|Set the environment|Config search path)")
     kept: list[str] = []
     for row in str(error).splitlines():
         if stop.match(row):

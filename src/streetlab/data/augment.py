@@ -133,6 +133,8 @@ class Augment:
         Returns:
             `(B, 3, H, W)` float32, ImageNet-normalised.
         """
+        if not (self.moves or self.colors or self.erase) and tuple(images.shape[-2:]) == tuple(size):
+            return normalize(images)
         u = uniforms
         # the warp reads planes; bytes become floats in the same pass that lays them out so
         x = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
@@ -224,9 +226,7 @@ class Augment:
         )
         return x.masked_fill_(box, 0.0)
 
-    def mix_labels(
-        self, images: Tensor, labels: Tensor, classes: int, u: np.ndarray
-    ) -> tuple[Tensor, Tensor]:
+    def mix_labels(self, images: Tensor, labels: Tensor, classes: int, u: np.ndarray) -> tuple[Tensor, Tensor]:
         """Blend each drawn image with the one before it: `(B, 3, H, W)` and soft labels `(B, K)`.
 
         Mixup (Zhang et al. 2018) with weights uniform in [0.5, 1] for the image itself.

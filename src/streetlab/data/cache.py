@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 CACHE_VERSION = 1
 """Raised when decoding or resizing changes, which makes every older entry stale."""
 
-_ENTRY_NAME = re.compile(r".+-\d+x\d+-[0-9a-f]{16}")
+_ENTRY_NAME = re.compile(r"[^.].*-\d+x\d+-[0-9a-f]{16}")
 _BUILDING = ".building-"
 
 

@@ -56,12 +56,8 @@ class ImageFolder(DataSource):
         spaces = {key: space for key, space in LABEL_SPACES.items() if space.task == "classification"}
         if labels is not None and labels not in spaces:
             near = did_you_mean(labels, spaces)
-            raise UserError(
-                f"dataset.labels: no label space '{labels}' for photos ({', '.join(spaces)}){near}"
-            )
-        photos, self.label_space = scan_class_folders(
-            self.root, "dataset.root", spaces[labels] if labels else None
-        )
+            raise UserError(f"dataset.labels: no label space '{labels}' for photos ({', '.join(spaces)}){near}")
+        photos, self.label_space = scan_class_folders(self.root, "dataset.root", spaces[labels] if labels else None)
         if self.cache_dir.resolve().is_relative_to(self.root.resolve()):
             raise UserError(
                 f"dataset.cache_dir: {self.cache_dir} lies under the photos in {self.root}, which are never "

@@ -36,9 +36,7 @@ class Sample:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The one line that every failed write below `dataset.cache_dir` ends in."""
     reason = error.strerror or str(error)
-    return UserError(
-        f"dataset.cache_dir: cannot write {path} ({reason}); give another with dataset.cache_dir=DIR"
-    )
+    return UserError(f"dataset.cache_dir: cannot write {path} ({reason}); give another with dataset.cache_dir=DIR")
 
 
 def make_cache_folder(folder: Path) -> None:
@@ -65,9 +63,7 @@ class DataSource(ABC):
             near = did_you_mean(str(on_error), ON_ERROR)
             raise UserError(f"dataset.on_error: '{on_error}' is not one of {', '.join(ON_ERROR)}{near}")
         if not name or name.startswith(".") or "/" in name or "\\" in name:
-            raise UserError(
-                f"dataset.name: '{name}' cannot name a folder of the cache (no / and no leading dot)"
-            )
+            raise UserError(f"dataset.name: '{name}' cannot name a folder of the cache (no / and no leading dot)")
         self.name = name
         self.cache_dir = Path(cache_dir).expanduser()
         self.on_error = on_error

@@ -87,9 +87,7 @@ class Renormalize(nn.Module):
         given_mean, given_std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         needed_mean, needed_std = torch.tensor(mean), torch.tensor(std)
         self.register_buffer("scale", (given_std / needed_std).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer(
-            "shift", ((given_mean - needed_mean) / needed_std).view(1, 3, 1, 1), persistent=False
-        )
+        self.register_buffer("shift", ((given_mean - needed_mean) / needed_std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return images * self.scale + self.shift
@@ -112,9 +110,7 @@ def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, An
         return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     except Exception as error:
         # a refused option is a TypeError; what goes wrong on the way to the hub differs by its client
-        unknown = re.search(
-            r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error)
-        )
+        unknown = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
         if unknown and unknown[2] in options:
             keyword = "dropout" if unknown[2] == "drop_rate" else unknown[2]
             hint = did_you_mean(keyword, _keywords(name, unknown[1]))

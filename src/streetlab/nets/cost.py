@@ -39,9 +39,7 @@ def macs(network: nn.Module, image_size: tuple[int, int]) -> int:
             network(image)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{type(network).__name__} does not take images of {height}×{width}: {reason}"
-        ) from error
+        raise UserError(f"{type(network).__name__} does not take images of {height}×{width}: {reason}") from error
     finally:
         for module, training in modes:
             module.training = training

@@ -82,13 +82,9 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
     found = _without_prefix(found, needed)
     head = _head_keys(network, needed)
 
-    loaded = {
-        key: value for key, value in found.items() if key in needed and value.shape == needed[key].shape
-    }
+    loaded = {key: value for key, value in found.items() if key in needed and value.shape == needed[key].shape}
     reshaped = [
-        (key, tuple(found[key].shape), tuple(needed[key].shape))
-        for key in needed
-        if key in found and key not in loaded
+        (key, tuple(found[key].shape), tuple(needed[key].shape)) for key in needed if key in found and key not in loaded
     ]
     _check_architecture(file, network, found, needed, loaded, head)
     for key, got, want in reshaped:

@@ -64,9 +64,7 @@ def run_paths(config: Any) -> list[Path]:
     value = config.get("runs")
     listed = value if isinstance(value, list) else [value]
     if not listed or not all(isinstance(item, str) and item for item in listed):
-        raise UserError(
-            f"runs: found {value!r}; allowed is a folder or a list of folders, runs=DIR or runs=[A,B]"
-        )
+        raise UserError(f"runs: found {value!r}; allowed is a folder or a list of folders, runs=DIR or runs=[A,B]")
     return [Path(item).expanduser() for item in listed]
 
 
@@ -111,12 +109,8 @@ def _notes(selection: Selection) -> list[str]:
     if min(counts) < 5:
         notes.append("Fewer than five seeds: the order of close configurations can be chance.")
     if all(not run.status.get("split_hash") for run in selection.runs):
-        notes.append(
-            "The records name no split hash, so it is not certain that the test photos are the same."
-        )
-    if "trainer.limit_test_batches" in first.settings and isinstance(
-        first.settings["trainer.limit_test_batches"], int
-    ):
+        notes.append("The records name no split hash, so it is not certain that the test photos are the same.")
+    if "trainer.limit_test_batches" in first.settings and isinstance(first.settings["trainer.limit_test_batches"], int):
         notes.append("These are debugging runs: only a part of the test split was used.")
     return notes
 

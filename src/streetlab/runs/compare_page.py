@@ -23,9 +23,7 @@ from streetlab.viz.figure import series_color
 from streetlab.viz.page import inline_figure, inline_photos, link, render
 
 
-def compare_page(
-    rows: Sequence[Row], selection: Selection, heading: str, notes: Sequence[str], output: Path
-) -> str:
+def compare_page(rows: Sequence[Row], selection: Selection, heading: str, notes: Sequence[str], output: Path) -> str:
     """The page as HTML text; links to the records are relative to `output`, where it is going to lie."""
     colors = [series_color(position) for position in range(len(rows))]
     space = label_space(selection.runs)

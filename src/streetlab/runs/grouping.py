@@ -116,11 +116,7 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     def visit(node: Any, key: str) -> None:
         if _left_out(key) or (key.rpartition(".")[2] == "seed" and node == config.get("seed")):
             return
-        if (
-            isinstance(node, list)
-            and node
-            and all(isinstance(item, dict) and "name" in item for item in node)
-        ):
+        if isinstance(node, list) and node and all(isinstance(item, dict) and "name" in item for item in node):
             flat[f"{key}.order"] = [item["name"] for item in node]
             for item in node:
                 visit({k: v for k, v in item.items() if k != "name"}, f"{key}.{item['name']}")

@@ -79,9 +79,7 @@ def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]
         order.append((mean is None, sign * (mean or 0.0), row.group.name))
     ordered = [row for _, row in sorted(zip(order, rows, strict=True), key=lambda pair: pair[0])]
     means = [row.mean("objective") for row in ordered]
-    return [
-        Row(means.index(mean) + 1, row.group, row.results) for mean, row in zip(means, ordered, strict=True)
-    ]
+    return [Row(means.index(mean) + 1, row.group, row.results) for mean, row in zip(means, ordered, strict=True)]
 
 
 def run_result(run: FinishedRun, metric: str) -> RunResult:

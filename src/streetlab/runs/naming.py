@@ -39,9 +39,7 @@ MAX_LENGTH = 100
 _HASH_LENGTH = 8
 
 
-def run_name(
-    overrides: Iterable[str], config: DictConfig | Mapping[str, Any], keep: Iterable[str] = ()
-) -> str:
+def run_name(overrides: Iterable[str], config: DictConfig | Mapping[str, Any], keep: Iterable[str] = ()) -> str:
     """`<what was asked>-<8 hex>`: one path component of at most 100 characters from [A-Za-z0-9._+-].
 
     Args:
@@ -184,9 +182,7 @@ def _clean(text: str) -> str:
 
 def _number(text: str) -> str:
     """One spelling for one number: 1e-3 is 0.001."""
-    return (
-        repr(float(text)) if re.fullmatch(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", text) else text
-    )
+    return repr(float(text)) if re.fullmatch(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", text) else text
 
 
 def _last_component(text: str) -> str:

@@ -52,14 +52,10 @@ class Predictions:
             if shape != (n,):
                 raise ValueError(f"Predictions.{what}: {n} ids but shape {shape}")
         if self.probabilities.shape != (n, k):
-            raise ValueError(
-                f"Predictions.probabilities: shape {self.probabilities.shape}, expected {(n, k)}"
-            )
+            raise ValueError(f"Predictions.probabilities: shape {self.probabilities.shape}, expected {(n, k)}")
         for what, classes in (("labels", self.labels), ("predictions", self.predictions)):
             if n and (classes.min() < 0 or classes.max() >= k):
-                raise ValueError(
-                    f"Predictions.{what}: ids {classes.min()}..{classes.max()}, allowed 0..{k - 1}"
-                )
+                raise ValueError(f"Predictions.{what}: ids {classes.min()}..{classes.max()}, allowed 0..{k - 1}")
 
     def __len__(self) -> int:
         return len(self.ids)

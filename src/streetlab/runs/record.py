@@ -161,9 +161,7 @@ def find_runs(root: str | os.PathLike[str]) -> list[RunRecord]:
     """
     top = Path(root)
     if not top.is_dir():
-        raise UserError(
-            f"{top}: {'not a folder' if top.exists() else 'no such folder'}; expected a folder of runs"
-        )
+        raise UserError(f"{top}: {'not a folder' if top.exists() else 'no such folder'}; expected a folder of runs")
     found = []
     for folder, below, names in os.walk(top):
         if any(mark in names for mark in _MARKS):

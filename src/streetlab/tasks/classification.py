@@ -28,7 +28,7 @@ class ClassificationTask(StreetTask):
         self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
         self._rows: list[Tensor] = []
         self._probabilities: list[Tensor] = []
-        self.probabilities: tuple[np.ndarray, np.ndarray] | None = None
+        self.probabilities = np.zeros(0, np.int64), np.zeros((0, len(label_space)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.loss(self.network(batch["images"]).float(), batch["labels"])

@@ -50,12 +50,17 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
     source: DataSource = instantiate(cfg.dataset)
     height, width = image_size(cfg)
     data = StreetData(
-        source, instantiate(cfg.augment), (height, width), cfg.batch_size, num_workers=cfg.num_workers, seed=cfg.seed
+        source,
+        instantiate(cfg.augment),
+        (height, width),
+        cfg.batch_size,
+        num_workers=cfg.num_workers,
+        seed=cfg.seed,
     )
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     network: nn.Module = instantiate(cfg.model)(num_classes=len(source.label_space))
     if cfg.trainer.get("channels_last", False):
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     card = {
         "config": plain,
         "label_space": source.label_space.to_dict(),

@@ -14,13 +14,20 @@ import torch.distributed as dist
 from streetlab.data.datamodule import StreetData
 from streetlab.nets.cost import describe
 from streetlab.runs import files
-from streetlab.runs.classification import REPORT_FIELDS, classification_report, report_rows, summarize_classification
+from streetlab.runs.classification import (
+    REPORT_FIELDS,
+    classification_report,
+    report_rows,
+    summarize_classification,
+)
 from streetlab.runs.predictions import Predictions, most_wrong
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import CHECKPOINT_KEY
+from streetlab.tasks.classification import ClassificationTask
 from streetlab.training.build import Experiment
 from streetlab.viz.confusion import confusion_matrix
 from streetlab.viz.curves import training_curves
+from streetlab.viz.figure import png
 from streetlab.viz.sheets import photo_sheet, prediction_photo
 
 log = logging.getLogger(__name__)
@@ -35,14 +42,16 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
     Returns:
         what metrics.json holds.
     """
+    task = experiment.task
+    assert isinstance(task, ClassificationTask)
     best = record.checkpoints / "best.ckpt"
     epoch = _load_best(best, experiment)
     by_split = {}
     losses = {}
     for split, run in (("val", trainer.validate), ("test", trainer.test)):
-        (values,) = run(experiment.task, datamodule=experiment.data, verbose=False)
+        (values,) = run(task, datamodule=experiment.data, verbose=False)
         losses[split] = values[f"{split}/loss"]
-        by_split[split] = collect_predictions(experiment.task.probabilities, experiment.data, split)
+        by_split[split] = collect_predictions(task.probabilities, experiment.data, split)
     if not trainer.is_global_zero:
         return {}
     _strip(best)
@@ -62,9 +71,7 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
     return metrics
 
 
-def collect_predictions(
-    gathered: tuple[np.ndarray, np.ndarray], data: StreetData, split: str
-) -> Predictions:
+def collect_predictions(gathered: tuple[np.ndarray, np.ndarray], data: StreetData, split: str) -> Predictions:
     """The split's predictions in the order of its samples, those of all processes joined."""
     parts = [gathered]
     if dist.is_available() and dist.is_initialized():
@@ -161,4 +168,4 @@ def _draw(experiment: Experiment, record: RunRecord, metrics: dict[str, Any], te
     ]
     sheet = photo_sheet(photos, title="The most wrong test photos")
     for name, figure in (("curves", curves), ("confusion_matrix", matrix), ("most_wrong", sheet)):
-        files.write_bytes(record.figures / f"{name}.png", lambda file, figure=figure: figure.savefig(file, format="png"))  # type: ignore[misc]
+        files.write_bytes(record.figures / f"{name}.png", png(figure))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -60,7 +61,7 @@ class RecordLogger(Logger):
             return
         values = dict(metrics)
         epoch = int(values.pop("epoch", 0)) + 1
-        row = self._rows[-1] if self._rows else {"epoch": 0, "step": 0}
+        row: dict[str, Any] = self._rows[-1] if self._rows else {"epoch": 0, "step": 0}
         # Lightning counts the end of an epoch as one step less than its validation
         if row["epoch"] != epoch or abs(row["step"] - int(step or 0)) > 1:
             row = {"epoch": epoch, "step": int(step or 0), "phase": self._phase()}
@@ -105,7 +106,7 @@ def wandb(record: RunRecord, project: str = "streetlab", entity: str | None = No
     if mode is None and chosen == "offline":
         print(f"wandb: no key, so offline; `wandb sync {record.path}/wandb/offline-run-*` uploads the run")
     os.environ["WANDB_DATA_DIR"] = str(record.path)
-    run_id = record.status.get("wandb_id") or weights_and_biases.util.generate_id()
+    run_id = record.status.get("wandb_id") or secrets.token_hex(4)
     record.write_status(wandb_id=run_id)
     settings = weights_and_biases.Settings(mode=chosen, silent=True)  # type: ignore[arg-type]
     return WandbLogger(

@@ -58,8 +58,10 @@ class Phase:
     scheduler: BuildSchedule | None = None
 
 
-def parse_phases(phases: Sequence[Mapping[str, Any]], max_epochs: int | None) -> list[Phase]:
-    """Phases from plain mappings, each cut to `max_epochs`.
+def parse_phases(
+    phases: Sequence[Mapping[str, Any]], max_epochs: int | None = None, epochs: int | None = None
+) -> list[Phase]:
+    """Phases from plain mappings, the last of `epochs` where given, each cut to `max_epochs`.
 
     Raises:
         UserError: an unknown or missing key, no phase at all, a number out of range.
@@ -79,9 +81,12 @@ def parse_phases(phases: Sequence[Mapping[str, Any]], max_epochs: int | None) ->
             if needed not in mapping:
                 raise UserError(f"{key}: '{needed}' is missing")
         options = dict(mapping, train=tuple(mapping["train"]))
+        if epochs is not None and number == len(phases) - 1:
+            options["epochs"] = epochs
         phase = Phase(**options)
         if phase.epochs < 1:
-            raise UserError(f"{key}.epochs: {phase.epochs} is less than 1")
+            name = "regime.epochs" if phase.epochs == epochs else f"{key}.epochs"
+            raise UserError(f"{name}: {phase.epochs} is less than 1")
         if phase.start_from not in START_FROM:
             near = did_you_mean(phase.start_from, START_FROM)
             raise UserError(f"{key}.start_from: '{phase.start_from}' is not one of {', '.join(START_FROM)}{near}")
@@ -96,6 +101,7 @@ class PhaseSchedule(pl.Callback):
 
     Args:
         phases: plain mappings, see `Phase` for their keys.
+        epochs: length of the last phase, where another than its own is wanted.
         max_epochs: caps every phase; null leaves them as they are.
         optimizer: a partial of an optimizer class with `lr` among its keywords.
         scheduler: builds the schedule of every phase that names none.
@@ -108,9 +114,10 @@ class PhaseSchedule(pl.Callback):
         optimizer: Callable[..., Optimizer],
         scheduler: BuildSchedule = none,
         max_epochs: int | None = None,
+        epochs: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.phases = parse_phases(phases, max_epochs)
+        self.phases = parse_phases(phases, max_epochs, epochs)
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
         self.index = 0
         self.schedule = Schedule(None)
@@ -137,7 +144,11 @@ class PhaseSchedule(pl.Callback):
                 select_parameters(network, tuple(phase.lr_scale))
 
     def fit(
-        self, trainer: pl.Trainer, task: StreetTask, datamodule: pl.LightningDataModule, resume: Path | None = None
+        self,
+        trainer: pl.Trainer,
+        task: StreetTask,
+        datamodule: pl.LightningDataModule,
+        resume: Path | None = None,
     ) -> None:
         """Train all phases; with `resume`, from the end of the epoch that this checkpoint was written after."""
         self.check(task.network)
@@ -160,7 +171,9 @@ class PhaseSchedule(pl.Callback):
             raise UserError(f"resume: {checkpoint} is no checkpoint of an interrupted run ({error})") from None
         names = [phase.name for phase in self.phases]
         if state["phase"] not in names:
-            raise UserError(f"resume: {checkpoint} stopped in phase '{state['phase']}'; this regime has {', '.join(names)}")
+            raise UserError(
+                f"resume: {checkpoint} stopped in phase '{state['phase']}'; this regime has {', '.join(names)}"
+            )
         return names.index(state["phase"])
 
     def _enter(self, trainer: pl.Trainer, task: StreetTask, resuming: bool) -> None:
@@ -178,7 +191,13 @@ class PhaseSchedule(pl.Callback):
         freeze_except(task.network, phase.train)
         task.build_optimizer = partial(self._build_optimizer, phase)
         trained = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
-        log.info("phase %s: %d epochs, %s (%.2f M parameters)", phase.name, phase.epochs, "+".join(phase.train), trained / 1e6)
+        log.info(
+            "phase %s: %d epochs, %s (%.2f M parameters)",
+            phase.name,
+            phase.epochs,
+            "+".join(phase.train),
+            trained / 1e6,
+        )
 
     def _build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
         build = phase.optimizer or self.optimizer
@@ -216,7 +235,9 @@ class PhaseSchedule(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         set_training_mode(pl_module.network, self.phase.train)  # type: ignore[arg-type]
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         # dropout is a function of (seed, batch, rank), so a resumed run needs no saved random state
         batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         torch.manual_seed((self.seed * 1_000_003 + batches) * 1_009 + trainer.global_rank)

@@ -66,17 +66,16 @@ def plateau(
     optimizer: Optimizer, horizon: Horizon, factor: float = 0.5, patience: int = 3, min_lr: float = 0.0
 ) -> Schedule:
     """Times `factor` once the objective has not improved for more than `patience` epochs."""
-    return Schedule(
-        ReduceLROnPlateau(optimizer, mode=horizon.mode, factor=factor, patience=patience, min_lr=min_lr)
-    )
+    return Schedule(ReduceLROnPlateau(optimizer, mode=horizon.mode, factor=factor, patience=patience, min_lr=min_lr))
 
 
-def cosine(
-    optimizer: Optimizer, horizon: Horizon, warmup_epochs: float = 0, final_scale: float = 0.0
-) -> Schedule:
+def cosine(optimizer: Optimizer, horizon: Horizon, warmup_epochs: float = 0, final_scale: float = 0.0) -> Schedule:
     """Linear warm-up, then half a cosine down to `final_scale` (SGDR without restarts, Loshchilov & Hutter 2017)."""
     return _by_progress(
-        optimizer, horizon, warmup_epochs, lambda t: final_scale + (1 - final_scale) * (1 + math.cos(math.pi * t)) / 2
+        optimizer,
+        horizon,
+        warmup_epochs,
+        lambda t: final_scale + (1 - final_scale) * (1 + math.cos(math.pi * t)) / 2,
     )
 
 

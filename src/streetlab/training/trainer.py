@@ -25,16 +25,17 @@ def resolve_accelerator(accelerator: str) -> str:
     if accelerator == "auto":
         return here
     if accelerator in ("gpu", "cuda") and here == "cpu":
-        raise UserError(f"trainer.accelerator: '{accelerator}' but no CUDA device is visible; trainer=cpu trains without")
+        raise UserError(
+            f"trainer.accelerator: '{accelerator}' but no CUDA device is visible; trainer=cpu trains without"
+        )
     return accelerator
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """`auto` becomes bf16 where the hardware computes in it: on Ampere and later, and on CPUs with AVX-512 bf16 or AMX."""
+    """`auto` becomes bf16 where the hardware computes in it: Ampere and later, CPUs with AVX-512 bf16 or AMX."""
     if precision not in PRECISIONS:
-        raise UserError(
-            f"trainer.precision: '{precision}' is not one of {', '.join(PRECISIONS)}{did_you_mean(precision, PRECISIONS)}"
-        )
+        near = did_you_mean(precision, PRECISIONS)
+        raise UserError(f"trainer.precision: '{precision}' is not one of {', '.join(PRECISIONS)}{near}")
     if precision != "auto":
         return precision
     if accelerator == "cpu":

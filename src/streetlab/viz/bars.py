@@ -21,9 +21,7 @@ class ClassScores:
     scores: ArrayLike
 
 
-def per_class_bars(
-    groups: Sequence[ClassScores], label_space: LabelSpace, title: str = "F1 per class"
-) -> Figure:
+def per_class_bars(groups: Sequence[ClassScores], label_space: LabelSpace, title: str = "F1 per class") -> Figure:
     """Horizontal bars of the mean over each group's runs, a dot for every run, the classes downwards.
 
     Raises:

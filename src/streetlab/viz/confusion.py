@@ -39,9 +39,7 @@ def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = ""
         for predicted in range(k):
             alpha = 0.05 + 0.95 * share[true, predicted]
             axes.add_patch(
-                Rectangle(
-                    (predicted + 0.03, true + 0.03), 0.94, 0.94, facecolor=hex_color(color), alpha=alpha, lw=0
-                )
+                Rectangle((predicted + 0.03, true + 0.03), 0.94, 0.94, facecolor=hex_color(color), alpha=alpha, lw=0)
             )
             if rows[true, 0] and (k <= _MOST_WITH_COUNTS or share[true, predicted] >= 0.005):
                 ink = ink_on(color) if alpha > 0.6 else INK
@@ -51,9 +49,7 @@ def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = ""
     for spine in axes.spines.values():
         spine.set_visible(False)
     head = f"{title}  (n = {counts.sum()})" if title else f"n = {counts.sum()}"
-    axes.set_title(head, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=10).set_parse_math(
-        False
-    )
+    axes.set_title(head, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=10).set_parse_math(False)
     return figure
 
 

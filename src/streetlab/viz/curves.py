@@ -122,9 +122,7 @@ def _marker(epochs: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _nothing(axes: Axes) -> None:
-    axes.text(
-        0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=9
-    )
+    axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=9)
     axes.set_yticks([])
 
 
@@ -134,9 +132,7 @@ def _mark_phases(panels: Sequence[Axes], phases: Sequence[tuple[str, int]]) -> N
     names = panels[-1]
     low, high = names.get_ylim()
     # room for the names above the line of the learning rate
-    names.set_ylim(
-        low, high * (high / low) ** 0.45 if names.get_yscale() == "log" else high + 0.45 * (high - low)
-    )
+    names.set_ylim(low, high * (high / low) ** 0.45 if names.get_yscale() == "log" else high + 0.45 * (high - low))
     left = names.get_xlim()[0]
     for position, (name, first) in enumerate(phases):
         # a boundary lies between two epochs; the first phase begins with the axis

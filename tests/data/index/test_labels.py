@@ -18,7 +18,8 @@ def test_cleanliness_is_a_scale_from_clean_to_litter_with_its_written_criteria()
 def test_cityscapes_has_the_nineteen_published_train_ids_and_colours() -> None:
     assert len(CITYSCAPES) == len(CITYSCAPES.palette) == 19
     published = {"road": (0, (128, 64, 128)), "sky": (10, (70, 130, 180)), "person": (11, (220, 20, 60)),
-                 "car": (13, (0, 0, 142)), "train": (16, (0, 80, 100)), "bicycle": (18, (119, 11, 32))}  # fmt: skip
+                 "car": (13, (0, 0, 142)),
+                 "train": (16, (0, 80, 100)), "bicycle": (18, (119, 11, 32))}  # fmt: skip
     for name, (number, color) in published.items():
         assert (CITYSCAPES.names[number], CITYSCAPES.palette[number]) == (name, color)
 

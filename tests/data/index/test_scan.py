@@ -63,7 +63,8 @@ def test_uppercase_suffixes_and_folders_within_classes_count(tmp_path: Path, pho
     (tmp_path / "clean" / "0.png").rename(tmp_path / "clean" / "IMG_0.JPG")
     photos, _ = scan(tmp_path)
     assert {photo.id for photo in photos} == {
-        "clean/IMG_0.JPG", "medium/0.png", "litter/0.png", "litter/north/2024/0.png", "litter/north/2024/1.png",
+        "clean/IMG_0.JPG", "medium/0.png", "litter/0.png", "litter/north/2024/0.png",
+        "litter/north/2024/1.png",
     }  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def test_a_missing_split_file_names_the_nearest(tmp_path: Path) -> None:
 def test_a_file_that_is_no_split_loses_no_photo_in_silence(tmp_path: Path, content: str, reason: str) -> None:
     path = tmp_path / "split.json"
     path.write_text(content)
-    with pytest.raises(UserError, match="dataset.split_file") as error:
+    with pytest.raises(UserError, match=r"dataset\.split_file") as error:
         read_split(path)
     assert reason in str(error.value)
     assert str(path) in str(error.value)

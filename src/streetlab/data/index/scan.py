@@ -28,9 +28,7 @@ class Photo:
     label: int
 
 
-def scan_class_folders(
-    root: Path, key: str, label_space: LabelSpace | None
-) -> tuple[list[Photo], LabelSpace]:
+def scan_class_folders(root: Path, key: str, label_space: LabelSpace | None) -> tuple[list[Photo], LabelSpace]:
     """All photos below `root`, sorted by id.
 
     Files and folders of the system (hidden ones, `__MACOSX`, `@eaDir`, ...) are passed over; folders inside
@@ -66,9 +64,7 @@ def _check_root(root: Path, key: str) -> None:
     while not there.is_dir():
         there = there.parent
     if there != root.parent:
-        raise UserError(
-            f"{key}: no folder {root} ({there.absolute()} has no '{root.relative_to(there).parts[0]}')"
-        )
+        raise UserError(f"{key}: no folder {root} ({there.absolute()} has no '{root.relative_to(there).parts[0]}')")
     names = [p.name for p in there.iterdir() if p.is_dir()] if os.access(there, os.R_OK) else []
     raise UserError(f"{key}: no folder {root}{did_you_mean(root.name, names)} ({expected})")
 
@@ -145,9 +141,7 @@ def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpac
     if absent:
         raise UserError(f"{tree}: no folder for class {', '.join(absent)} (found {_listing(tree)})")
     return [
-        Photo(path.relative_to(root).as_posix(), path, split, label)
-        for label, files in found.items()
-        for path in files
+        Photo(path.relative_to(root).as_posix(), path, split, label) for label, files in found.items() for path in files
     ]
 
 

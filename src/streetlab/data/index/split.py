@@ -33,9 +33,7 @@ def photo_hash(photo: Photo) -> str:
         raise UserError(f"{photo.path}: cannot be read ({error.strerror or error})") from None
 
 
-def stratified_split(
-    hashes: Sequence[str], labels: Sequence[int], seed: int, names: Sequence[str]
-) -> dict[str, str]:
+def stratified_split(hashes: Sequence[str], labels: Sequence[int], seed: int, names: Sequence[str]) -> dict[str, str]:
     """Content hash → split, 70/15/15 within every class.
 
     The draw depends on the seed and the contents alone, not on names or order; files with the same bytes
@@ -56,9 +54,7 @@ def stratified_split(
     for label in sorted(by_label):
         distinct = sorted(by_label[label] - split.keys())
         if len(distinct) < len(SPLITS):
-            raise UserError(
-                f"class {names[label]} has {len(distinct)} distinct photos; a split needs at least three"
-            )
+            raise UserError(f"class {names[label]} has {len(distinct)} distinct photos; a split needs at least three")
         order = np.random.Generator(np.random.PCG64([seed, label])).permutation(len(distinct))
         held_out = max(1, round(SHARES["val"] * len(distinct)))
         for position, index in enumerate(order):
@@ -90,9 +86,7 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
         raise UserError(f"dataset.split_file: {path} is no split file ({error})") from None
     found = plain.get("format") if isinstance(plain, dict) else None
     if found != FORMAT or not isinstance(plain.get("photos"), dict):
-        raise UserError(
-            f"dataset.split_file: {path} is no split file (its format is {found!r}, not {FORMAT!r})"
-        )
+        raise UserError(f"dataset.split_file: {path} is no split file (its format is {found!r}, not {FORMAT!r})")
     for digest, entry in plain["photos"].items():
         split = entry.get("split") if isinstance(entry, dict) else entry
         if not isinstance(entry, dict) or (split is not None and split not in SPLITS):

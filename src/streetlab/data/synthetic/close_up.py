@@ -68,8 +68,6 @@ def _draw_ground(size: int, ground: Rgb, draws: Draws) -> np.ndarray:
     shade += np.float32(draws.between(0.05, 0.25)) * sample(noise(64, 8), rows, columns)
     if draws.chance(0.5):
         wide = np.float32(draws.between(14, 60))
-        joint = (rows % wide < np.float32(2)) | (
-            (columns + np.floor(rows / wide) * wide / 2) % wide < np.float32(2)
-        )
+        joint = (rows % wide < np.float32(2)) | ((columns + np.floor(rows / wide) * wide / 2) % wide < np.float32(2))
         shade *= 1 - np.float32(draws.between(0.2, 0.45)) * joint
     return np.array(ground, np.float32)[:, None, None] * shade

@@ -16,16 +16,23 @@ class Draws:
 
     def __init__(self, *key: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+        self._ahead: list[float] = []
+
+    def fraction(self) -> float:
+        """In [0, 1); taken from a block, as a scene asks for some 3000 and single calls are dear."""
+        if not self._ahead:
+            self._ahead = self._generator.random(512).tolist()
+        return self._ahead.pop()
 
     def between(self, low: float, high: float) -> float:
-        return low + (high - low) * float(self._generator.random())
+        return low + (high - low) * self.fraction()
 
     def integer(self, count: int) -> int:
         """One of 0 .. count - 1."""
-        return int(self._generator.integers(0, count))
+        return int(self.fraction() * count)
 
     def chance(self, probability: float) -> bool:
-        return float(self._generator.random()) < probability
+        return self.fraction() < probability
 
     def pick(self, options: Sequence[T]) -> T:
         return options[self.integer(len(options))]

@@ -198,9 +198,7 @@ def _windows(
         return np.array([getattr(segment, name) for segment in plane.segments], np.float32)[plane.segment]
 
     def colors(name: str) -> np.ndarray:
-        return np.array([getattr(segment, name) for segment in plane.segments], np.float32).T[
-            :, plane.segment
-        ]
+        return np.array([getattr(segment, name) for segment in plane.segments], np.float32).T[:, plane.segment]
 
     panes = np.array([segment.pane for segment in plane.segments], np.float32).T[:, plane.segment]
     base, eaves = column("base"), height - column("roof")
@@ -215,22 +213,16 @@ def _windows(
     cornice = (part < 0.07) & built & (story > 0)
     painted *= 1 - np.float32(0.28) * cornice
     in_story = (np.abs(part - np.float32(0.52)) < panes[1] / 2) & (v > base) & (v < eaves - np.float32(0.3))
-    shop = (
-        below & (v > 0.35) & (v < base - np.float32(0.7)) & (np.abs(bay - bay_index - np.float32(0.5)) < 0.42)
-    )
+    shop = below & (v > 0.35) & (v < base - np.float32(0.7)) & (np.abs(bay - bay_index - np.float32(0.5)) < 0.42)
     glass = (in_story & in_bay) | shop
-    own = sample(
-        noise(1, 1), story * np.float32(11) + np.float32(1100), bay_index * np.float32(5) + np.float32(5000)
-    )
+    own = sample(noise(1, 1), story * np.float32(11) + np.float32(1100), bay_index * np.float32(5) + np.float32(5000))
     # frames: the middle of each pane is barred
     frame = np.abs(bay - bay_index - np.float32(0.5)) < np.float32(0.03)
     reflect = (np.float32(0.07) + np.float32(0.05) * own)[None] * (1 + frame * np.float32(2))
     tint = (light.air * np.float32(0.7) + np.float32(0.3))[:, None, None]
     np.copyto(painted, reflect * tint, where=glass)
     roof = (v > eaves) & built
-    np.copyto(
-        painted, colors("roof_color")[:, None, :] * (1 + (v * 3 % 1 < 0.3) * np.float32(-0.25)), where=roof
-    )
+    np.copyto(painted, colors("roof_color")[:, None, :] * (1 + (v * 3 % 1 < 0.3) * np.float32(-0.25)), where=roof)
     if light.kind in ("sun", "overcast"):
         return None
     lit = glass & ((own > np.float32(draws.between(-0.2, 0.7))) | shop)

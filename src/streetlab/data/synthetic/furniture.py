@@ -54,10 +54,7 @@ def bush_sprite(variant: int) -> Sprite:
         sketch.ellipse(x, draws.between(0.2, 0.8 - abs(x) * 0.6), r, r, 1, draws.between(0.7, 1.1), 0.3)
     sketch.speckle(np.roll(noise(4, 1), variant * 31, axis=1), 0.5)
     if variant % 2:
-        flowers = (
-            np.roll(noise(2, 1), variant * 17, axis=1)[: sketch.parts.shape[0], : sketch.parts.shape[1]]
-            > 0.95
-        )
+        flowers = np.roll(noise(2, 1), variant * 17, axis=1)[: sketch.parts.shape[0], : sketch.parts.shape[1]] > 0.95
         sketch.parts[flowers & (sketch.parts == 1)] = 2
     return sketch.sprite([VEGETATION, VEGETATION])
 

@@ -103,9 +103,7 @@ def plan_ground(draws: Draws, camera: Camera) -> Ground:
 def draw_ground(canvas: Canvas, camera: Camera, ground: Ground, light: Light, draws: Draws) -> None:
     rows = camera.ground_rows()
     first = int(rows[0])
-    z = (np.float32(camera.above * camera.focal) / (rows + (0.5 - camera.horizon)).astype(np.float32)).clip(
-        0, 300
-    )
+    z = (np.float32(camera.above * camera.focal) / (rows + (0.5 - camera.horizon)).astype(np.float32)).clip(0, 300)
     across = np.arange(canvas.width, dtype=np.float32) + np.float32(0.5 - camera.center)
     x = across * (z / np.float32(camera.focal))[:, None]
     zone = np.zeros(x.shape, np.uint8)

@@ -48,9 +48,7 @@ def _bag(sketch: Sketch, draws: Draws) -> None:
         )
     for _ in range(4):
         start = (knot + draws.between(-0.1, 0.1), 0.4)
-        sketch.line(
-            start, (draws.between(-0.6, 0.6), draws.between(-0.7, 0.1)), 0.05, 1, draws.pick((0.6, 1.35))
-        )
+        sketch.line(start, (draws.between(-0.6, 0.6), draws.between(-0.7, 0.1)), 0.05, 1, draws.pick((0.6, 1.35)))
     if draws.chance(0.4):
         sketch.polygon([(-0.3, -0.45), (0.25, -0.5), (0.3, 0.0), (-0.25, 0.05)], 2)
     sketch.speckle(noise(16, 2), 0.16)
@@ -71,9 +69,7 @@ def _bottle(sketch: Sketch, draws: Draws) -> None:
 def _can(sketch: Sketch, draws: Draws) -> None:
     r = 0.48
     dent = draws.between(0.0, 0.22)
-    sketch.polygon(
-        [(-0.75, -r), (0.0, -r + dent), (0.75, -r), (0.75, r), (0.1, r - dent), (-0.75, r)], 1, 1.15, 0.55
-    )
+    sketch.polygon([(-0.75, -r), (0.0, -r + dent), (0.75, -r), (0.75, r), (0.1, r - dent), (-0.75, r)], 1, 1.15, 0.55)
     sketch.polygon([(-0.3, -r + dent), (0.2, -r + dent), (0.35, r - dent), (-0.1, r - dent)], 2, 1.1, 0.6)
     sketch.line((-0.7, 0.2), (0.7, 0.2), 0.09, 1, 1.7)
     sketch.ellipse(-0.76, 0.0, 0.16, r, 3, 0.85)
@@ -105,12 +101,8 @@ def _paper(sketch: Sketch, draws: Draws) -> None:
     fold = [draws.between(0.3, 0.7) for _ in range(2)]
     low = tuple(corners[0][i] + (corners[1][i] - corners[0][i]) * fold[0] for i in (0, 1))
     high = tuple(corners[3][i] + (corners[2][i] - corners[3][i]) * fold[1] for i in (0, 1))
-    sketch.polygon(
-        [corners[0], (low[0], low[1]), (high[0], high[1]), corners[3]], 1, draws.between(0.95, 1.15)
-    )
-    sketch.polygon(
-        [(low[0], low[1]), corners[1], corners[2], (high[0], high[1])], 1, draws.between(0.65, 0.85)
-    )
+    sketch.polygon([corners[0], (low[0], low[1]), (high[0], high[1]), corners[3]], 1, draws.between(0.95, 1.15))
+    sketch.polygon([(low[0], low[1]), corners[1], corners[2], (high[0], high[1])], 1, draws.between(0.65, 0.85))
     if draws.chance(0.6):
         for k in range(4):
             y = -0.35 + 0.2 * k
@@ -129,9 +121,7 @@ def _box(sketch: Sketch, draws: Draws) -> None:
     sketch.polygon(lid, 1, 1.3)
     if draws.chance(0.5):
         sketch.polygon([(x * 0.75, top + 0.06 + (y - top) * 0.75) for x, y in lid], 1, 0.35)
-        sketch.polygon(
-            [(split, top - 0.2), (0.85, top + 0.05), (0.98, top - 0.25), (split + 0.2, top - 0.5)], 1, 1.2
-        )
+        sketch.polygon([(split, top - 0.2), (0.85, top + 0.05), (0.98, top - 0.25), (split + 0.2, top - 0.5)], 1, 1.2)
     else:
         sketch.line((-0.4, top - 0.08), (0.25, top + depth * 0.55), 0.1, 2)
     if draws.chance(0.5):
@@ -197,9 +187,7 @@ def _puddle(sketch: Sketch, draws: Draws) -> None:
 def _patch(sketch: Sketch, draws: Draws) -> None:
     w, h = draws.between(0.5, 0.95), draws.between(0.3, 0.95)
     sketch.polygon([(-w, -h), (w, -h * draws.between(0.85, 1)), (w * 0.97, h), (-w, h)], 2)
-    sketch.polygon(
-        [(-w * 0.94, -h * 0.93), (w * 0.94, -h * 0.8), (w * 0.92, h * 0.92), (-w * 0.94, h * 0.92)], 1
-    )
+    sketch.polygon([(-w * 0.94, -h * 0.93), (w * 0.94, -h * 0.8), (w * 0.92, h * 0.92), (-w * 0.94, h * 0.92)], 1)
     sketch.speckle(noise(4, 1), 0.15)
 
 
@@ -207,9 +195,7 @@ def _weeds(sketch: Sketch, draws: Draws) -> None:
     for _ in range(16):
         x = draws.between(-0.5, 0.5)
         tip = (x * 1.8, draws.between(-0.1, 0.9) * (1 - abs(x)))
-        sketch.polygon(
-            [(x - 0.08, -0.7), (x + 0.08, -0.7), tip], draws.pick((1, 1, 2)), draws.between(0.7, 1.3)
-        )
+        sketch.polygon([(x - 0.08, -0.7), (x + 0.08, -0.7), tip], draws.pick((1, 1, 2)), draws.between(0.7, 1.3))
     if draws.chance(0.4):
         for _ in range(5):
             sketch.ellipse(draws.between(-0.6, 0.6), draws.between(-0.2, 0.6), 0.1, 0.1, 3)
@@ -278,14 +264,10 @@ def item_palette(draws: Draws, kind: str, ground: Rgb, sky: Rgb) -> np.ndarray:
     if kind == "manhole":
         return palette([tone(0.35, 0.7), tone(0.5, 1.6), tone(0.25, 0.5)])
     if kind == "marking":
-        paint = draws.pick(
-            ((0.55, 0.55, 0.52), (0.6, 0.42, 0.06), (0.1, 0.2, 0.5), (0.5, 0.1, 0.08), (0.6, 0.6, 0.6))
-        )
+        paint = draws.pick(((0.55, 0.55, 0.52), (0.6, 0.42, 0.06), (0.1, 0.2, 0.5), (0.5, 0.1, 0.08), (0.6, 0.6, 0.6)))
         return palette([draws.near(paint, 0.2)] * 3)
     if kind == "puddle":
         return palette([(sky[0] * 0.55, sky[1] * 0.55, sky[2] * 0.55), tone(0.4, 0.6), dark])
     if kind == "patch":
         return palette([tone(0.45, 0.85) if draws.chance(0.55) else tone(1.2, 2.4), tone(0.4, 0.7), dark])
-    return palette(
-        [draws.near((0.09, 0.17, 0.04), 0.3), draws.near((0.2, 0.22, 0.06), 0.3), draws.color(0.1, 0.7)]
-    )
+    return palette([draws.near((0.09, 0.17, 0.04), 0.3), draws.near((0.2, 0.22, 0.06), 0.3), draws.color(0.1, 0.7)])

@@ -128,9 +128,7 @@ def scatter_harmless(canvas: Canvas, camera: Camera, light: Light, draws: Draws,
         layer.put(kind, layer.spot(), draws.between(0.7, 1.2), layer.total // 25 + 4, fade)
 
 
-def scatter_litter(
-    canvas: Canvas, camera: Camera, light: Light, draws: Draws, band: tuple[float, float]
-) -> np.ndarray:
+def scatter_litter(canvas: Canvas, camera: Camera, light: Light, draws: Draws, band: tuple[float, float]) -> np.ndarray:
     """Litter that covers a share of the visible ground within `band`: (H, W) bool."""
     layer = Layer(canvas, camera, light, draws)
     low, high = math.ceil(band[0] * layer.total), math.floor(band[1] * layer.total)

@@ -117,9 +117,7 @@ def cycle_sprite(motor: bool, ridden: bool, variant: int) -> Sprite:
 def clothes_palette(draws: Draws) -> np.ndarray:
     """Skin, hair, top, legs, shoes, bag, frame, wheel."""
     skin: Rgb = draws.near(draws.pick(((0.5, 0.32, 0.22), (0.3, 0.17, 0.1), (0.12, 0.07, 0.04))), 0.2)
-    hair = draws.near(
-        draws.pick(((0.03, 0.02, 0.02), (0.2, 0.12, 0.05), (0.3, 0.28, 0.26), (0.45, 0.1, 0.1))), 0.3
-    )
+    hair = draws.near(draws.pick(((0.03, 0.02, 0.02), (0.2, 0.12, 0.05), (0.3, 0.28, 0.26), (0.45, 0.1, 0.1))), 0.3)
     top = draws.pick((draws.color(0.02, 0.6), draws.gray(0.02, 0.08), draws.gray(0.3, 0.6)))
     legs = draws.pick(((0.04, 0.06, 0.13), draws.gray(0.02, 0.1), draws.color(0.03, 0.4)))
     frame = draws.color(0.02, 0.5)

@@ -102,9 +102,7 @@ class Sketch:
         self.parts[cover] = part
         self.shade[cover] = shade[cover] if isinstance(shade, np.ndarray) else shade
 
-    def polygon(
-        self, points: Sequence[Point], part: int, shade: float = 1.0, foot: float | None = None
-    ) -> None:
+    def polygon(self, points: Sequence[Point], part: int, shade: float = 1.0, foot: float | None = None) -> None:
         """`foot`: the shade at the lowest corner where it differs from the highest."""
         cover = polygon_cover(points, self.xs, self.ys)
         if foot is None:

@@ -199,9 +199,7 @@ def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
     wet = part * np.float32(1 - 0.45 * light.wet)
     wet += (mirrored - wet) * (share * np.float32(0.6))[:, None]
     smooth = np.float32(light.wet) > np.float32(0.2)
-    np.copyto(
-        part, wet, where=is_ground(canvas.mask[int(rows[0]) :]) & (canvas.mask[int(rows[0]) :] != 9) & smooth
-    )
+    np.copyto(part, wet, where=is_ground(canvas.mask[int(rows[0]) :]) & (canvas.mask[int(rows[0]) :] != 9) & smooth)
 
 
 def _draw_hood(canvas: Canvas, draws: Draws) -> None:
@@ -212,9 +210,7 @@ def _draw_hood(canvas: Canvas, draws: Draws) -> None:
     if box is None:
         return
     inside = box.u * box.u + box.v * box.v < 1
-    color = np.array(
-        draws.pick((draws.gray(0.02, 0.08), draws.gray(0.2, 0.5), draws.color(0.02, 0.4))), np.float32
-    )
+    color = np.array(draws.pick((draws.gray(0.02, 0.08), draws.gray(0.2, 0.5), draws.color(0.02, 0.4))), np.float32)
     shine = np.float32(0.55) - np.float32(0.45) * box.v + np.float32(0.1) * box.u
     np.copyto(canvas.color[:, box.rows, box.columns], color[:, None, None] * shine, where=inside)
     np.copyto(canvas.mask[box.rows, box.columns], np.uint8(255), where=inside)

@@ -80,9 +80,7 @@ def plan_objects(draws: Draws, camera: Camera, ground: Ground, light: Light) -> 
         sprite = people.person_sprite(draws.integer(people.VARIANTS))
         size = draws.between(0.88, 1.08) if draws.chance(0.9) else draws.between(0.6, 0.8)
         where = (draws.between(low, high), near + draws.between(1.5, 26) * draws.between(0.3, 1))
-        objects.append(
-            Object(*where, sprite, people.clothes_palette(draws), size, draws.chance(0.5), (0.28, 1.7))
-        )
+        objects.append(Object(*where, sprite, people.clothes_palette(draws), size, draws.chance(0.5), (0.28, 1.7)))
     objects += _furniture(draws, camera, ground, glowing)
     return objects
 
@@ -92,9 +90,7 @@ def _furniture(draws: Draws, camera: Camera, ground: Ground, glowing: bool) -> l
     left, right = ground.road
     objects: list[Object] = []
 
-    def put(
-        x: float, z: float, sprite: Sprite, colors: np.ndarray, size: float, shadow: tuple[float, float]
-    ) -> None:
+    def put(x: float, z: float, sprite: Sprite, colors: np.ndarray, size: float, shadow: tuple[float, float]) -> None:
         objects.append(Object(x, z, sprite, colors, size, draws.chance(0.5), shadow))
 
     metal = palette([draws.gray(0.05, 0.4), (2.4, 2.1, 1.5) if glowing else draws.gray(0.2, 0.6)])
@@ -122,9 +118,7 @@ def _furniture(draws: Draws, camera: Camera, ground: Ground, glowing: bool) -> l
             put(*where, sprite, furniture.sign_palette(draws, shape), draws.between(0.85, 1.2), (0.1, 2.6))
         for _ in range(draws.pick((0, 0, 1, 2, 3))):
             sprite = furniture.bin_sprite(draws.integer(8))
-            box = palette(
-                [draws.pick((draws.gray(0.03, 0.3), draws.color(0.02, 0.4))), draws.gray(0.03, 0.3)]
-            )
+            box = palette([draws.pick((draws.gray(0.03, 0.3), draws.color(0.02, 0.4))), draws.gray(0.03, 0.3)])
             x = draws.pick((kerb + side * 0.4, walk - side * 0.4))
             put(x, near + draws.between(0.8, 16), sprite, box, draws.between(0.8, 1.05), (0.35, 1.0))
         for _ in range(draws.pick((0, 0, 0, 1, 3))):

@@ -36,15 +36,11 @@ class View:
     ) -> None:
         self.sketch.polygon([self.at(*corner) for corner in corners], part, shade, foot)
 
-    def side(
-        self, x: float, zs: tuple[float, float], ys: tuple[float, float], part: int, shade: float
-    ) -> None:
+    def side(self, x: float, zs: tuple[float, float], ys: tuple[float, float], part: int, shade: float) -> None:
         (z0, z1), (y0, y1) = zs, ys
         self.face([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], part, shade, shade * 0.8)
 
-    def back(
-        self, z: float, xs: tuple[float, float], ys: tuple[float, float], part: int, shade: float
-    ) -> None:
+    def back(self, z: float, xs: tuple[float, float], ys: tuple[float, float], part: int, shade: float) -> None:
         (x0, x1), (y0, y1) = xs, ys
         self.face([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], part, shade, shade * 0.85)
 
@@ -81,9 +77,7 @@ def _car(draw: View, kind: str, half: float, length: float, height: float) -> No
     draw.side(-half, (0.05, length), (0.22, belt), BODY, 0.82)
     for z in (0.8, length - 0.85):
         draw.wheel(-half - 0.01, z, 0.33)
-    draw.face(
-        [(-half, belt, 0.05), (half, belt, 0.05), (half, belt, length), (-half, belt, length)], BODY, 1.15
-    )
+    draw.face([(-half, belt, 0.05), (half, belt, 0.05), (half, belt, length), (-half, belt, length)], BODY, 1.15)
     # cabin: side glass, then roof, then the near window
     draw.face(
         [
@@ -201,6 +195,4 @@ def vehicle_palette(draws: Draws, kind: str, oncoming: bool, glowing: bool) -> n
     if glowing:
         lamp = (2.5, 2.3, 1.8) if oncoming else (1.6, 0.1, 0.06)
     trim = draws.color(0.03, 0.6) if kind in ("bus", "tram") else draws.gray(0.1, 0.4)
-    return palette(
-        [body, glass, (0.025, 0.025, 0.027), lamp, trim, body if draws.chance(0.9) else (0.03, 0.03, 0.03)]
-    )
+    return palette([body, glass, (0.025, 0.025, 0.027), lamp, trim, body if draws.chance(0.9) else (0.03, 0.03, 0.03)])

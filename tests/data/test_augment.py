@@ -1,0 +1,248 @@
+"""Batched augmentation agrees with torchvision image by image, and each image depends on itself alone."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from streetlab.config.composition import config_folder
+from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, draws, normalize
+from streetlab.data.sampler import sample_keys
+from streetlab.errors import UserError
+
+BILINEAR = InterpolationMode.BILINEAR
+
+
+def photos(count: int = 3, height: int = 40, width: int = 56, low: int = 0, high: int = 256) -> Tensor:
+    """Smooth random pictures, uint8: neighbouring pixels differ little, as in photos."""
+    coarse = torch.rand(count, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    return (low + smooth * (high - 1 - low)).round().to(torch.uint8)
+
+
+def uniforms(count: int = 3, **values: float) -> np.ndarray:
+    """Draws of one half (the middle of every range) but for those named."""
+    places = {"area": 0, "ratio": 1, "left": 2, "top": 3, "flip": 4, "angle": 5, "shear": 6, "brightness": 7,
+              "contrast": 8, "saturation": 9, "hue": 10, "grayscale": 11, "erase": 12, "mixup": 17,
+              "weight": 18}  # fmt: skip
+    u = np.full((count, 24), 0.5)
+    for name, value in values.items():
+        u[:, places[name]] = value
+    return u
+
+
+def colors(images: Tensor) -> Tensor:
+    """Normalised images back to [0, 1]."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return images * std + mean
+
+
+def inside(images: Tensor, margin: int = 12) -> Tensor:
+    return images[..., margin:-margin, margin:-margin]
+
+
+def test_normalize_is_torchvisions() -> None:
+    images = photos()
+    torch.testing.assert_close(
+        normalize(images),
+        TF.normalize(images / 255, list(IMAGENET_MEAN), list(IMAGENET_STD)),
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+def test_augment_none_shows_training_what_evaluation_sees() -> None:
+    images = photos()
+    found = Augment()(images, draws(sample_keys(["a", "b", "c"]), 0, 0), (40, 56))
+    torch.testing.assert_close(found, normalize(images), atol=1e-6, rtol=1e-6)
+
+
+def test_a_flip_is_torchvisions() -> None:
+    found = colors(Augment(flip=0.5)(photos(), uniforms(flip=0.49), (40, 56)))
+    torch.testing.assert_close(found, TF.horizontal_flip(photos() / 255), atol=1e-4, rtol=0)
+    unflipped = colors(Augment(flip=0.5)(photos(), uniforms(flip=0.51), (40, 56)))
+    torch.testing.assert_close(unflipped, photos() / 255, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.3, 0.9])
+def test_a_rotation_is_torchvisions_also_on_wide_images(draw: float) -> None:
+    found = colors(Augment(rotation=20.0)(photos(), uniforms(angle=draw), (40, 56)))
+    angle = 20.0 * (2 * draw - 1)
+    torch.testing.assert_close(found, TF.rotate(photos() / 255, angle, BILINEAR), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("draw", [0.1, 0.8])
+def test_a_shear_is_torchvisions(draw: float) -> None:
+    found = colors(Augment(shear=15.0)(photos(), uniforms(shear=draw), (40, 56)))
+    degrees = 15.0 * (2 * draw - 1)
+    wanted = TF.affine(
+        photos() / 255, angle=0.0, translate=[0, 0], scale=1.0, shear=[degrees, 0.0], interpolation=BILINEAR
+    )
+    torch.testing.assert_close(inside(found), inside(wanted), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(40, 56), (30, 30), (20, 28)])
+@pytest.mark.parametrize(("left", "top"), [(0.0, 1.0), (0.5, 0.25)])
+def test_a_crop_is_torchvisions_resized_crop(size: tuple[int, int], left: float, top: float) -> None:
+    found = colors(Augment(scale=[0.25, 0.25])(photos(), uniforms(left=left, top=top), size))
+    wanted = TF.resized_crop(
+        photos() / 255, int(20 * top), int(28 * left), 20, 28, list(size), BILINEAR, antialias=False
+    )
+    torch.testing.assert_close(inside(found, 2), inside(wanted, 2), atol=1e-3, rtol=0)
+
+
+def test_a_crops_ratio_is_relative_to_the_photos_own() -> None:
+    # a quarter of the area at twice the ratio: 0.707 of the width, 0.354 of the height
+    theta = Augment(scale=[0.25, 0.25], ratio=[2.0, 2.0]).warps(uniforms(1), (40, 56))[0]
+    np.testing.assert_allclose(theta[:, :2], [[0.5 * 2**0.5, 0], [0, 0.5 / 2**0.5]], atol=1e-6)
+
+
+def test_crops_never_leave_the_photo_and_keep_the_area_asked_for() -> None:
+    u = draws(sample_keys([str(n) for n in range(4000)]), 0, 0)
+    theta = Augment(scale=[0.8, 1.0], ratio=[0.75, 1.3333]).warps(u, (224, 224))
+    w, h = theta[:, 0, 0], theta[:, 1, 1]
+    assert (np.abs(theta[:, 0, 2]) + w).max() <= 1 + 1e-6
+    assert (np.abs(theta[:, 1, 2]) + h).max() <= 1 + 1e-6
+    assert (w * h).max() <= 1 + 1e-6
+    whole = (w < 1) & (h < 1)
+    assert (w * h)[whole].min() >= 0.8 - 1e-6
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.35, 1.0])
+def test_brightness_contrast_and_saturation_are_torchvisions(draw: float) -> None:
+    images, factor = photos(low=90, high=150), 1 + 0.3 * (2 * draw - 1)
+    for name, reference in {
+        "brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast,
+        "saturation": TF.adjust_saturation,
+    }.items():  # fmt: skip
+        found = colors(Augment(**{name: 0.3})(images, uniforms(**{name: draw}), (40, 56)))
+        torch.testing.assert_close(found, reference(images / 255, factor), atol=2e-3, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("draw", [0.0, 1.0])
+def test_a_small_turn_of_the_hue_goes_as_far_as_torchvisions_and_keeps_the_brightness(draw: float) -> None:
+    images = photos(low=60, high=200)
+    before = images / 255
+    found = colors(Augment(hue=0.02)(images, uniforms(hue=draw), (40, 56)))
+    # torchvision turns HSV's hue, and the other way round; ours is drawn from both sides alike
+    wanted = TF.adjust_hue(before, -0.02 * (2 * draw - 1))
+    ours, theirs = (found - before).flatten(), (wanted - before).flatten()
+    assert torch.cosine_similarity(ours, theirs, dim=0) > 0.5
+    assert 0.67 < ours.norm() / theirs.norm() < 1.5
+    torch.testing.assert_close(TF.rgb_to_grayscale(found), TF.rgb_to_grayscale(before), atol=2e-3, rtol=0)
+
+
+def test_a_grey_image_is_grey_and_as_bright_as_torchvisions() -> None:
+    found = colors(Augment(grayscale=0.5)(photos(), uniforms(grayscale=0.4), (40, 56)))
+    torch.testing.assert_close(found, TF.rgb_to_grayscale(photos() / 255, 3), atol=2e-3, rtol=0)
+
+
+def test_colours_stay_in_range() -> None:
+    u = draws(sample_keys([str(n) for n in range(3)]), 0, 0)
+    found = colors(Augment(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5)(photos(), u, (40, 56)))
+    assert found.min() >= -1e-5
+    assert found.max() <= 1 + 1e-5
+
+
+def test_erasing_greys_one_box_of_a_fiftieth_to_a_fifth() -> None:
+    u = draws(sample_keys([str(n) for n in range(20)]), 0, 0)
+    images = photos(20)
+    erased = Augment(erase=1.0)(images, u, (40, 56)) == 0
+    boxes = erased.all(dim=1)
+    shares = boxes.float().mean(dim=(1, 2))
+    assert 0.01 < shares.min() < shares.max() < 0.23
+    for box in boxes:
+        assert box.sum() == box.any(dim=1).sum() * box.any(dim=0).sum()  # a full rectangle
+
+
+def augmentations() -> dict[str, Augment]:
+    found = {}
+    for path in (config_folder() / "augment").glob("*.yaml"):
+        settings = yaml.safe_load(path.read_text())
+        settings.pop("_target_", None)
+        found[path.stem] = Augment(**{key: settings[key] for key in settings if key in names()})
+    return found
+
+
+def names() -> set[str]:
+    return {field.name for field in fields(Augment)}
+
+
+@pytest.mark.parametrize("choice", ["original", "strong"])
+def test_an_image_does_not_depend_on_its_batch_or_its_place(choice: str) -> None:
+    augment, images, keys = augmentations()[choice], photos(5), sample_keys(list("abcde"))
+    whole = augment(images, draws(keys, 1, 2), (40, 56))
+    for rows in ([3], [4, 3], [0, 2, 3, 1]):
+        found = augment(images[rows], draws(keys[rows], 1, 2), (40, 56))
+        torch.testing.assert_close(found, whole[rows], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["original", "strong"])
+def test_an_image_looks_the_same_in_the_same_epoch_and_other_in_another(choice: str) -> None:
+    augment, images, keys = augmentations()[choice], photos(3), sample_keys(list("abc"))
+    first = augment(images, draws(keys, 1, 2), (40, 56))
+    assert torch.equal(first, augment(images, draws(keys, 1, 2), (40, 56)))
+    for seed, epoch in ((1, 3), (2, 2)):
+        other = augment(images, draws(keys, seed, epoch), (40, 56))
+        assert (other - first).abs().mean(dim=(1, 2, 3)).min() > 0.01
+
+
+def test_draws_are_uniform_and_independent() -> None:
+    u = draws(sample_keys([str(n) for n in range(20_000)]), 0, 0)
+    assert u.shape == (20_000, 24)
+    assert u.min() >= 0
+    assert u.max() < 1
+    np.testing.assert_allclose(u.mean(axis=0), 0.5, atol=0.01)
+    np.testing.assert_allclose(u.var(axis=0), 1 / 12, atol=0.002)
+    between = np.corrcoef(np.vstack([u.T, draws(sample_keys([str(n) for n in range(20_000)]), 0, 1).T]))
+    assert np.abs(between - np.eye(48)).max() < 0.035
+
+
+def test_mixed_labels_sum_to_one_and_weigh_as_the_images_do() -> None:
+    images, labels = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 4, 4).clone(), torch.tensor([0, 1, 2])
+    u = uniforms(mixup=0.4)
+    u[:, 18] = (0.0, 0.5, 1.0)
+    mixed, soft = Augment(mixup=0.5).mix_labels(images, labels, 3, u)
+    torch.testing.assert_close(soft.sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(soft, torch.tensor([[0.5, 0, 0.5], [0.25, 0.75, 0], [0, 0, 1]]))
+    torch.testing.assert_close(mixed[:, 0, 0, 0], soft @ torch.arange(3.0))
+    _, hard = Augment(mixup=0.5).mix_labels(images, labels, 3, uniforms(mixup=0.6))
+    torch.testing.assert_close(hard, torch.eye(3))
+
+
+def test_the_cache_keeps_enough_pixels_for_the_smallest_crop_and_no_more_than_it_must() -> None:
+    assert Augment().source_size((224, 224)) == (224, 224)
+    assert Augment(scale=[0.8, 1.0]).source_size((224, 224)) == (256, 256)
+    assert Augment(scale=[0.1, 1.0]).source_size((224, 224)) == (320, 320)
+    height, width = Augment(scale=[0.5, 1.0]).source_size((64, 128))
+    assert height >= 64 * 1.4 - 1e-9
+    assert width >= 128 * 1.4 - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scale": [0.8, 1.2]}, r"augment\.scale: 1\.2 is more than the whole image"),
+        ({"scale": [1.0, 0.8]}, r"augment\.scale: \[1\.0, 0\.8\] is not an ascending range"),
+        ({"scale": 0.8}, r"augment\.scale: 0\.8 is not an ascending range"),
+        ({"scale": [0.8]}, r"augment\.scale"),
+        ({"ratio": [0, 1]}, r"augment\.ratio"),
+        ({"flip": 1.5}, r"augment\.flip: 1\.5 is not a probability \(0 to 1\)"),
+        ({"flip": "half"}, r"augment\.flip: half is not a probability"),
+        ({"mixup": -0.1}, r"augment\.mixup"),
+        ({"rotation": -7}, r"augment\.rotation: -7 is not an angle in degrees"),
+        ({"shear": 90}, r"augment\.shear"),
+        ({"brightness": 1.15}, r"augment\.brightness: 1\.15 is not a spread about 1 \(0 to 1\)"),
+        ({"hue": 5}, r"augment\.hue: 5 is not a part of a turn"),
+    ],
+)
+def test_a_setting_out_of_range_is_named_with_what_is_allowed(settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Augment(**settings)

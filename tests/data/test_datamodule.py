@@ -1,0 +1,146 @@
+"""Batches are the same for any number of workers and follow the epoch; evaluation sees cached photos."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from streetlab.data.augment import Augment, draws, normalize
+from streetlab.data.cache import open_cache
+from streetlab.data.datamodule import StreetData
+from streetlab.data.image_folder import ImageFolder
+from streetlab.data.sampler import EpochBatches, sample_keys
+
+SIZE = (16, 16)
+TREE = {f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("clean", "medium", "litter")}
+
+
+@pytest.fixture
+def source(tmp_path: Path, photo_tree) -> ImageFolder:
+    return ImageFolder("photos", photo_tree(tmp_path / "photos", TREE), tmp_path / "cache", labels="cleanliness")
+
+
+def strong(**options: float) -> Augment:
+    return Augment(scale=[0.5, 1.0], flip=0.5, rotation=10.0, brightness=0.2, contrast=0.2, **options)
+
+
+class Recorder(pl.LightningModule):
+    """Trains nothing; keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.train_batches: list[tuple[int, list[int], torch.Tensor, torch.Tensor]] = []
+        self.val_batches: list[dict[str, Any]] = []
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+        rows = batch["rows"].tolist()
+        self.train_batches.append((self.current_epoch, rows, batch["images"].clone(), batch["labels"].clone()))
+        return self.layer(batch["images"].mean().view(1, 1)).sum()
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.val_batches.append(batch)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.val_batches.append(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def fit(source: ImageFolder, workers: int, epochs: int = 3, augment: Augment | None = None, **options: Any):
+    data = StreetData(source, augment or strong(), SIZE, 5, num_workers=workers, seed=3)
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        num_sanity_val_steps=1, **options,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(recorder, datamodule=data)
+    return recorder, data, trainer
+
+
+def digest(recorder: Recorder) -> list[tuple[int, tuple[int, ...], str]]:
+    return [
+        (epoch, tuple(rows), hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest())
+        for epoch, rows, images, labels in recorder.train_batches
+    ]
+
+
+def test_two_workers_kept_over_epochs_give_the_batches_of_none(source: ImageFolder) -> None:
+    alone, _, _ = fit(source, workers=0)
+    helped, _, _ = fit(source, workers=2)
+    assert len(alone.train_batches) == 9
+    assert digest(alone) == digest(helped)
+
+
+def test_every_epoch_has_its_own_order_and_images(source: ImageFolder) -> None:
+    recorder, data, _ = fit(source, workers=0)
+    keys = sample_keys([sample.id for sample in data.samples("train")])
+    cached = open_cache(source, "train", strong().source_size(SIZE))
+    for epoch in range(3):
+        wanted = list(EpochBatches(keys, 5, 3, lambda epoch=epoch: epoch, shuffle=True))
+        found = [batch for batch in recorder.train_batches if batch[0] == epoch]
+        assert [rows for _, rows, _, _ in found] == [[row for _, row in batch] for batch in wanted]
+        for _, rows, images, labels in found:
+            raw = torch.from_numpy(cached.images[rows]).permute(0, 3, 1, 2)
+            assert torch.equal(images, strong()(raw, draws(keys[rows], 3, epoch), SIZE))
+            assert labels.tolist() == [cached.samples[row].label for row in rows]
+    by_epoch = {tuple(rows for e, rows, _ in digest(recorder) if e == epoch) for epoch in range(3)}
+    assert len(by_epoch) == 3
+
+
+def test_the_epoch_counts_on_where_validation_is_seldom_or_absent(source: ImageFolder) -> None:
+    every, _, _ = fit(source, workers=0)
+    seldom, _, _ = fit(source, workers=2, check_val_every_n_epoch=2)
+    none, _, _ = fit(source, workers=0, limit_val_batches=0)
+    assert digest(every) == digest(seldom) == digest(none)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_sees_exactly_the_cached_photos_each_once(source: ImageFolder, workers: int) -> None:
+    recorder, data, trainer = fit(source, workers, epochs=1)
+    for split, run in {"val": trainer.validate, "test": trainer.test}.items():
+        recorder.val_batches.clear()
+        run(recorder, datamodule=data, verbose=False)
+        cached = open_cache(source, split, SIZE)
+        rows = torch.cat([batch["rows"] for batch in recorder.val_batches])
+        assert rows.tolist() == list(range(12))
+        images = torch.cat([batch["images"] for batch in recorder.val_batches])
+        assert torch.equal(images, normalize(torch.from_numpy(np.array(cached.images)).permute(0, 3, 1, 2)))
+        labels = torch.cat([batch["labels"] for batch in recorder.val_batches])
+        assert labels.tolist() == [sample.label for sample in data.samples(split)]
+
+
+def test_validation_within_fit_is_not_augmented(source: ImageFolder) -> None:
+    recorder, _, _ = fit(source, workers=0, epochs=1)
+    cached = open_cache(source, "val", SIZE)
+    for batch in recorder.val_batches:
+        raw = torch.from_numpy(cached.images[batch["rows"].numpy()]).permute(0, 3, 1, 2)
+        assert torch.equal(batch["images"], normalize(raw))
+
+
+def test_mixed_batches_have_one_share_per_class(source: ImageFolder) -> None:
+    recorder, _, _ = fit(source, workers=0, epochs=1, augment=strong(mixup=1.0))
+    for _, rows, _, labels in recorder.train_batches:
+        assert labels.shape == (len(rows), 3)
+        torch.testing.assert_close(labels.sum(dim=1), torch.ones(len(rows)))
+
+
+def test_a_skipped_photo_takes_its_label_with_it(source: ImageFolder, tmp_path: Path) -> None:
+    (tmp_path / "photos/train/clean/0.png").write_text("no photo")
+    skipping = ImageFolder("photos", tmp_path / "photos", tmp_path / "cache", labels="cleanliness", on_error="skip")
+    recorder, data, _ = fit(skipping, workers=0, epochs=1)
+    samples = data.samples("train")
+    assert len(samples) == 11
+    for _, rows, _, labels in recorder.train_batches:
+        assert labels.tolist() == [samples[row].label for row in rows]

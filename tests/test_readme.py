@@ -1,0 +1,60 @@
+"""What the README says works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from streetlab import cli
+from streetlab.cli import COMMANDS
+from streetlab.runs.record import find_runs
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+TRY = README.split("## Ten things to try")[1].split("```")[1]
+EXAMPLES = [line for line in TRY.splitlines() if line.startswith("streetlab ")]
+SMALL = (
+    "dataset.train=8",
+    "dataset.val=6",
+    "dataset.test=6",
+    "dataset.size=[32,64]",
+    "trainer.accelerator=cpu",
+)
+
+
+def test_there_are_ten_examples():
+    assert len(EXAMPLES) == 10
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example_runs(example, tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(example, comments=True)[1:]
+    cache = tmp_path_factory.getbasetemp() / "readme-cache"
+    small = [*SMALL, f"dataset.cache_dir={cache}"]
+    if not any(word.startswith("debug=") for word in words):
+        small.append("debug=fast_dev_run")
+    assert cli.run([*words, *small]) == 0
+    records = find_runs(tmp_path / "outputs")
+    assert len(records) == (4 if "-m" in words else 1)
+    assert all(record.state == "completed" for record in records)
+
+
+def test_every_command_is_in_the_table():
+    table = README.split("## Commands")[1].split("##")[0]
+    assert set(re.findall(r"`streetlab (\w+)", table)) >= set(COMMANDS)
+
+
+def test_every_choice_is_in_the_tour():
+    tour = README.split("## A tour of `conf/`")[1].split("##")[0]
+    conf = Path(__file__).parents[1] / "conf"
+    for line in re.findall(r"^\| `(\w+)` \| (.*?) \|", tour, flags=re.MULTILINE):
+        group, choices = line[0], re.findall(r"`([\w*]+)`", line[1])
+        there = {path.stem for path in (conf / group).glob("*.yaml")}
+        for choice in choices:
+            matching = {name for name in there if re.fullmatch(choice.replace("*", ".*"), name)}
+            assert matching, f"{group}={choice} is in the README but not in conf/"
+            there -= matching
+        assert not there, f"{group}: {', '.join(there)} missing in the README"

@@ -1,0 +1,152 @@
+"""The run record: complete, true to its predictions, never overwritten by another run."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from streetlab.data.index.labels import CLEANLINESS, LabelSpace
+
+SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
+PARTS = (
+    "config.yaml", "overrides.yaml", "status.json", "metrics.csv", "metrics.json", "predictions.csv", "model.json",
+    "checkpoints/best.ckpt", "checkpoints/last.ckpt", "figures/curves.png", "figures/confusion_matrix.png",
+    "figures/most_wrong.png", "report.txt", "report.csv", "misclassified.csv", "train.log",
+)  # fmt: skip
+
+
+def test_every_part_of_the_record_is_there(train):
+    record = train(*SHORT)
+    assert [part for part in PARTS if not (record.path / part).is_file()] == []
+    assert record.state == "completed"
+    assert {
+        "started",
+        "ended",
+        "config_hash",
+        "split_hash",
+        "host",
+        "git",
+        "packages",
+        "device",
+    } <= record.status.keys()
+    assert {
+        "parameters",
+        "checkpoint_bytes",
+        "gmacs",
+        "peak_memory_bytes",
+        "seconds_per_epoch",
+        "images_per_second",
+    } <= (record.model.keys())
+
+
+def test_metrics_agree_with_scikit_learn_on_the_predictions(train):
+    record = train(*SHORT)
+    with (record.path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for split in ("val", "test"):
+        chosen = [row for row in rows if row["split"] == split]
+        truth, said = [row["label"] for row in chosen], [row["prediction"] for row in chosen]
+        summary = record.metrics[split]
+        assert summary["n"] == len(chosen) == 12
+        assert summary["accuracy"] == pytest.approx(sk.accuracy_score(truth, said), abs=1e-6)
+        assert summary["macro_f1"] == pytest.approx(sk.f1_score(truth, said, average="macro"), abs=1e-6)
+        probabilities = np.array([[float(row[f"p_{name}"]) for name in CLEANLINESS.names] for row in chosen])
+        assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+        labels = [CLEANLINESS.names.index(name) for name in truth]
+        assert summary["loss"] == pytest.approx(sk.log_loss(labels, probabilities, labels=[0, 1, 2]), abs=1e-5)
+
+
+def test_the_epoch_that_is_tested_is_the_best_by_val(train):
+    record = train("regime=single", "regime.phases=[{name: train, epochs: 4, train: [all]}]", "optimizer.lr=0.05")
+    scores = [row["val/macro_f1"] for row in record.history()]
+    assert record.metrics["best_epoch"] == 1 + int(np.argmax(scores))
+    assert record.metrics["val"]["macro_f1"] == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_a_checkpoint_alone_is_enough_to_predict(train):
+    record = train(*SHORT)
+    checkpoint = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
+    card = checkpoint["streetlab"]
+    assert LabelSpace.from_dict(card["label_space"]) == CLEANLINESS
+    assert card["image_size"] == [32, 32]
+    assert card["normalization"]["mean"] == [0.485, 0.456, 0.406]
+    assert card["config"]["model"]["name"] == "test_resnet"
+    assert "optimizer_states" not in checkpoint
+
+
+def test_the_same_command_skips_a_completed_run(train, capsys):
+    record = train(*SHORT)
+    before = (record.path / "status.json").read_text()
+    train(*SHORT, "num_workers=0", "logger=csv")
+    assert "already completed, skipped" in capsys.readouterr().out
+    assert (record.path / "status.json").read_text() == before
+
+
+def test_resume_never_takes_a_fresh_folder(train, tmp_path):
+    first = train(*SHORT)
+    stamp = (first.checkpoints / "best.ckpt").stat().st_mtime_ns
+    train(*SHORT, "resume=never")
+    assert (tmp_path / "run-2" / "metrics.json").is_file()
+    assert (first.checkpoints / "best.ckpt").stat().st_mtime_ns == stamp
+
+
+def test_another_configs_record_is_not_overwritten(train, capsys):
+    record = train(*SHORT)
+    before = {path: path.read_bytes() for path in record.path.rglob("*") if path.is_file()}
+    train(*SHORT, "seed=1", code=2)
+    assert "holds the record of another config" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in record.path.rglob("*") if path.is_file()}
+
+
+def test_a_folder_with_something_else_in_it_is_refused(train, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("my only copy")
+    train(*SHORT, code=2)
+    assert "is not empty and holds no run record" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_four_records_of_a_sweep(photos, tmp_path, monkeypatch):
+    from streetlab import cli
+    from streetlab.runs.record import find_runs
+
+    monkeypatch.chdir(tmp_path)
+    line = [
+        "train", "-m", "experiment=cleanliness_pretrained,cleanliness_from_scratch", "dataset=street_cleanliness",
+        f"dataset.root={photos}", "seed=1,2", "model=timm_classifier", "model.name=test_resnet", "model.weights=none",
+        "debug=fast_dev_run", "trainer=cpu", "logger=none",
+    ]  # fmt: skip
+    assert cli.run(line) == 0
+    records = find_runs(tmp_path / "outputs")
+    assert [record.state for record in records] == ["completed"] * 4
+    assert len({record.name for record in records}) == 4
+    assert not any(set("/=,[] ") & set(record.name) for record in records)
+
+
+def test_tensorboard_beside_the_record(train):
+    pytest.importorskip("tensorboard")
+    record = train(*SHORT, "logger=tensorboard")
+    assert list(record.path.glob("tensorboard/**/events.*"))
+
+
+def test_wandb_offline_lies_in_the_records_folder(train, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record = train(*SHORT, "logger=wandb", "logger.wandb.mode=offline")
+    assert list((record.path / "wandb").glob("offline-run-*"))
+    import wandb
+
+    assert wandb.run is None, "the next job would log into this run"
+
+
+def test_the_record_can_be_moved(train, tmp_path):
+    record = train(*SHORT)
+    shutil.move(record.path, tmp_path / "elsewhere")
+    from streetlab.runs.record import RunRecord
+
+    assert RunRecord(tmp_path / "elsewhere").fault() is None
