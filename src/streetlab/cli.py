@@ -53,6 +53,7 @@ class Job:
 
     module: str
     show_traceback: bool = False
+    argv: tuple[str, ...] = ()
 
     def __call__(self, cfg: DictConfig) -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -81,15 +82,20 @@ class Job:
         from streetlab.config.values import check_nothing_missing
 
         check_nothing_missing(cfg)
-        return import_module(self.module).run(cfg)
+        ours = sys.argv
+        sys.argv = list(self.argv) or ours  # Lightning starts further processes by repeating the command line
+        try:
+            return import_module(self.module).run(cfg)
+        finally:
+            sys.argv = ours
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _job_in_new_process, (self.module, self.show_traceback)
+        return _job_in_new_process, (self.module, self.show_traceback, self.argv)
 
 
-def _job_in_new_process(module: str, show_traceback: bool) -> Job:
+def _job_in_new_process(module: str, show_traceback: bool, argv: tuple[str, ...]) -> Job:
     _register()
-    return Job(module, show_traceback)
+    return Job(module, show_traceback, argv)
 
 
 def _register() -> None:
@@ -177,7 +183,7 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
     argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
-        app(Job(command.module, show_traceback))()
+        app(Job(command.module, show_traceback, tuple(argv)))()
     except (JobFailed, UserError):
         raise
     except Exception as error:

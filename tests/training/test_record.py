@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
+from tests.training.conftest import TINY
 
 from streetlab.data.index.labels import CLEANLINESS, LabelSpace
+from streetlab.runs.record import RunRecord
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
 PARTS = (
@@ -147,6 +152,23 @@ def test_wandb_offline_lies_in_the_records_folder(train, monkeypatch):
 def test_the_record_can_be_moved(train, tmp_path):
     record = train(*SHORT)
     shutil.move(record.path, tmp_path / "elsewhere")
-    from streetlab.runs.record import RunRecord
-
     assert RunRecord(tmp_path / "elsewhere").fault() is None
+
+
+@pytest.mark.slow
+def test_two_processes_train_along_and_count_every_photo_once(photos, tmp_path):
+    line = [sys.executable, "-m", "streetlab", "train", *TINY, f"dataset.root={photos}", "trainer=ddp_cpu"]
+    words = [
+        "trainer.precision=32-true",
+        "regime=frozen_then_unfrozen",
+        "regime.max_epochs=1",
+        f"output={tmp_path / 'run'}",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*line, *words], cwd=tmp_path, env=environment, check=True, timeout=300)
+    record = RunRecord(tmp_path / "run")
+    assert record.state == "completed"
+    predictions = record.predictions("test")
+    assert len(set(predictions.ids)) == len(predictions.ids) == record.metrics["test"]["n"] == 12
+    last = record.history()[-1]
+    assert last["val/accuracy"] is not None

@@ -28,8 +28,8 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of ours catches it, and only what is on disk survives."""
 
 
-def kill_in(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int) -> None:
-    """Raise in the middle of an epoch (counted from 1)."""
+def run_killed(train, monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, *words: str) -> None:
+    """Train into `killed` and die in the middle of an epoch (counted from 1)."""
     original = PhaseSchedule.on_train_batch_start
 
     def hook(self, trainer, pl_module, *rest):
@@ -37,7 +37,10 @@ def kill_in(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int) -> None:
             raise Killed
         original(self, trainer, pl_module, *rest)
 
-    monkeypatch.setattr(PhaseSchedule, "on_train_batch_start", hook)
+    with monkeypatch.context() as patch:
+        patch.setattr(PhaseSchedule, "on_train_batch_start", hook)
+        with pytest.raises(Killed):
+            train(*words, output="killed")
 
 
 def assert_same_bits(one: RunRecord, other: RunRecord) -> None:
@@ -70,9 +73,7 @@ def history(record: RunRecord) -> list[dict[str, str]]:
 )
 def test_a_killed_run_resumes_to_the_same_bits(train, monkeypatch, regime, epoch, options):
     whole = train(*regime, *options, output="whole")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_in(patch, epoch, batch=1)
-        train(*regime, *options, output="killed")
+    run_killed(train, monkeypatch, epoch, 1, *regime, *options)
     record = train(*regime, *options, output="killed")
     assert record.state == "completed"
     assert_same_bits(whole, record)
@@ -82,18 +83,14 @@ def test_a_killed_run_resumes_to_the_same_bits(train, monkeypatch, regime, epoch
 def test_every_schedule_goes_on_where_it_was(train, monkeypatch, scheduler):
     words = (*ONE_PHASE, f"scheduler={scheduler}")
     whole = train(*words, output="whole")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_in(patch, 3, batch=0)
-        train(*words, output="killed")
+    run_killed(train, monkeypatch, 3, 0, *words)
     assert_same_bits(whole, train(*words, output="killed"))
 
 
 def test_averaged_weights_survive_a_kill(train, monkeypatch):
     words = (*TWO_PHASES, "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9}")
     whole = train(*words, output="whole")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_in(patch, 4, batch=1)
-        train(*words, output="killed")
+    run_killed(train, monkeypatch, 4, 1, *words)
     assert_same_bits(whole, train(*words, output="killed"))
 
 

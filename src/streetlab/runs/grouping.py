@@ -125,7 +125,7 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
                 visit(below, f"{key}.{name}" if key else str(name))
         elif isinstance(node, str) and key in PATHS:
             flat[key] = node.rstrip("/").rpartition("/")[2]
-        else:
+        elif node is not None:  # a key that came later and is off does not set a run apart from older ones
             flat[key] = node
 
     visit(config, "")

@@ -19,9 +19,10 @@ PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Host, processor, threads, device, Python, package versions, git commit and whether the checkout had changes."""
+    """Host, process, processor, threads, device, Python, package versions, git commit and whether it had changes."""
     return {
         "host": socket.gethostname(),
+        "process": os.getpid(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import signal
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
@@ -29,11 +33,19 @@ from streetlab.training.provenance import provenance
 
 log = logging.getLogger(__name__)
 
+_FOLLOW = "STREETLAB_FOLLOW"
+"""Tells the further processes of a DDP run, which Lightning starts with the same command line, which record and
+checkpoint the first one chose. They train along and write nothing."""
+
 
 def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/train.yaml composed."""
     bind(cfg, GIVEN)
     config = plain(cfg)
+    if _FOLLOW in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        folder, checkpoint = json.loads(os.environ[_FOLLOW])
+        train(cfg, config, RunRecord(folder), checkpoint and Path(checkpoint))
+        return
     record, resume = open_record(Path(HydraConfig.get().runtime.output_dir), config, cfg.resume)
     if record is None:
         return
@@ -43,6 +55,7 @@ def run(cfg: DictConfig) -> None:
         state="running", started=_now(), ended=None, error=None, config_hash=config_hash(config), choices=choices,
         **provenance(),
     )  # fmt: skip
+    os.environ[_FOLLOW] = json.dumps([str(record.path.resolve()), resume and str(resume.resolve())])
     with _log_file(record.path / "train.log"), _sigterm_as_interrupt():
         try:
             metrics = train(cfg, config, record, resume)
@@ -65,21 +78,22 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
     experiment = build_experiment(cfg, config)
     experiment.data.prepare_data()
     experiment.data.setup()
-    record.write_status(split_hash=_split_hash(experiment))
+    if rank_zero_only.rank == 0:
+        record.write_status(split_hash=_split_hash(experiment))
     keep_epochs = epochs_behind(resume) if resume else 0
     record_logger = loggers.RecordLogger(record, lambda: experiment.regime.phase.name, keep_epochs)
-    trainer = instantiate(
-        cfg.trainer,
-        callbacks=build_callbacks(cfg, experiment, record.checkpoints),
-        loggers=build_loggers(cfg, record, record_logger),
-        root=record.path,
-    )
     report = getattr(experiment.task.network, "load_report", None)
     if report is not None:
         log.info("%s", report.summary())
     if resume:
         log.info("resuming after epoch %d", keep_epochs)
     with _quiet_lightning():
+        trainer = instantiate(
+            cfg.trainer,
+            callbacks=build_callbacks(cfg, experiment, record.checkpoints),
+            loggers=build_loggers(cfg, record, record_logger),
+            root=record.path,
+        )
         try:
             experiment.regime.fit(trainer, experiment.task, experiment.data, resume)
         except SystemExit:  # Lightning's way to leave after Ctrl-C
@@ -112,9 +126,12 @@ def open_record(folder: Path, config: dict[str, Any], resume: str) -> tuple[RunR
     if (folder / "config.yaml").exists() and resume != "never":
         if config_hash(record.config) != config_hash(config):
             raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
-        if record.state == "completed" and checkpoint is None:
+        if record.state == "completed":
+            if checkpoint is not None:
+                raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
             print(f"already completed, skipped: {folder} (resume=never trains anew)")
             return None, None
+        _refuse_if_alive(record)
         last = record.checkpoints / "last.ckpt"
         if checkpoint is None and last.exists():
             checkpoint = last
@@ -127,6 +144,22 @@ def open_record(folder: Path, config: dict[str, Any], resume: str) -> tuple[RunR
     except OSError as error:
         raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
     return record, checkpoint
+
+
+def _refuse_if_alive(record: RunRecord) -> None:
+    """A record that another process of this machine is writing right now is not for us."""
+    status = record.status
+    process = status.get("process")
+    if status.get("state") != "running" or status.get("host") != socket.gethostname() or not process:
+        return
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return  # it was killed: its record is there to be resumed
+    except PermissionError:
+        pass
+    if process != os.getpid():
+        raise UserError(f"{record.path} is being written by process {process}; wait for it or give output=DIR")
 
 
 def epochs_behind(checkpoint: Path) -> int:
@@ -210,9 +243,15 @@ def _quiet_lightning() -> Iterator[None]:
     chatty.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for message in (
-            "Checkpoint directory", ".*does not have many workers", ".*number of training batches",
-            ".*Detected call of `lr_scheduler.step", ".*in eval mode at the start of training", "GPU available but",
-        ):  # fmt: skip
+            ".*treespec",
+            ".*sync_dist=True",
+            "Checkpoint directory",
+            ".*does not have many workers",
+            ".*number of training batches",
+            ".*Detected call of `lr_scheduler.step",
+            ".*in eval mode at the start of training",
+            "GPU available but",
+        ):
             warnings.filterwarnings("ignore", message=message)
         try:
             yield
