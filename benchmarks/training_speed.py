@@ -95,7 +95,6 @@ def bare(batches: int, precision: str) -> float:
 def streetlab(cfg, batches: int) -> float:
     """Images per second of streetlab's training epochs, cached, with its callbacks, metrics and augmentation."""
     experiment = build_experiment(cfg, plain(cfg))
-    experiment.data.prepare_data()
     experiment.data.setup()
     experiment.regime.phases = [Phase("train", epochs=1, train=("all",))]
     with tempfile.TemporaryDirectory() as folder:

@@ -86,12 +86,8 @@ class StreetData(pl.LightningDataModule):
     def label_space(self) -> LabelSpace:
         return self.source.label_space
 
-    def prepare_data(self) -> None:
-        """Decode what no cache entry holds yet (one process per machine)."""
-        for split in ("train", "val", "test"):
-            open_cache(self.source, split, self._cache_size(split))
-
     def setup(self, stage: str | None = None) -> None:
+        """Open the caches, decoding what no entry holds yet; several processes may do so at once."""
         for split in ("train", "val", "test"):
             if split not in self._cached:
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))

@@ -55,13 +55,12 @@ def resize(photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
 
 
 def _to_rgb(photo: Image.Image) -> Image.Image:
-    if photo.mode == "RGB":
-        return photo
-    if photo.mode.startswith("I"):  # 16-bit greys: Pillow's own conversion clips them at 255
-        return Image.fromarray((np.asarray(photo).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if photo.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in photo.info:
         rgba = photo.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if photo.mode.startswith("I"):  # greys of more than 8 bits: Pillow's own conversion clips them at 255
+        pixels = np.asarray(photo).clip(0, 65535)
+        return Image.fromarray((pixels >> (8 if pixels.max(initial=0) > 255 else 0)).astype(np.uint8)).convert("RGB")
     return photo.convert("RGB")
 
 

@@ -76,7 +76,6 @@ def run(cfg: DictConfig) -> None:
 def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None) -> dict[str, Any]:
     """Build, train all phases, test the best epoch. Returns what metrics.json holds."""
     experiment = build_experiment(cfg, config)
-    experiment.data.prepare_data()
     experiment.data.setup()
     if rank_zero_only.rank == 0:
         record.write_status(split_hash=_split_hash(experiment))
