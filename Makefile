@@ -1,6 +1,7 @@
 # Every target makes what it needs: .venv from pyproject.toml and the tested versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# conf/experiment/demo_pretrained.yaml knows this folder
 DEMO := outputs/demo
 
 .PHONY: demo test test-all bench lint format typecheck clean
@@ -8,8 +9,7 @@ DEMO := outputs/demo
 # both regimes on synthetic streets, then the page that compares them
 demo: .venv/ready
 	$(BIN)/streetlab train experiment=demo_pretext output=$(DEMO)/pretext
-	$(BIN)/streetlab train -m experiment=demo_pretrained,demo_from_scratch \
-	  model.weights=$(DEMO)/pretext/checkpoints/best.ckpt output=$(DEMO)/regimes
+	$(BIN)/streetlab train -m experiment=demo_pretrained,demo_from_scratch output=$(DEMO)/regimes
 	$(BIN)/streetlab compare runs=$(DEMO)/regimes
 
 test: .venv/ready

@@ -1,6 +1,6 @@
 """The tables of this study from its run records: each seed, mean, and test photos with and without an exact twin.
 
-    python experiments/cleanliness/tabulate.py outputs/cleanliness ../shared/data/street_cleanliness
+python experiments/cleanliness/tabulate.py outputs/cleanliness ../shared/data/street_cleanliness
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def photos(count: int = 3, height: int = 40, width: int = 56, low: int = 0, high
 def uniforms(count: int = 3, **values: float) -> np.ndarray:
     """Draws of one half (the middle of every range) but for those named."""
     places = {"area": 0, "ratio": 1, "left": 2, "top": 3, "flip": 4, "angle": 5, "shear": 6, "brightness": 7,
-              "contrast": 8, "saturation": 9, "hue": 10, "grayscale": 11, "erase": 12, "mixup": 17,
+              "contrast": 8, "saturation": 9, "hue": 10, "grayscale": 11, "erase": 12,
               "weight": 18}  # fmt: skip
     u = np.full((count, 24), 0.5)
     for name, value in values.items():
@@ -205,18 +205,6 @@ def test_draws_are_uniform_and_independent() -> None:
     assert np.abs(between - np.eye(48)).max() < 0.035
 
 
-def test_mixed_labels_sum_to_one_and_weigh_as_the_images_do() -> None:
-    images, labels = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 4, 4).clone(), torch.tensor([0, 1, 2])
-    u = uniforms(mixup=0.4)
-    u[:, 18] = (0.0, 0.5, 1.0)
-    mixed, soft = Augment(mixup=0.5).mix_labels(images, labels, 3, u)
-    torch.testing.assert_close(soft.sum(dim=1), torch.ones(3))
-    torch.testing.assert_close(soft, torch.tensor([[0.5, 0, 0.5], [0.25, 0.75, 0], [0, 0, 1]]))
-    torch.testing.assert_close(mixed[:, 0, 0, 0], soft @ torch.arange(3.0))
-    _, hard = Augment(mixup=0.5).mix_labels(images, labels, 3, uniforms(mixup=0.6))
-    torch.testing.assert_close(hard, torch.eye(3))
-
-
 def test_the_cache_keeps_enough_pixels_for_the_smallest_crop_and_no_more_than_it_must() -> None:
     assert Augment().source_size((224, 224)) == (224, 224)
     assert Augment(scale=[0.8, 1.0]).source_size((224, 224)) == (256, 256)
@@ -236,7 +224,6 @@ def test_the_cache_keeps_enough_pixels_for_the_smallest_crop_and_no_more_than_it
         ({"ratio": [0, 1]}, r"augment\.ratio"),
         ({"flip": 1.5}, r"augment\.flip: 1\.5 is not a probability \(0 to 1\)"),
         ({"flip": "half"}, r"augment\.flip: half is not a probability"),
-        ({"mixup": -0.1}, r"augment\.mixup"),
         ({"rotation": -7}, r"augment\.rotation: -7 is not an angle in degrees"),
         ({"shear": 90}, r"augment\.shear"),
         ({"brightness": 1.15}, r"augment\.brightness: 1\.15 is not a spread about 1 \(0 to 1\)"),

@@ -129,13 +129,6 @@ def test_validation_within_fit_is_not_augmented(source: ImageFolder) -> None:
         assert torch.equal(batch["images"], normalize(raw))
 
 
-def test_mixed_batches_have_one_share_per_class(source: ImageFolder) -> None:
-    recorder, _, _ = fit(source, workers=0, epochs=1, augment=strong(mixup=1.0))
-    for _, rows, _, labels in recorder.train_batches:
-        assert labels.shape == (len(rows), 3)
-        torch.testing.assert_close(labels.sum(dim=1), torch.ones(len(rows)))
-
-
 def test_a_skipped_photo_takes_its_label_with_it(source: ImageFolder, tmp_path: Path) -> None:
     (tmp_path / "photos/train/clean/0.png").write_text("no photo")
     skipping = ImageFolder("photos", tmp_path / "photos", tmp_path / "cache", labels="cleanliness", on_error="skip")

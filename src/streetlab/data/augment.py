@@ -37,7 +37,6 @@ _LIMITS = {
     "hue": (0.5, "a part of a turn (0 to 0.5)"),
     "grayscale": (1.0, "a probability (0 to 1)"),
     "erase": (1.0, "a probability (0 to 1)"),
-    "mixup": (1.0, "a probability (0 to 1)"),
 }
 
 
@@ -70,7 +69,6 @@ class Augment:
         hue: largest turn of the hue either way, in turns (0.5 is the opposite colour).
         grayscale: probability of a grey image.
         erase: probability of one grey box over 2-20% of the image.
-        mixup: probability of blending an image and its label with its neighbour in the batch.
     """
 
     scale: Sequence[float] = (1.0, 1.0)
@@ -84,7 +82,6 @@ class Augment:
     hue: float = 0.0
     grayscale: float = 0.0
     erase: float = 0.0
-    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("scale", "ratio"):
@@ -225,24 +222,6 @@ class Augment:
             & torch.from_numpy(inside_columns).to(x.device)[:, None, None, :]
         )
         return x.masked_fill_(box, 0.0)
-
-    def mix_labels(self, images: Tensor, labels: Tensor, classes: int, u: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Blend each drawn image with the one before it: `(B, 3, H, W)` and soft labels `(B, K)`.
-
-        Mixup (Zhang et al. 2018) with weights uniform in [0.5, 1] for the image itself.
-        """
-        weight = np.where(u[:, 17] < self.mixup, 0.5 + 0.5 * u[:, 18], 1.0)
-        keep = torch.from_numpy(weight).to(images)
-        soft = F.one_hot(labels, classes).to(images.dtype)
-        images = torch.lerp(images.roll(1, 0), images, keep[:, None, None, None])
-        return images, torch.lerp(soft.roll(1, 0), soft, keep[:, None])
-
-
-def _is_range(bounds: Sequence[float]) -> bool:
-    if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
-        return False
-    low, high = bounds
-    return isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high
 
 
 def _between(bounds, u: np.ndarray) -> np.ndarray:

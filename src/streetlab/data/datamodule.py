@@ -54,8 +54,8 @@ def _epoch(trainer: pl.Trainer | None) -> int:
 class StreetData(pl.LightningDataModule):
     """Train, val and test batches of one data source.
 
-    A batch on the device is a dict: `images (B, 3, H, W)` float32, ImageNet-normalised; `labels (B,)` int64
-    (or `(B, K)` float32 where labels are mixed); `rows (B,)` int64, the samples' places in `samples[split]`.
+    A batch on the device is a dict: `images (B, 3, H, W)` float32, ImageNet-normalised; `labels (B,)` int64;
+    `rows (B,)` int64, the samples' places in `samples[split]`.
 
     Args:
         source: where images come from.
@@ -114,11 +114,6 @@ class StreetData(pl.LightningDataModule):
         keys = self._keys["train"][batch["rows"].cpu().numpy()]
         uniforms = draws(keys, self.seed, batch["epoch"])
         batch["images"] = self.augment(images, uniforms, self.image_size)
-        if self.augment.mixup:
-            classes = len(self.label_space)
-            batch["images"], batch["labels"] = self.augment.mix_labels(
-                batch["images"], batch["labels"], classes, uniforms
-            )
         return batch
 
     def _cache_size(self, split: str) -> tuple[int, int]:
