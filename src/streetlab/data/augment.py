@@ -224,6 +224,13 @@ class Augment:
         return x.masked_fill_(box, 0.0)
 
 
+def _is_range(bounds: Sequence[float]) -> bool:
+    if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
+        return False
+    low, high = bounds
+    return isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high
+
+
 def _between(bounds, u: np.ndarray) -> np.ndarray:
     low, high = bounds
     return low + (high - low) * u

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
@@ -42,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/train.yaml composed."""
     bind(cfg, GIVEN)
     config = plain(cfg)
-    if _FOLLOW in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
+    if _FOLLOW in os.environ and not _is_first_process():
         folder, checkpoint = json.loads(os.environ[_FOLLOW])
         train(cfg, config, RunRecord(folder), checkpoint and Path(checkpoint))
         return
@@ -77,7 +76,7 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
     """Build, train all phases, test the best epoch. Returns what metrics.json holds."""
     experiment = build_experiment(cfg, config)
     experiment.data.setup()
-    if rank_zero_only.rank == 0:
+    if _is_first_process():
         record.write_status(split_hash=_split_hash(experiment))
     keep_epochs = epochs_behind(resume) if resume else 0
     record_logger = loggers.RecordLogger(record, lambda: experiment.regime.phase.name, keep_epochs)
@@ -178,6 +177,10 @@ GIVEN = {
     "logger.wandb": ["record"],
 }
 """What the program adds to the config's own words when it instantiates a node."""
+
+
+def _is_first_process() -> bool:
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 def _split_hash(experiment: Experiment) -> str:
