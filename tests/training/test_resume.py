@@ -77,6 +77,9 @@ def test_a_killed_run_resumes_to_the_same_bits(train, monkeypatch, regime, epoch
     record = train(*regime, *options, output="killed")
     assert record.state == "completed"
     assert_same_bits(whole, record)
+    seconds = record.model["seconds_per_epoch"]
+    assert len(seconds) == len(record.history())
+    assert max(seconds) < 100, "the clock of the first resumed epoch was never started"
 
 
 @pytest.mark.parametrize("scheduler", ["step", "poly", "onecycle", "none"])

@@ -26,6 +26,7 @@ class Progress(pl.Callback):
         self._images, self._started = 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # Lightning leaves this hook out in the first resumed epoch
         regime = _regime(trainer)
         batches = int(trainer.num_training_batches)
         console = Console(stderr=True)

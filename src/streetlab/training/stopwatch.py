@@ -20,6 +20,9 @@ class Stopwatch(pl.Callback):
         self._started = self._trained = 0.0
         self._count = 0
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # Lightning leaves this hook out in the first resumed epoch
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started, self._count = time.perf_counter(), 0
 

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,13 +197,25 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+class _ToTerminal(logging.StreamHandler):
+    """Writes to whatever stderr is at the moment: a rich bar takes it over to keep lines above itself."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        pass
+
+
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Send streetlab's log to the terminal and to the run's train.log while the run lasts."""
     logger = logging.getLogger("streetlab")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    to_file, to_terminal = logging.FileHandler(path), logging.StreamHandler()
+    to_file, to_terminal = logging.FileHandler(path), _ToTerminal()
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_terminal.setFormatter(logging.Formatter("%(message)s"))
     to_terminal.addFilter(lambda entry: entry.levelno < logging.ERROR)  # errors reach the terminal as one line
