@@ -103,6 +103,7 @@ def test_workers_do_not_change_the_result(train):
 
 
 def test_interrupt_leaves_a_checkpoint_and_says_so(train, monkeypatch):
+    ctrl_c = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         original = PhaseSchedule.on_train_batch_start
 
@@ -115,7 +116,7 @@ def test_interrupt_leaves_a_checkpoint_and_says_so(train, monkeypatch):
         record = train(*ONE_PHASE, output="stopped", code=130)
     assert record.state == "interrupted"
     assert (record.checkpoints / "last.ckpt").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "Lightning left Ctrl-C switched off"
+    assert signal.getsignal(signal.SIGINT) is ctrl_c, "Lightning left Ctrl-C switched off"
     assert_same_bits(train(*ONE_PHASE, output="whole"), train(*ONE_PHASE, output="stopped"))
 
 
