@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,11 +87,13 @@ class DataSource(ABC):
         """
         return self.fingerprint(sample)
 
-    def split_hash(self) -> str:
-        """Identifies which sample is in which split with which label."""
-        names = self.label_space.names
+    def split_hash(self, samples: Callable[[str], Sequence[Sample]] | None = None) -> str:
+        """Identifies which sample is in which split with which label.
+
+        Args:
+            samples: the samples of a split, where some are left out (those that do not decode).
+        """
+        samples, names = samples or self.samples, self.label_space.names
         return split_hash(
-            (split, sample.id, names[sample.label])
-            for split in ("train", "val", "test")
-            for sample in self.samples(split)
+            (split, sample.id, names[sample.label]) for split in ("train", "val", "test") for sample in samples(split)
         )

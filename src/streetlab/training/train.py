@@ -22,12 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from streetlab.config import bind, instantiate, plain
-from streetlab.data.index.split import split_hash
 from streetlab.errors import UserError
 from streetlab.runs.naming import config_hash
 from streetlab.runs.record import RunRecord
 from streetlab.training import loggers
-from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers
+from streetlab.training.build import build_callbacks, build_experiment, build_loggers
 from streetlab.training.evaluation import evaluate_best
 from streetlab.training.provenance import provenance
 
@@ -67,6 +66,8 @@ def run(cfg: DictConfig) -> None:
             log.error("%s: %s", state, text, exc_info=not isinstance(error, UserError | KeyboardInterrupt))
             loggers.finish(failed=True)
             raise
+        finally:
+            del os.environ[_FOLLOW]
         record.write_status(state="completed", ended=_now())
     loggers.finish(failed=False)
     if metrics:
@@ -78,7 +79,7 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
     experiment = build_experiment(cfg, config)
     experiment.data.setup()
     if _is_first_process():
-        record.write_status(split_hash=_split_hash(experiment))
+        record.write_status(split_hash=experiment.source.split_hash(experiment.data.samples))
     keep_epochs = epochs_behind(resume) if resume else 0
     record_logger = loggers.RecordLogger(record, lambda: experiment.regime.phase.name, keep_epochs)
     report = getattr(experiment.task.network, "load_report", None)
@@ -182,15 +183,6 @@ GIVEN = {
 
 def _is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
-def _split_hash(experiment: Experiment) -> str:
-    names = experiment.source.label_space.names
-    return split_hash(
-        (split, sample.id, names[sample.label])
-        for split in ("train", "val", "test")
-        for sample in experiment.data.samples(split)
-    )
 
 
 def _now() -> str:
