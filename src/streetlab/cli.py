@@ -69,7 +69,9 @@ class Job:
                 _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
                 return None
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
-        _release_memory()
+        finally:
+            if sweeping:
+                _release_memory()  # the next job's network comes when this one's is gone
         _outcome.failed.append(f"{hydra.job.num}: {asked}")
         in_this_process = "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
         if in_this_process:

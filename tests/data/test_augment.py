@@ -1,4 +1,4 @@
-"""Batched augmentation agrees with torchvision image by image, and each image depends on itself alone."""
+"""Batched augmentation agrees with torchvision image by image, masks with images, and each depends on itself alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def uniforms(count: int = 3, **values: float) -> np.ndarray:
     """Draws of one half (the middle of every range) but for those named."""
     places = {"area": 0, "ratio": 1, "left": 2, "top": 3, "flip": 4, "angle": 5, "shear": 6, "brightness": 7,
               "contrast": 8, "saturation": 9, "hue": 10, "grayscale": 11, "erase": 12,
-              "weight": 18}  # fmt: skip
+              "zoom": 17, "weight": 18}  # fmt: skip
     u = np.full((count, 24), 0.5)
     for name, value in values.items():
         u[:, places[name]] = value
@@ -194,6 +194,181 @@ def test_an_image_looks_the_same_in_the_same_epoch_and_other_in_another(choice: 
         assert (other - first).abs().mean(dim=(1, 2, 3)).min() > 0.01
 
 
+CLASS_COLORS = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)
+
+
+def label_maps(count: int, height: int, width: int) -> Tensor:
+    """Random maps of three classes in large regions, `(B, h, w)` uint8."""
+    coarse = torch.rand(count, 3, 4, 5, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").argmax(dim=1).to(torch.uint8)
+
+
+def painted(masks: Tensor) -> Tensor:
+    """Images whose colour tells the class."""
+    return CLASS_COLORS[masks.long()].movedim(-1, 1).contiguous()
+
+
+def away_from_edges(masks: Tensor) -> Tensor:
+    """Where a pixel's 5x5 neighbourhood is within the frame and of one class; outside of the photo counts as one."""
+    values = torch.nn.functional.pad(masks.float()[:, None], (2, 2, 2, 2), value=-1.0)
+    most = torch.nn.functional.max_pool2d(values, 5, 1)
+    return (most == -torch.nn.functional.max_pool2d(-values, 5, 1))[:, 0]
+
+
+JOINT = {
+    "flip": Augment(flip=0.5),
+    "rotation": Augment(rotation=90.0),
+    "shear": Augment(shear=20.0),
+    "crop": Augment(scale=[0.3, 1.0], ratio=[0.5, 2.0]),
+    "zoom": Augment(zoom=[0.5, 2.0]),
+    "all": Augment(scale=[0.3, 1.0], ratio=[0.5, 2.0], zoom=[0.4, 2.0], flip=0.5, rotation=30.0, shear=15.0),
+}
+
+
+@pytest.mark.parametrize("name", JOINT)
+@pytest.mark.parametrize("size", [(64, 80), (48, 100)])
+def test_masks_stay_aligned_with_their_images(name: str, size: tuple[int, int]) -> None:
+    masks = label_maps(40, 64, 80)
+    for seed in range(3):
+        u = draws(sample_keys([str(n) for n in range(40)]), seed, 0)
+        images, labels = JOINT[name](painted(masks), u, size, masks)
+        assert labels.dtype == torch.int64
+        assert labels.shape == (40, *size)
+        assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
+        found = colors(images)
+        told = torch.where(found.sum(dim=1) < 0.5, 255, found.argmax(dim=1))
+        inner = away_from_edges(labels)
+        assert inner.float().mean() > 0.4
+        assert torch.equal(told[inner], labels[inner])
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_a_mask_takes_the_pixel_that_its_centre_falls_into_and_ignores_what_lies_outside(name: str) -> None:
+    count, height, width, size = 20, 40, 56, (37, 61)
+    masks = torch.randint(0, 255, (count, height, width), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    u = draws(sample_keys([str(n) for n in range(count)]), 0, 0)
+    _, labels = JOINT[name](photos(count, height, width), u, size, masks)
+    theta = JOINT[name].warps(u, size).astype(float)
+    x, y = np.meshgrid((2 * np.arange(61) + 1) / 61 - 1, (2 * np.arange(37) + 1) / 37 - 1)
+    places = np.einsum("bij,jhw->bihw", theta, np.stack([x, y, np.ones_like(x)]))
+    columns, rows = (places[:, 0] + 1) / 2 * width, (places[:, 1] + 1) / 2 * height  # pixel i spans i to i + 1
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    taken = np.where(
+        inside,
+        masks.numpy()[
+            np.arange(count)[:, None, None],
+            rows.astype(int).clip(0, height - 1),
+            columns.astype(int).clip(0, width - 1),
+        ],
+        255,
+    )
+    clear = (np.abs(columns - columns.round()) > 1e-3) & (np.abs(rows - rows.round()) > 1e-3)
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(labels.numpy()[clear], taken[clear])
+
+
+@pytest.mark.parametrize("size", [(80, 112), (120, 168), (24, 24), (8, 8)])
+def test_masks_of_another_size_are_those_of_nearest_exact(size: tuple[int, int]) -> None:
+    masks = torch.randint(0, 256, (3, 40, 56), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    _, labels = Augment()(photos(), draws(sample_keys(list("abc")), 0, 0), size, masks)
+    wanted = torch.nn.functional.interpolate(masks[:, None], size, mode="nearest-exact")[:, 0].long()
+    assert torch.equal(labels, wanted)
+
+
+def test_masks_pass_as_they_are_where_nothing_moves() -> None:
+    images, masks, u = photos(), label_maps(3, 40, 56), draws(sample_keys(list("abc")), 0, 0)
+    for augment in (Augment(), Augment(brightness=0.5, hue=0.5, grayscale=1.0)):
+        found, labels = augment(images, u, (40, 56), masks)
+        assert torch.equal(labels, masks.long())
+        assert labels.dtype == torch.int64
+        assert torch.equal(found, augment(images, u, (40, 56)))
+
+
+@pytest.mark.parametrize("choice", ["none", "original", "strong"])
+def test_images_are_the_same_with_and_without_masks(choice: str) -> None:
+    augment, images, u = augmentations()[choice], photos(), draws(sample_keys(list("abc")), 0, 0)
+    found, _ = augment(images, u, (30, 42), label_maps(3, 40, 56))
+    assert torch.equal(found, augment(images, u, (30, 42)))
+
+
+def test_pixels_that_are_ignored_stay_so_and_none_but_them_is_where_the_crop_is_inside() -> None:
+    masks = label_maps(20, 40, 56)
+    masks[:, :20] = 255
+    u = draws(sample_keys([str(n) for n in range(20)]), 0, 0)
+    _, labels = Augment(flip=0.5, zoom=[1.0, 1.0], brightness=0.5)(photos(20), u, (40, 56), masks)
+    assert (labels[:, :20] == 255).all()
+    assert (labels[:, 20:] != 255).all()
+    _, labels = Augment(scale=[0.3, 1.0], zoom=[1.0, 2.0])(photos(20), u, (40, 56), label_maps(20, 40, 56))
+    assert (labels != 255).all()
+
+
+def test_labels_in_an_erased_box_are_ignored() -> None:
+    u = draws(sample_keys([str(n) for n in range(20)]), 0, 0)
+    images, labels = Augment(erase=0.5)(photos(20), u, (40, 56), label_maps(20, 40, 56))
+    boxes = (images == 0).all(dim=1)
+    assert 3 < boxes.any(dim=(1, 2)).sum() < 17
+    assert torch.equal(labels == 255, boxes)
+
+
+@pytest.mark.parametrize(("left", "top"), [(0.0, 1.0), (0.5, 0.25), (0.75, 0.0)])
+def test_a_zoom_is_an_enlargement_and_a_crop_of_the_outputs_size(left: float, top: float) -> None:
+    found = colors(Augment(zoom=[2.0, 2.0])(photos(), uniforms(left=left, top=top), (40, 56)))
+    large = TF.resize(photos() / 255, [80, 112], BILINEAR)
+    row, column = int(40 * top), int(56 * left)
+    wanted = large[..., row : row + 40, column : column + 56]
+    torch.testing.assert_close(inside(found, 2), inside(wanted, 2), atol=1e-3, rtol=0)
+    both = Augment(scale=[0.25, 0.25], zoom=[2.0, 2.0]).warps(uniforms(1), (40, 56))[0]
+    np.testing.assert_allclose(both[:, :2], [[0.25, 0], [0, 0.25]], atol=1e-6)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("top", [0.0, 0.5, 1.0])
+def test_a_zoom_below_one_shows_the_whole_photo_small_at_a_random_place(left: float, top: float) -> None:
+    images = photos(low=50)
+    masks = torch.zeros(3, 40, 56, dtype=torch.uint8)
+    found, labels = Augment(zoom=[0.5, 0.5])(images, uniforms(left=left, top=top), (40, 56), masks)
+    shown = labels == 0
+    assert (shown.sum(dim=(1, 2)) == 20 * 28).all()
+    rows, columns = shown[0].any(dim=1).nonzero()[:, 0], shown[0].any(dim=0).nonzero()[:, 0]
+    assert len(rows) == 20
+    assert len(columns) == 28
+    assert rows[0] == round(20 * top)
+    assert columns[0] == round(28 * left)
+    assert colors(found).movedim(1, -1)[~shown].abs().max() < 1e-5
+    small = colors(found)[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(images / 255, 2), atol=1e-4, rtol=0)
+
+
+def test_a_zoom_is_drawn_uniformly_from_a_number_of_its_own() -> None:
+    u = draws(sample_keys([str(n) for n in range(5000)]), 0, 0)
+    zoom = 1 / Augment(zoom=[0.5, 2.0]).warps(u, (40, 56))[:, 0, 0]
+    np.testing.assert_allclose(np.quantile(zoom, [0, 0.25, 0.5, 0.75, 1]), [0.5, 0.875, 1.25, 1.625, 2], atol=0.03)
+    for place in range(17):
+        assert abs(np.corrcoef(zoom, u[:, place])[0, 1]) < 0.06
+
+
+def test_for_masks_takes_the_fields_that_differ() -> None:
+    augment = Augment(scale=[0.5, 1.0], flip=0.5, erase=0.5, with_masks={"zoom": [0.5, 2.0], "erase": 0.0})
+    assert augment.for_masks() == Augment(scale=[0.5, 1.0], flip=0.5, zoom=[0.5, 2.0])
+    assert augment.zoom == (1.0, 1.0)
+    assert Augment(flip=0.5).for_masks() == Augment(flip=0.5)
+
+
+def test_masks_lose_nothing_to_corners_with_the_choice_of_the_original() -> None:
+    masks = label_maps(40, 40, 56)
+    u = draws(sample_keys([str(n) for n in range(40)]), 0, 0)
+    _, labels = augmentations()["original"].for_masks()(photos(40), u, (40, 56), masks)
+    assert (labels != 255).all()
+    strong = augmentations()["strong"].for_masks()
+    assert strong.moves
+    assert strong.source_size((64, 128)) == (64, 128)
+
+
+def test_masks_of_another_shape_than_their_images_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"masks \(3, 20, 28\) for images"):
+        Augment()(photos(), draws(sample_keys(list("abc")), 0, 0), (40, 56), label_maps(3, 20, 28))
+
+
 def test_draws_are_uniform_and_independent() -> None:
     u = draws(sample_keys([str(n) for n in range(20_000)]), 0, 0)
     assert u.shape == (20_000, 24)
@@ -212,6 +387,11 @@ def test_the_cache_keeps_enough_pixels_for_the_smallest_crop_and_no_more_than_it
     height, width = Augment(scale=[0.5, 1.0]).source_size((64, 128))
     assert height >= 64 * 1.4 - 1e-9
     assert width >= 128 * 1.4 - 1e-9
+    assert Augment(zoom=[0.5, 2.0]).source_size((64, 128)) == (64, 128)  # shown at half size: no more to shrink
+    assert Augment(zoom=[0.3, 1.0]).source_size((64, 128)) == (64, 128)
+    assert Augment(zoom=[0.6, 2.0]).source_size((80, 160)) == (96, 192)
+    assert Augment(zoom=[1.0, 1.25]).source_size((64, 128)) == (80, 160)
+    assert Augment(scale=[0.8, 1.0], zoom=[1.0, 2.0]).source_size((80, 160)) == (112, 224)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +402,16 @@ def test_the_cache_keeps_enough_pixels_for_the_smallest_crop_and_no_more_than_it
         ({"scale": 0.8}, r"augment\.scale: 0\.8 is not an ascending range"),
         ({"scale": [0.8]}, r"augment\.scale"),
         ({"ratio": [0, 1]}, r"augment\.ratio"),
+        ({"zoom": [0.0, 1.0]}, r"augment\.zoom: \[0\.0, 1\.0\] is not an ascending range above 0"),
+        ({"zoom": [2.0, 0.5]}, r"augment\.zoom: \[2\.0, 0\.5\] is not an ascending range"),
+        ({"zoom": [0.5, 5.0]}, r"augment\.zoom: 5\.0 is more than 4 times"),
+        (
+            {"with_masks": {"zooom": [0.5, 2.0]}},
+            r"augment\.with_masks\.zooom: not a field of augment \(.*\); did you mean 'zoom'\?",
+        ),
+        ({"with_masks": {"with_masks": {}}}, r"augment\.with_masks\.with_masks: not a field"),
+        ({"with_masks": {"flip": 2}}, r"^augment\.with_masks\.flip: 2 is not a probability"),
+        ({"with_masks": "zoom"}, r"augment\.with_masks: zoom is not a mapping"),
         ({"flip": 1.5}, r"augment\.flip: 1\.5 is not a probability \(0 to 1\)"),
         ({"flip": "half"}, r"augment\.flip: half is not a probability"),
         ({"rotation": -7}, r"augment\.rotation: -7 is not an angle in degrees"),

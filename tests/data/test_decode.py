@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 
-from streetlab.data.decode import UnreadablePhoto, read_photo, resize
+from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size, resize, resize_mask
 
 
 def smooth(height: int = 24, width: int = 40) -> np.ndarray:
@@ -209,3 +212,123 @@ def test_resizing_is_what_pillow_does(tmp_path: Path) -> None:
         resize(photo, (10, 15)), np.asarray(photo.resize((15, 10), Image.Resampling.BILINEAR))
     )
     np.testing.assert_array_equal(resize(photo, (24, 40)), smooth())
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_the_whole_size_is_known_whatever_size_was_decoded(tmp_path: Path, form: str, orientation: int | None) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    path = saved(tmp_path / "photo", Image.fromarray(smooth(240, 400)), form, exif=exif)
+    photo, size = read_photo_and_size(path, min_side=48)
+    assert size == read_photo(path).size == ((240, 400) if orientation in (6, 8) else (400, 240))
+    assert (photo.size == size) == (form == "PNG")
+
+
+VALUES = np.arange(24 * 40).reshape(24, 40).astype(np.uint8)
+
+
+def packed(values: np.ndarray, bits: int, kind: int) -> bytes:
+    """A PNG of `bits` per pixel, greyscale (kind 0) or palette (kind 3), as Pillow does not write them all."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    places = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(len(values), -1)
+    lines = b"".join(b"\0" + np.packbits(line).tobytes() for line in places)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, kind, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes(range(100, 100 + 3 * 2**bits))) if kind == 3 else b""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + palette
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("kind", [0, 3])
+def test_small_masks_keep_their_class_ids_instead_of_shades(tmp_path: Path, bits: int, kind: int) -> None:
+    values = (VALUES % 2**bits).astype(np.uint8)
+    (tmp_path / "mask.png").write_bytes(packed(values, bits, kind))
+    found = read_mask(tmp_path / "mask.png")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, values)
+
+
+def test_a_palette_mask_gives_places_in_the_palette_and_not_colours(tmp_path: Path) -> None:
+    mask = Image.fromarray(VALUES)
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "grey.png", mask, "PNG")), VALUES)
+    mask = mask.convert("P")
+    mask.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+    path = saved(tmp_path / "mask.png", mask, "PNG", transparency=3)
+    np.testing.assert_array_equal(read_mask(path), VALUES)
+
+
+def test_a_sixteen_bit_mask_is_taken_where_its_values_fit(tmp_path: Path) -> None:
+    path = saved(tmp_path / "mask.png", Image.fromarray(VALUES.astype(np.uint16)), "PNG")
+    np.testing.assert_array_equal(read_mask(path), VALUES)
+    path = saved(tmp_path / "mask.png", Image.fromarray(VALUES.astype(np.uint16) + 100), "PNG")
+    with pytest.raises(
+        UnreadablePhoto, match=r"mask\.png: the value 355, but a mask holds one class id per pixel, 0 to 255"
+    ):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_mask_of_colours_is_refused_by_name(tmp_path: Path, mode: str) -> None:
+    path = saved(tmp_path / "mask.png", Image.fromarray(smooth()).convert(mode), "PNG")
+    with pytest.raises(UnreadablePhoto, match=rf"mask\.png: {mode} pixels, but a mask holds one class id per pixel"):
+        read_mask(path)
+
+
+def test_a_mask_that_jpeg_has_smeared_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "mask.png", Image.fromarray(VALUES), "JPEG")
+    with pytest.raises(
+        UnreadablePhoto, match=r"mask\.png: JPEG, but a mask must come from a lossless format such as PNG"
+    ):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("name", ["text.jpg", "empty.jpg", "missing.jpg"])
+def test_a_broken_mask_is_named_in_one_clear_line(tmp_path: Path, name: str) -> None:
+    content, reason = broken_files()[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadablePhoto, match=f"{name}: .*{reason}"):
+        read_mask(tmp_path / name)
+
+
+SIZES = [
+    ((h, w), (new_h, new_w))
+    for h in (1, 5, 37, 360)
+    for w in (48, 255, 480)
+    for new_h in (1, 7, 37, 96)
+    for new_w in (48, 97)
+]
+CITYSCAPES, CAMVID = (1024, 2048), (360, 480)
+REAL_SIZES = [
+    (CITYSCAPES, (256, 512)),
+    (CITYSCAPES, (512, 1024)),
+    (CAMVID, (256, 512)),
+    ((256, 512), CITYSCAPES),
+    ((720, 960), (224, 224)),
+    ((769, 1537), (300, 700)),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), SIZES + REAL_SIZES)
+def test_masks_are_resized_about_pixel_centres_as_torch_does(old: tuple[int, int], new: tuple[int, int]) -> None:
+    mask = np.random.default_rng(0).integers(0, 256, old, dtype=np.uint8)
+    wanted = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].float(), new, mode="nearest-exact")
+    found = resize_mask(mask, new)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, wanted[0, 0].numpy())
+
+
+def test_resizing_a_mask_invents_no_class_between_two_others() -> None:
+    mask = np.where(np.arange(64) < 32, 0, 11).astype(np.uint8)[None].repeat(64, 0)
+    assert set(np.unique(resize_mask(mask, (17, 23)))) == {0, 11}
+    assert (resize_mask(mask, (64, 64)) == mask).all()

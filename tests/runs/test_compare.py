@@ -12,10 +12,12 @@ from omegaconf import OmegaConf
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
+from streetlab.data.index.labels import CAMVID
 from streetlab.errors import UserError
 from streetlab.runs import compare as command
 from streetlab.runs import files
 from streetlab.runs.record import RunRecord
+from streetlab.runs.segmentation import summarize_segmentation
 from streetlab.viz.figure import png
 from streetlab.viz.sheets import SheetPhoto, photo_sheet
 
@@ -31,6 +33,30 @@ def three_groups(make_record, tmp_path):
         make_record(f"s/b{seed}", skill=1.6, seed=seed, overrides=["regime=from_scratch"], **changes)
     make_record("s/c", skill=2.4, overrides=[*frozen, "model=convnext"], **{"model.name": "convnext_atto"})
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def make_segmentation(make_record):
+    """`make_segmentation(name, skill=…, split=…, resolution=…, **make_record's)` → a completed record."""
+
+    def make(name, *, skill=0.7, split="test", resolution=(360, 480), n=233, seed=0, **changes) -> RunRecord:
+        record = make_record(name, seed=seed, n=3, **{"dataset.name": "camvid", **changes})
+        rng = np.random.default_rng(seed + int(1000 * skill))
+        matrix = rng.integers(0, 10**5, (11, 11)) + np.diag([int(10**6 * skill)] * 11)
+        matrix[7] = matrix[:, 7] = 0  # no fence anywhere
+        summary = {"loss": 0.3, **summarize_segmentation(matrix, CAMVID, n)}
+        if resolution is not None:
+            summary["resolution"] = list(resolution)
+        metrics = {key: value for key, value in record.metrics.items() if key not in ("val", "test")}
+        record.write_metrics(
+            metrics
+            | {"task": "segmentation", "objective": {"metric": "miou", "mode": "max"}, "label_space": CAMVID.to_dict()}
+            | {"eval_split": split, split: summary}
+        )
+        (record.path / "predictions.csv").unlink()
+        return record
+
+    return make
 
 
 def _rows(folder):
@@ -225,6 +251,68 @@ def test_the_markdown_table_shows_n_spread_and_missing_numbers(three_groups):
     assert "Fewer than five seeds" in text
     assert "3 (0, 1, 2)" in text
     assert "| 11.2 | 44.8 | 1.82 | – | 12.3 | 51 |" in text
+
+
+def test_segmentation_runs_rank_by_miou_with_pixel_accuracy_and_class_ious(make_segmentation, tmp_path, capsys):
+    root = tmp_path / "outputs"
+    for seed in range(2):
+        make_segmentation(f"a{seed}", skill=0.9, seed=seed, overrides=["model=hrnet"], **{"model.name": "hrnet"})
+    other = make_segmentation("b", skill=0.4, overrides=["model=deeplab"], **{"model.name": "deeplab"})
+    photo = SheetPhoto(np.zeros((40, 60, 3), np.uint8), ("x",), (1, 2, 3))
+    files.write_bytes(other.figures / "best_median_worst.png", png(photo_sheet([photo]), 60))
+    command.run(OmegaConf.create({"runs": str(root), "output": None}))
+    out = capsys.readouterr().out
+    assert "Ranked by mIoU on the test split, n = 233 images" in out
+    assert "360 × 480" in out
+    assert "Wilson" not in out
+    rows = _rows(root)
+    assert [row["name"] for row in rows] == ["model=hrnet", "model=deeplab"]
+    for row in rows:
+        numbers = [RunRecord(path).metrics["test"] for path in row["records"].split(";")]
+        assert float(row["test_miou"]) == pytest.approx(np.mean([test["miou"] for test in numbers]))
+        assert float(row["test_pixel_accuracy"]) == pytest.approx(np.mean([t["pixel_accuracy"] for t in numbers]))
+        assert row["test_n"] == "233"
+    assert not [column for column in rows[0] if "low95" in column or column == "test_accuracy"]
+    assert "| test mIoU | test pixel accuracy |" in (root / "compare" / "leaderboard.md").read_text()
+    page = (root / "compare" / "compare.html").read_text()
+    for text in ("IoU per class", "M pixels", "Best, median and worst images", "<th>test pixel accuracy</th>"):
+        assert text in page
+    for text in ("Most wrong", "[95%]", "F1 per class"):
+        assert text not in page
+    assert _Page(page).tags.count("img") == 1
+
+
+def test_numbers_of_the_val_split_are_called_so(make_segmentation, tmp_path):
+    make_segmentation("a", split="val")
+    make_segmentation("debug", split="val", **{"trainer.limit_val_batches": 4})
+    comparison = command.compare([tmp_path / "outputs"])
+    page = command.write_comparison(comparison, tmp_path / "outputs" / "compare").read_text()
+    (row,) = _rows(tmp_path / "outputs")
+    assert {"val_n", "val_miou", "val_pixel_accuracy"} <= row.keys()
+    assert not [column for column in row if column.startswith("test_")]
+    assert "on the val split" in page
+    assert "<th>val mIoU" in page
+    ((record, reason),) = comparison.selection.skipped
+    assert record.name == "debug"
+    assert "limit_val_batches=4" in reason
+
+
+def test_runs_tested_at_other_resolutions_are_refused(make_segmentation, tmp_path):
+    make_segmentation("a")
+    make_segmentation("old", resolution=None, seed=1)
+    assert len(command.compare([tmp_path / "outputs"]).selection.runs) == 2
+    make_segmentation("b", resolution=(720, 960), seed=2)
+    with pytest.raises(UserError, match="resolution of the test is the same") as caught:
+        command.compare([tmp_path / "outputs"])
+    assert "360x480: 1 run, such as" in str(caught.value)
+    assert "720x960: 1 run, such as" in str(caught.value)
+
+
+def test_runs_that_tested_other_counts_of_images_are_refused(make_segmentation, tmp_path):
+    make_segmentation("a")
+    make_segmentation("b", n=500, seed=1)
+    with pytest.raises(UserError, match="number of tested images is the same"):
+        command.compare([tmp_path / "outputs"])
 
 
 def test_the_config_composes_with_hydra():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS
-from streetlab.viz.bars import ClassScores, per_class_bars
-from streetlab.viz.confusion import confusion_matrix
+from streetlab.data.index.labels import CAMVID, CITYSCAPES, CLEANLINESS
+from streetlab.viz.bars import ClassScores, iou_bars, per_class_bars
+from streetlab.viz.confusion import confusion_matrix, magnitude
 from streetlab.viz.curves import Curve, overlaid_curves, per_epoch, training_curves
 from streetlab.viz.figure import ink_on, png, svg
 from streetlab.viz.page import inline_photos, link
@@ -72,6 +72,45 @@ def test_the_matrix_shows_counts_row_percentages_and_n():
     png(confusion_matrix(np.eye(19) * 10**6, CITYSCAPES), 20)
     with pytest.raises(ValueError, match="3 classes"):
         confusion_matrix(np.eye(2), CLEANLINESS)
+
+
+def test_a_matrix_of_pixels_shows_row_percentages_and_how_many_pixels():
+    matrix = np.diag([9 * 10**6] * 11)
+    matrix[10] = 0
+    matrix[0, 1] = 10**6
+    figure = confusion_matrix(matrix, CAMVID, "val")
+    png(figure, 30)
+    texts = _texts(figure)
+    assert "val  (n = 91.0 M pixels, % of each row)" in texts
+    assert sorted(text for text in texts if text.isdigit()) == ["10", *["100"] * 9, "90"]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0"), (999, "999"), (1000, "1.00 k"), (81_249, "81.2 k"), (999_499, "999 k"), (999_999, "1.00 M"),
+     (17_312_345, "17.3 M"), (5_400_000_000, "5.40 G")],
+)  # fmt: skip
+def test_large_counts_keep_three_digits(count, said):
+    assert magnitude(count) == said
+
+
+def test_a_class_that_does_not_occur_has_a_dash_and_not_a_zero():
+    summary = {"per_class": {name: {"iou": 0.5} for name in CAMVID.names}}
+    summary["per_class"]["fence"] = {"iou": None}
+    figure = iou_bars(summary, CAMVID, "val")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        png(figure, 30)
+    texts = _texts(figure)
+    assert "IoU per class: val" in texts
+    assert texts.count("–") == 1
+    assert texts.count("0.50") == 10
+    bars = figure.axes[0].patches
+    assert len({bar.get_facecolor() for bar in bars}) == len(set(CAMVID.palette))
+    # two seeds, one of which met the class
+    figure = per_class_bars([ClassScores("#112233", [[0.4, np.nan, np.nan], [0.6, 0.8, np.nan]])], CLEANLINESS)
+    png(figure, 30)
+    assert [text for text in _texts(figure) if text[0] in "0–"] == ["0.50", "0.80", "–"]
 
 
 def test_bars_are_the_mean_over_seeds():

@@ -1,6 +1,7 @@
 """Decoded images, kept: each split once as one uint8 array on disk, memory-mapped; epochs never decode.
 
-A cache entry is a folder `<cache_dir>/<data set>/<key>/` with `images.npy` (N, H, W, 3) and `index.json`.
+A cache entry is a folder `<cache_dir>/<data set>/<key>/` with `images.npy` (N, H, W, 3), `masks.npy` (N, H, W)
+where the data set has masks, and `index.json`.
 The key follows from the samples' fingerprints (path, size, time) and the image size, so a changed, added or
 removed photo makes a new entry; rows whose contents are unchanged are copied from older entries rather than
 decoded again. An entry is built in a folder of its own and then renamed: two processes that build the same
@@ -20,24 +21,29 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from streetlab.data.decode import UnreadablePhoto, resize
+from streetlab.data.decode import UnreadablePhoto, resize, resize_mask
 from streetlab.data.source import DataSource, Sample, cannot_write, make_cache_folder
 from streetlab.errors import UserError
 from streetlab.progress import track
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised when decoding or resizing changes, which makes every older entry stale."""
 
 _ENTRY_NAME = re.compile(r"[^.].*-\d+x\d+-[0-9a-f]{16}")
 _BUILDING = ".building-"
+_ARRAYS = {"images.npy": (3,), "masks.npy": ()}
+"""The arrays of an entry and what follows (N, H, W) in their shapes; only data sets with masks have both."""
+
+Row = tuple[np.ndarray, ...]
+"""One image `(H, W, 3)` uint8, and its mask `(H, W)` uint8 where there are masks."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,13 @@ class CachedSplit:
     Attributes:
         samples: those that decoded, in the order of the rows.
         images: (N, H, W, 3) uint8, memory-mapped and read-only.
+        masks: (N, H, W) uint8 class ids, 255 = ignore, likewise; None where images have labels.
         folder: where they lie.
     """
 
     samples: list[Sample]
     images: np.ndarray
+    masks: np.ndarray | None
     folder: Path
 
 
@@ -83,8 +91,9 @@ def open_cache(source: DataSource, split: str, size: tuple[int, int]) -> CachedS
         if len(skipped) == len(samples):
             raise UserError(f"dataset {source.name}: no photo of split '{split}' decodes: {message}")
         log.warning("left out %d of %d photos of %s: %s", len(skipped), len(samples), split, message)
-    images = np.load(folder / "images.npy", mmap_mode="r")
-    return CachedSplit([sample for sample in samples if sample.id not in skipped], images, folder)
+    arrays = [np.load(folder / name, mmap_mode="r") for name in _array_names(source.has_masks)]
+    images, masks = arrays if source.has_masks else (arrays[0], None)
+    return CachedSplit([sample for sample in samples if sample.id not in skipped], images, masks, folder)
 
 
 def entries(cache_dir: Path) -> list[tuple[Path, int]]:
@@ -97,7 +106,7 @@ def entries(cache_dir: Path) -> list[tuple[Path, int]]:
     found = []
     for folder in folders:
         files = list(folder.iterdir())
-        if {file.name for file in files} <= {"images.npy", "index.json"}:
+        if {file.name for file in files} <= {*_ARRAYS, "index.json"}:
             found.append((folder, sum(file.stat().st_size for file in files)))
     return found
 
@@ -115,14 +124,22 @@ def _key(fingerprints: Sequence[str], size: tuple[int, int]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _array_names(has_masks: bool) -> list[str]:
+    return list(_ARRAYS) if has_masks else ["images.npy"]
+
+
 def _is_whole(folder: Path) -> bool:
-    """Whether the entry is there and its array has the bytes that were written."""
+    """Whether the entry is there and its arrays have the bytes that were written."""
     try:
         index = json.loads((folder / "index.json").read_text())
-        images = folder / "images.npy"
-        return images.stat().st_size == index["bytes"] and _head_checksum(images) == index["head_crc32"]
-    except (OSError, ValueError, KeyError):
+        return all(_seal(folder / name) == seal for name, seal in index["arrays"].items())
+    except (OSError, ValueError, KeyError, AttributeError):
         return False
+
+
+def _seal(path: Path) -> dict[str, int]:
+    """What tells a whole array from one that a crash cut short or left as zeros."""
+    return {"bytes": path.stat().st_size, "head_crc32": _head_checksum(path)}
 
 
 def _head_checksum(path: Path) -> int:
@@ -148,7 +165,7 @@ def _build(
         hashes: list[str] = [""] * len(samples)
         skipped: dict[str, str] = {}
 
-        def load(number: int) -> np.ndarray | None:
+        def load(number: int) -> Row | None:
             sample = samples[number]
             row = known.by_fingerprint(fingerprints[number])
             if row is not None:
@@ -157,32 +174,27 @@ def _build(
             try:
                 hashes[number] = source.content_hash(sample)
                 row = known.by_content(hashes[number])
-                return resize(source.read(sample, min_side=max(size)), size) if row is None else row
+                return _read(source, sample, size) if row is None else row
             except UnreadablePhoto as error:
                 skipped[sample.id] = str(error)
                 return None
 
         kept: list[int] = []
         # written, not mapped: a full disk kills a process that writes to a map, but is an error here
-        with (building / "images.npy").open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-            _write_header(file, (len(samples), *size, 3))
-            start = file.tell()
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+            names = _array_names(source.has_masks)
+            arrays = [stack.enter_context(_ArrayWriter(building / name, size)) for name in names]
             for number, row in enumerate(track(_in_order(pool, load, len(samples)), what, len(samples))):
                 if row is not None:
-                    file.write(row.tobytes())
+                    for array, part in zip(arrays, row, strict=True):
+                        array.append(part)
                     kept.append(number)
-            if len(kept) < len(samples):
-                file.seek(0)
-                _write_header(file, (len(kept), *size, 3))
-                assert file.tell() == start, "NumPy pads headers so that the number of rows may change"
-            file.flush()
-            os.fsync(file.fileno())
         index = {
             "data_set": source.name,
             "size": list(size),
             "version": CACHE_VERSION,
-            "bytes": (building / "images.npy").stat().st_size,
-            "head_crc32": _head_checksum(building / "images.npy"),
+            "arrays": {name: _seal(building / name) for name in names},
             "rows": [[samples[n].id, fingerprints[n], hashes[n]] for n in kept],
             "skipped": sorted(skipped.items()),
         }
@@ -192,8 +204,42 @@ def _build(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+def _read(source: DataSource, sample: Sample, size: tuple[int, int]) -> Row:
+    if not source.has_masks:
+        return (resize(source.read(sample, min_side=max(size)), size),)
+    photo, mask = source.read_pair(sample, min_side=max(size))
+    return resize(photo, size), resize_mask(mask, size)
+
+
+class _ArrayWriter:
+    """A uint8 `.npy` file that grows row by row; its header is put right at the end."""
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        self._shape = (*size, *_ARRAYS[path.name])
+        self._rows = 0
+        self._file = path.open("wb")
+        self._write_header(0)
+        self._start = self._file.tell()
+
+    def append(self, row: np.ndarray) -> None:
+        self._file.write(row.tobytes())
+        self._rows += 1
+
+    def __enter__(self) -> _ArrayWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._write_header(self._rows)
+                assert self._file.tell() == self._start, "NumPy pads headers so that the number of rows may change"
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    def _write_header(self, rows: int) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, *self._shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def _publish(building: Path, folder: Path) -> None:
@@ -211,8 +257,8 @@ def _publish(building: Path, folder: Path) -> None:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, load: Callable[[int], np.ndarray | None], count: int, ahead: int = 64
-) -> Iterator[np.ndarray | None]:
+    pool: ThreadPoolExecutor, load: Callable[[int], Row | None], count: int, ahead: int = 64
+) -> Iterator[Row | None]:
     """`load(0)`, `load(1)`, ... computed in the pool, at most `ahead` of them waiting in memory."""
     pending = deque(pool.submit(load, number) for number in range(min(ahead, count)))
     for number in range(count):
@@ -245,27 +291,27 @@ class _Rows:
     """Rows of older entries of the same size, by fingerprint and by content hash."""
 
     def __init__(self, parent: Path, size: tuple[int, int]) -> None:
-        self._by_fingerprint: dict[str, tuple[np.ndarray, int, str]] = {}
-        self._by_content: dict[str, tuple[np.ndarray, int, str]] = {}
+        self._by_fingerprint: dict[str, tuple[list[np.ndarray], int, str]] = {}
+        self._by_content: dict[str, tuple[list[np.ndarray], int, str]] = {}
         for folder in parent.glob(f"*-{size[0]}x{size[1]}-*"):
             if folder.name.startswith(".") or not _is_whole(folder):
                 continue
             index = json.loads((folder / "index.json").read_text())
             if index["version"] != CACHE_VERSION:
                 continue
-            images = np.load(folder / "images.npy", mmap_mode="r")
+            arrays = [np.load(folder / name, mmap_mode="r") for name in index["arrays"]]
             for row, (_, fingerprint, digest) in enumerate(index["rows"]):
-                self._by_fingerprint[fingerprint] = self._by_content[digest] = (images, row, digest)
+                self._by_fingerprint[fingerprint] = self._by_content[digest] = (arrays, row, digest)
 
-    def by_fingerprint(self, fingerprint: str) -> np.ndarray | None:
+    def by_fingerprint(self, fingerprint: str) -> Row | None:
         return self._row(self._by_fingerprint.get(fingerprint))
 
-    def by_content(self, digest: str) -> np.ndarray | None:
+    def by_content(self, digest: str) -> Row | None:
         return self._row(self._by_content.get(digest))
 
     def hash_of(self, fingerprint: str) -> str:
         return self._by_fingerprint[fingerprint][2]
 
     @staticmethod
-    def _row(found: tuple[np.ndarray, int, str] | None) -> np.ndarray | None:
-        return None if found is None else found[0][found[1]]
+    def _row(found: tuple[list[np.ndarray], int, str] | None) -> Row | None:
+        return None if found is None else tuple(array[found[1]] for array in found[0])

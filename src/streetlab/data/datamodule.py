@@ -16,28 +16,24 @@ from streetlab.data.cache import CachedSplit, open_cache
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.sampler import EpochBatches, Key, sample_keys
 from streetlab.data.source import DataSource, Sample
+from streetlab.errors import UserError
 
 Batch = dict[str, Any]
 
 
-class CachedRows(Dataset):
-    """Whole batches of a cached split: images `(B, h, w, 3)` uint8, labels, rows and the epoch."""
+class Rows(Dataset):
+    """Whole batches of a split: the rows' numbers, the epoch, and what is to be copied to the device for them."""
 
-    def __init__(self, cached: CachedSplit) -> None:
-        self.images = cached.images
-        self.labels = np.array([sample.label for sample in cached.samples], dtype=np.int64)
+    def __init__(self, split: str, count: int, arrays: dict[str, np.ndarray]) -> None:
+        self.split, self.count, self.arrays = split, count, arrays
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return self.count
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         rows = np.fromiter((row for _, row in keys), np.int64, len(keys))
-        return {
-            "images": torch.from_numpy(self.images[rows]),
-            "labels": torch.from_numpy(self.labels[rows]),
-            "rows": torch.from_numpy(rows),
-            "epoch": keys[0][0],
-        }
+        batch = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
+        return {**batch, "rows": torch.from_numpy(rows), "split": self.split, "epoch": keys[0][0]}
 
 
 def _as_it_is(batch: Batch) -> Batch:
@@ -54,8 +50,8 @@ def _epoch(trainer: pl.Trainer | None) -> int:
 class StreetData(pl.LightningDataModule):
     """Train, val and test batches of one data source.
 
-    A batch on the device is a dict: `images (B, 3, H, W)` float32, ImageNet-normalised; `labels (B,)` int64;
-    `rows (B,)` int64, the samples' places in `samples[split]`.
+    A batch on the device is a dict: `images (B, 3, H, W)` float32, ImageNet-normalised; `labels (B,)` int64 or
+    `masks (B, H, W)` int64, 255 = ignore; `rows (B,)` int64, the samples' places in `samples(split)`.
 
     Args:
         source: where images come from.
@@ -76,19 +72,25 @@ class StreetData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.source, self.augment = source, augment
+        self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
+        self._resident: dict[str, dict[str, Tensor]] = {}
 
     @property
     def label_space(self) -> LabelSpace:
         return self.source.label_space
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those whose truth is known; the last one's numbers are reported."""
+        return ("train", "val", "test") if self.source.eval_split == "test" else ("train", "val")
+
     def setup(self, stage: str | None = None) -> None:
         """Open the caches, decoding what no entry holds yet; several processes may do so at once."""
-        for split in ("train", "val", "test"):
+        for split in self.splits:
             if split not in self._cached:
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
@@ -96,6 +98,12 @@ class StreetData(pl.LightningDataModule):
     def samples(self, split: str) -> list[Sample]:
         """The split's samples that decoded; a batch's `rows` index this list."""
         return self._cached[split].samples
+
+    def cached_pair(self, split: str, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """One image `(h, w, 3)` uint8 and its mask `(h, w)` uint8 as they are cached."""
+        cached = self._cached[split]
+        assert cached.masks is not None
+        return np.array(cached.images[row]), np.array(cached.masks[row])
 
     def train_dataloader(self) -> DataLoader:
         return self._loader("train")
@@ -107,14 +115,45 @@ class StreetData(pl.LightningDataModule):
         return self._loader("test")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.source.on_device:
+            batch |= self._on_device(batch["split"], batch["rows"])
         images: Tensor = batch["images"].permute(0, 3, 1, 2)
+        masks: Tensor | None = batch.get("masks")
         if self.trainer is None or not self.trainer.training:
             batch["images"] = normalize(images)
+            if masks is not None:
+                batch["masks"] = masks.long()
             return batch
         keys = self._keys["train"][batch["rows"].cpu().numpy()]
         uniforms = draws(keys, self.seed, batch["epoch"])
-        batch["images"] = self.augment(images, uniforms, self.image_size)
+        if masks is None:
+            batch["images"] = self.augment(images, uniforms, self.image_size)
+        else:
+            batch["images"], batch["masks"] = self.augment(images, uniforms, self.image_size, masks)
         return batch
+
+    def _arrays(self, split: str) -> dict[str, np.ndarray]:
+        cached = self._cached[split]
+        if cached.masks is not None:
+            return {"images": cached.images, "masks": cached.masks}
+        labels = np.array([sample.label for sample in cached.samples], dtype=np.int64)
+        return {"images": cached.images, "labels": labels}
+
+    def _on_device(self, split: str, rows: Tensor) -> dict[str, Tensor]:
+        """The rows' images and labels, from the whole split in the device's memory."""
+        if split not in self._resident:
+            arrays = self._arrays(split)
+            size = sum(array.nbytes for array in arrays.values())
+            try:
+                self._resident[split] = {
+                    name: torch.from_numpy(np.array(array)).to(rows.device) for name, array in arrays.items()
+                }
+            except torch.OutOfMemoryError:
+                raise UserError(
+                    f"dataset.on_device: {split} needs {size / 1e9:.1f} GB of the device's memory and there is less; "
+                    "use dataset.on_device=false"
+                ) from None
+        return {name: array[rows] for name, array in self._resident[split].items()}
 
     def _cache_size(self, split: str) -> tuple[int, int]:
         return self.augment.source_size(self.image_size) if split == "train" else self.image_size
@@ -131,7 +170,7 @@ class StreetData(pl.LightningDataModule):
             world_size=trainer.world_size if trainer else 1,
         )
         return DataLoader(
-            CachedRows(self._cached[split]),
+            Rows(split, len(self._keys[split]), {} if self.source.on_device else self._arrays(split)),
             batch_sampler=batches,
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # rows come as whole batches
             num_workers=self.num_workers,

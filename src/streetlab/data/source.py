@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from streetlab.data.archive import ZipMember
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.index.split import split_hash
 from streetlab.errors import UserError, did_you_mean
@@ -22,15 +24,17 @@ class Sample:
 
     Attributes:
         id: what names it in records, the same on every machine (a path under the root, a scene's number).
-        label: the class of the whole image.
+        label: the class of the whole image; None where each pixel has one.
         group: images of one group show the same thing; equal to the id where nothing is known.
         path: the file, where there is one.
+        mask_path: the file of the pixels' classes; None where they are drawn with the image, or withheld.
     """
 
     id: str
-    label: int
+    label: int | None
     group: str
-    path: Path | None = None
+    path: Path | ZipMember | None = None
+    mask_path: Path | ZipMember | None = None
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -54,11 +58,16 @@ class DataSource(ABC):
         name: the data set's name in records and cache folders.
         cache_dir: where decoded images are kept; never under the data.
         on_error: `fail` stops at an image that does not decode, `skip` leaves it out and says so.
+        on_device: decoded images stay in the memory of the device that trains.
+
+    Attributes:
+        eval_split: the split whose numbers are reported: `val` where the truth of `test` is withheld.
     """
 
     label_space: LabelSpace
+    eval_split: str = "test"
 
-    def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail") -> None:
+    def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail", on_device: bool = False) -> None:
         if on_error not in ON_ERROR:
             near = did_you_mean(str(on_error), ON_ERROR)
             raise UserError(f"dataset.on_error: '{on_error}' is not one of {', '.join(ON_ERROR)}{near}")
@@ -67,6 +76,12 @@ class DataSource(ABC):
         self.name = name
         self.cache_dir = Path(cache_dir).expanduser()
         self.on_error = on_error
+        self.on_device = on_device
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether each pixel has a class, and not each image."""
+        return self.label_space.task == "segmentation"
 
     @abstractmethod
     def samples(self, split: str) -> Sequence[Sample]:
@@ -75,6 +90,14 @@ class DataSource(ABC):
     @abstractmethod
     def read(self, sample: Sample, min_side: int | None = None) -> Image.Image:
         """One image, RGB. Raises `UnreadablePhoto` where the file is broken."""
+
+    def read_pair(self, sample: Sample, min_side: int | None = None) -> tuple[Image.Image, np.ndarray]:
+        """One image, RGB, and its mask `(H, W)` uint8 of class ids, 255 = ignore, at the data set's own size.
+
+        Raises `UnreadablePhoto` where a file is broken, the two do not fit each other, or the mask holds a
+        value that stands for no class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no masks")
 
     @abstractmethod
     def fingerprint(self, sample: Sample) -> str:
@@ -95,5 +118,7 @@ class DataSource(ABC):
         """
         samples, names = samples or self.samples, self.label_space.names
         return split_hash(
-            (split, sample.id, names[sample.label]) for split in ("train", "val", "test") for sample in samples(split)
+            (split, sample.id, "" if sample.label is None else names[sample.label])
+            for split in ("train", "val", "test")
+            for sample in samples(split)
         )

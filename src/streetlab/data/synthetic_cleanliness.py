@@ -7,15 +7,14 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from streetlab.data.drawn import Drawn, scene_size
 from streetlab.data.index.labels import CLEANLINESS, LabelSpace, categorical_palette
-from streetlab.data.source import DataSource, Sample, make_cache_folder
+from streetlab.data.source import Sample, make_cache_folder
 from streetlab.data.synthetic import GENERATOR_VERSION, ITEM_KINDS, draw_item, draw_scene
-from streetlab.errors import UserError
 from streetlab.progress import track
 from streetlab.runs.files import write_json
 
@@ -23,28 +22,11 @@ _KEPT_BYTES = 1 << 29
 """Pictures drawn for their labels are kept up to this, until the cache asks for their pixels."""
 
 
-class _Drawn(DataSource):
-    """Pictures numbered from `first_seed`: train first, then val, then test; no two splits share a seed."""
+class _Labelled(Drawn):
+    """Pictures whose label is known once they are drawn."""
 
-    def __init__(
-        self,
-        name: str,
-        train: int,
-        val: int,
-        test: int,
-        cache_dir: str | Path,
-        first_seed: int = 0,
-        on_error: str = "fail",
-    ) -> None:
-        super().__init__(name, cache_dir, on_error)
-        sizes = {"train": train, "val": val, "test": test}
-        for split, size in sizes.items():
-            if size < 1:
-                raise UserError(f"dataset.{split}: {size} pictures; each split needs at least one")
-        if first_seed < 0:
-            raise UserError(f"dataset.first_seed: {first_seed} is below 0")
-        starts = {"train": first_seed, "val": first_seed + train, "test": first_seed + train + val}
-        self._seeds = {split: range(starts[split], starts[split] + sizes[split]) for split in starts}
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
         self._drawn: dict[int, np.ndarray] = {}
 
     @abstractmethod
@@ -54,7 +36,7 @@ class _Drawn(DataSource):
     @cached_property
     def _labels(self) -> dict[str, list[int]]:
         """A label is known once its picture is drawn, so labels are kept beside the cache."""
-        seeds = [seed for split in self._seeds.values() for seed in split]
+        seeds = [seed for split in self.seeds.values() for seed in split]
         keys = [self.fingerprint(Sample(str(seed), 0, "")) for seed in (seeds[0], seeds[-1])]
         digest = hashlib.sha256("\n".join([*keys, str(len(seeds))]).encode()).hexdigest()[:16]
         path = self.cache_dir / self.name / f"labels-{digest}.json"
@@ -72,12 +54,12 @@ class _Drawn(DataSource):
                     self._drawn[seed] = picture
             write_json(path, labels)
         by_seed = dict(zip(seeds, labels, strict=True))
-        return {split: [by_seed[seed] for seed in seeds] for split, seeds in self._seeds.items()}
+        return {split: [by_seed[seed] for seed in seeds] for split, seeds in self.seeds.items()}
 
     def samples(self, split: str) -> Sequence[Sample]:
         return [
             Sample(str(seed), label, str(seed))
-            for seed, label in zip(self._seeds[split], self._labels[split], strict=True)
+            for seed, label in zip(self.seeds[split], self._labels[split], strict=True)
         ]
 
     def read(self, sample: Sample, min_side: int | None = None) -> Image.Image:
@@ -86,7 +68,7 @@ class _Drawn(DataSource):
         return Image.fromarray(pixels)
 
 
-class SyntheticCleanliness(_Drawn):
+class SyntheticCleanliness(_Labelled):
     """Street scenes; Clean, Medium or Litter by the litter's share of the ground.
 
     Args:
@@ -99,9 +81,7 @@ class SyntheticCleanliness(_Drawn):
 
     def __init__(self, size: Sequence[int] = (128, 256), **options) -> None:
         super().__init__(**options)
-        if len(size) != 2 or min(size) < 32:
-            raise UserError(f"dataset.size: {list(size)} is not [height, width] of at least 32 each")
-        self.size = (int(size[0]), int(size[1]))
+        self.size = scene_size(size)
 
     def draw(self, seed: int) -> tuple[np.ndarray, int]:
         scene = draw_scene(seed, *self.size)
@@ -111,7 +91,7 @@ class SyntheticCleanliness(_Drawn):
         return f"scene:{GENERATOR_VERSION}:{self.size}:{sample.id}"
 
 
-class SyntheticItems(_Drawn):
+class SyntheticItems(_Labelled):
     """Close-ups of the ground with one thing on it, labelled by what it is: a pretext to pretrain on.
 
     Args:

@@ -67,6 +67,7 @@ def timm_classifier(
         options["drop_rate"] = dropout
     network = _create(name, num_classes, source == "imagenet", options)
     _renormalize(network)
+    network.task = "classification"
     network.parameter_groups = classifier_groups(network)
     network.normalization = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
     network.load_report = load_weights(network, source) if source not in ("none", "imagenet") else None

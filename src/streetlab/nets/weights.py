@@ -58,7 +58,7 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
+def load_weights(network: nn.Module, path: str | Path, parts: Sequence[str] = ()) -> LoadReport:
     """Copy the tensors of a file into `network`, in place.
 
     Read are PyTorch files (`.pth`, `.pt`, `.ckpt`; tensors only, never code) and `.safetensors`. A container
@@ -66,11 +66,14 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
     `network.`, ...) are taken off such that most keys fit. Tensors of other precision are converted. A
     classifier for another number of classes is left out and keeps its fresh weights.
 
-    To fill a part of a network, pass that part.
+    To fill a part of a network, pass that part; where a file of the whole network or of a part will do, pass
+    the network and name the part in `parts`.
 
     Args:
-        network: any module; where it declares a `head`, the rest is its backbone.
+        network: any module; where it declares a `head`, the rest is its backbone. Where it has `num_classes`,
+            tensors of its head may differ in shape only if they are of that length.
         path: the file; `~` and relative paths work.
+        parts: submodules (`backbone`) that also take keys without their own name in front (`layer1.0...`).
 
     Raises:
         UserError: the file is missing, unreadable, needs code, or holds weights of another architecture.
@@ -79,16 +82,17 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
     file = _existing_file(path)
     found = _state_dict(file)
     needed = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
-    found = _without_prefix(found, needed)
+    found = _without_prefix(found, needed, parts)
     head = _head_keys(network, needed)
 
     loaded = {key: value for key, value in found.items() if key in needed and value.shape == needed[key].shape}
     reshaped = [
         (key, tuple(found[key].shape), tuple(needed[key].shape)) for key in needed if key in found and key not in loaded
     ]
-    _check_architecture(file, network, found, needed, loaded, head)
+    _check_architecture(file, network, found, needed, loaded, head, parts)
+    classes = getattr(network, "num_classes", None)
     for key, got, want in reshaped:
-        if key in head:
+        if key in head and (classes is None or want[0] == classes):
             continue
         if len(got) == len(want) == 4 and got[0] == want[0] and got[2:] == want[2:]:
             raise UserError(f"{file}: {key} takes {got[1]} input channels, the network has {want[1]}")
@@ -156,8 +160,8 @@ def _state_dict(file: Path) -> dict[str, Tensor]:
     raise UserError(f"{file} holds no tensors by name, only {_what(content)}")
 
 
-def _without_prefix(found: dict[str, Tensor], needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`found` with that chain of prefixes taken off after which most keys fit."""
+def _without_prefix(found: dict[str, Tensor], needed: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
+    """`found` with that chain of prefixes taken off after which most keys fit, in the network or its `parts`."""
     chains = {""}
     for key in found:
         chain = ""
@@ -169,8 +173,20 @@ def _without_prefix(found: dict[str, Tensor], needed: Mapping[str, Tensor]) -> d
         # keys outside the prefix keep their names (a head beside `backbone.`), but never hide one inside it
         stripped = {key: value for key, value in found.items() if not key.startswith(chain)}
         stripped |= {key[len(chain) :]: value for key, value in found.items() if key.startswith(chain)}
-        candidates.append(stripped)
+        candidates.append(_placed(stripped, needed, parts))
     return max(candidates, key=lambda c: _fit(c, needed))
+
+
+def _placed(found: dict[str, Tensor], needed: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
+    """`found` with the keys of a part's own file under the part's name."""
+    placed = {}
+    for key, value in found.items():
+        # timm's feature extractors call `stages.0` `stages_0`
+        spellings = (key, key.replace(".", "_", 1))
+        names = (f"{part}.{spelling}" for part in parts for spelling in spellings)
+        place = next((name for name in names if name in needed and name not in found), key)
+        placed[key if key in needed else place] = value
+    return placed
 
 
 def _fit(found: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -194,13 +210,14 @@ def _check_architecture(
     needed: Mapping[str, Tensor],
     loaded: Mapping[str, Tensor],
     head: set[str],
+    parts: Sequence[str],
 ) -> None:
     # old files lack BatchNorm's counters, which say nothing about the architecture
     backbone = [key for key in needed if key not in head and not key.endswith("num_batches_tracked")]
     fit = sum(key in loaded for key in backbone)
     # tensors inside the network's own modules that it has no place for: the file's network is deeper
-    own = {key.partition(".")[0] for key in backbone if key in loaded}
-    surplus = [key for key in found if key not in needed and key.partition(".")[0] in own]
+    own = {_module_of(key, parts) for key in backbone if key in loaded}
+    surplus = [key for key in found if key not in needed and _module_of(key, parts) in own]
     if fit and fit >= _ENOUGH * len(backbone) and len(surplus) <= (1 - _ENOUGH) * len(found):
         return
     counts = f"{fit} of the {len(backbone)} tensors that the backbone of {_title(network)} needs fit"
@@ -214,9 +231,16 @@ def _check_architecture(
     raise UserError(f"{file}: weights of another architecture: {counts}")
 
 
+def _module_of(key: str, parts: Sequence[str]) -> str:
+    """The top-level module that a key belongs to: of the part that it is in, else of the network."""
+    tails = {".".join(part.split(".")[i:]) for part in parts for i in range(part.count(".") + 1)}
+    inside = [tail for tail in tails if key.startswith(f"{tail}.")]
+    return key.removeprefix(f"{max(inside, key=len)}." if inside else "").partition(".")[0]
+
+
 def _title(network: nn.Module) -> str:
     config: Any = getattr(network, "pretrained_cfg", None) or {}
-    return config.get("architecture") or type(network).__name__
+    return config.get("architecture") or getattr(network, "name", None) or type(network).__name__
 
 
 def _what(content: Any) -> str:

@@ -17,7 +17,7 @@ from streetlab.runs.compare_page import compare_page
 from streetlab.runs.leaderboard import Row, rank_groups, table_rows
 from streetlab.runs.leaderboard_text import markdown, terminal_tables, words
 from streetlab.runs.record import RunRecord
-from streetlab.runs.selection import Selection, select
+from streetlab.runs.selection import Selection, limit_key, select
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +101,8 @@ def _notes(selection: Selection) -> list[str]:
         f"Ranked by {words(selection.metric)} on the {first.eval_split} split, "
         f"n = {first.test.get('n', '–')} {unit}; {better} is better."
     ]
+    if isinstance(size := first.test.get("resolution"), list):
+        notes.append(f"Measured against masks of {size[0]} × {size[1]} pixels (height × width).")
     if selection.task == "classification":
         notes.append("Brackets: Wilson's 95% interval of one run's accuracy over the photos.")
     counts = [len(group.runs) for group in selection.groups]
@@ -109,9 +111,11 @@ def _notes(selection: Selection) -> list[str]:
     if min(counts) < 5:
         notes.append("Fewer than five seeds: the order of close configurations can be chance.")
     if all(not run.status.get("split_hash") for run in selection.runs):
-        notes.append("The records name no split hash, so it is not certain that the test photos are the same.")
-    if "trainer.limit_test_batches" in first.settings and isinstance(first.settings["trainer.limit_test_batches"], int):
-        notes.append("These are debugging runs: only a part of the test split was used.")
+        notes.append(
+            f"The records name no split hash, so it is not certain that the {first.eval_split} {unit} are the same."
+        )
+    if isinstance(first.settings.get(limit_key(first)), int):
+        notes.append(f"These are debugging runs: only a part of the {first.eval_split} split was used.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""The HTML page of a comparison: leaderboard, curves, class scores, confusion matrices, wrong photos."""
+"""The HTML page of a comparison: leaderboard, curves, class scores, confusion matrices, sheets of photos."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from streetlab.viz.curves import Curve, overlaid_curves
 from streetlab.viz.figure import series_color
 from streetlab.viz.page import inline_figure, inline_photos, link, render
 
+_MOST_IN_A_SMALL_FIGURE = 8
+_SHEETS = ("most_wrong.png", "best_median_worst.png")
+"""The sheet of a run's record that the page shows, the first that is there."""
+
 
 def compare_page(rows: Sequence[Row], selection: Selection, heading: str, notes: Sequence[str], output: Path) -> str:
     """The page as HTML text; links to the records are relative to `output`, where it is going to lie."""
@@ -32,7 +36,10 @@ def compare_page(rows: Sequence[Row], selection: Selection, heading: str, notes:
         title=heading,
         notes=list(notes),
         metric=words(selection.metric),
-        with_accuracy=selection.metric != "accuracy",
+        split=rows[0].split,
+        accuracy=words(rows[0].accuracy_key),
+        with_accuracy=selection.metric != rows[0].accuracy_key,
+        classification=selection.task == "classification",
         cost_headers=list(COST_HEADERS.values()),
         rows=[_row(row, color, output) for row, color in zip(rows, colors, strict=True)],
         ticks=_scale(rows),
@@ -113,13 +120,21 @@ def _bars(rows: Sequence[Row], colors: Sequence[str], space: LabelSpace | None) 
         scores = [s for run in row.group.runs if (s := _class_scores(run, space)) is not None]
         if scores:
             groups.append(ClassScores(color, scores))
-    return inline_figure(per_class_bars(groups, space), "bars") if groups else None
+    title = f"{_class_score(space)[1]} per class"
+    return inline_figure(per_class_bars(groups, space, title), "bars") if groups else None
+
+
+def _class_score(space: LabelSpace) -> tuple[str, str]:
+    """Key and word of the score that a task reports by class."""
+    return ("f1", "F1") if space.task == "classification" else ("iou", "IoU")
 
 
 def _class_scores(run: FinishedRun, space: LabelSpace) -> list[float] | None:
-    per_class = run.test.get("per_class") or {}
+    """K scores, NaN for a class that occurs in neither truth nor prediction; None where the record has none."""
+    per_class, (key, _) = run.test.get("per_class") or {}, _class_score(space)
     try:
-        return [float(per_class[name]["f1"]) for name in space.names]
+        scores = [per_class[name][key] for name in space.names]
+        return [float("nan") if score is None else float(score) for score in scores]
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -134,7 +149,7 @@ def _matrices(rows: Sequence[Row], colors: Sequence[str], space: LabelSpace | No
                 continue
             figure = confusion_matrix(matrix, space)
             svg = inline_figure(figure, f"matrix-{len(drawn)}")
-            drawn.append({"svg": svg, **_caption(row, run, color)})
+            drawn.append({"svg": svg, "large": len(space) > _MOST_IN_A_SMALL_FIGURE, **_caption(row, run, color)})
     return drawn
 
 
@@ -142,11 +157,13 @@ def _sheets(rows: Sequence[Row], colors: Sequence[str]) -> list[dict[str, Any]]:
     sheets = []
     for row, color in zip(rows, colors, strict=True):
         for run in row.group.runs:
-            try:
-                source = inline_photos((run.record.figures / "most_wrong.png").read_bytes())
-            except OSError:
-                continue  # the figure is optional, and a damaged one is no reason to have no page
-            sheets.append({"source": source, **_caption(row, run, color)})
+            for name in _SHEETS:
+                try:
+                    source = inline_photos((run.record.figures / name).read_bytes())
+                except OSError:
+                    continue  # the figure is optional, and a damaged one is no reason to have no page
+                sheets.append({"source": source, **_caption(row, run, color)})
+                break
     return sheets
 
 

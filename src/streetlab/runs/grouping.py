@@ -34,6 +34,11 @@ class FinishedRun:
     status: dict[str, Any]
 
     @property
+    def task(self) -> str:
+        """`classification` or `segmentation`."""
+        return str(self.metrics.get("task", "classification"))
+
+    @property
     def eval_split(self) -> str:
         """The split that the final numbers are from, normally `test`."""
         return str(self.metrics.get("eval_split") or "test")

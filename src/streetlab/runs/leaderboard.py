@@ -1,4 +1,4 @@
-"""The leaderboard: one row per run group, ranked by the task's objective on the test split."""
+"""The leaderboard: one row per run group, ranked by the task's objective on the evaluated split."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class RunResult:
     """The numbers of one run; None where the record has none.
 
     Args:
-        objective, accuracy: on the test split.
-        interval: Wilson's 95% interval of the accuracy.
+        objective, accuracy: on the evaluated split; the accuracy is of photos, or of pixels in segmentation.
+        interval: Wilson's 95% interval of the accuracy; classification only.
         n: photos or images tested.
         costs: `COSTS` in the units epoch (from 1), count, bytes, 10⁹ multiply-adds, bytes, minutes, 1/s.
     """
@@ -48,6 +48,16 @@ class Row:
     group: RunGroup
     results: tuple[RunResult, ...]
 
+    @property
+    def split(self) -> str:
+        """The split that the numbers are from; a selection has one."""
+        return self.group.runs[0].eval_split
+
+    @property
+    def accuracy_key(self) -> str:
+        """What the accuracy is called in metrics.json: `accuracy`, or `pixel_accuracy` in segmentation."""
+        return accuracy_key(self.group.runs[0])
+
     def mean(self, what: str) -> float | None:
         """Mean over the runs that have `objective`, `accuracy` or one of `COSTS`; None where none has."""
         values = self.values(what)
@@ -65,7 +75,7 @@ class Row:
 
 
 def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]:
-    """Rank by the mean over seeds of `metric` on the test split, the best first; groups without it come last.
+    """Rank by the mean over seeds of `metric` on the evaluated split, the best first; groups without it come last.
 
     Args:
         metric: a key of the split's numbers, such as macro_f1.
@@ -82,12 +92,17 @@ def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]
     return [Row(means.index(mean) + 1, row.group, row.results) for mean, row in zip(means, ordered, strict=True)]
 
 
+def accuracy_key(run: FinishedRun) -> str:
+    """The key of the run's share of right answers, which are photos or pixels."""
+    return "accuracy" if run.task == "classification" else "pixel_accuracy"
+
+
 def run_result(run: FinishedRun, metric: str) -> RunResult:
     """Read one run's numbers off its metrics.json and model.json."""
     test, model = run.test, run.model
-    accuracy, n = _number(test.get("accuracy")), test.get("n")
+    accuracy, n = _number(test.get(accuracy_key(run))), test.get("n")
     # pixels are no independent trials, so only photos that carry one label each get an interval
-    photos = run.metrics.get("task", "classification") == "classification"
+    photos = run.task == "classification"
     interval = wilson_interval(round(accuracy * n), n) if photos and n and accuracy is not None else None
     return RunResult(
         seed=run.seed,
@@ -104,17 +119,20 @@ def run_result(run: FinishedRun, metric: str) -> RunResult:
 
 
 def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
-    """The leaderboard for CSV: raw numbers, one row per group, `;` between the seeds' values."""
+    """The leaderboard for CSV: raw numbers, one row per group, `;` between the seeds' values.
+
+    Columns of scores begin with the evaluated split: `test_macro_f1`, `val_miou`.
+    """
     return [
         {
             "rank": row.rank,
             "name": row.group.name,
             "seeds": ";".join("" if seed is None else str(seed) for seed in row.group.seeds),
             "runs": len(row.results),
-            "test_n": next((r.n for r in row.results if r.n is not None), None),
-            f"test_{metric}": row.mean("objective"),
-            f"test_{metric}_sd": row.spread("objective"),
-            f"test_{metric}_by_seed": _each(row, "objective"),
+            f"{row.split}_n": next((r.n for r in row.results if r.n is not None), None),
+            f"{row.split}_{metric}": row.mean("objective"),
+            f"{row.split}_{metric}_sd": row.spread("objective"),
+            f"{row.split}_{metric}_by_seed": _each(row, "objective"),
             **_accuracy_columns(row, metric),
             **{key: row.mean(key) for key in COSTS},
             "records": ";".join(str(run.record.path) for run in row.group.runs),
@@ -124,14 +142,16 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
 
 
 def _accuracy_columns(row: Row, metric: str) -> dict[str, Any]:
+    column = f"{row.split}_{row.accuracy_key}"
     low, high = row.results[0].interval or (None, None) if len(row.results) == 1 else (None, None)
-    interval = {"test_accuracy_low95": low, "test_accuracy_high95": high}
-    if metric == "accuracy":
+    photos = row.accuracy_key == "accuracy"
+    interval = {f"{column}_low95": low, f"{column}_high95": high} if photos else {}
+    if metric == row.accuracy_key:
         return interval
     return {
-        "test_accuracy": row.mean("accuracy"),
-        "test_accuracy_sd": row.spread("accuracy"),
-        "test_accuracy_by_seed": _each(row, "accuracy"),
+        column: row.mean("accuracy"),
+        f"{column}_sd": row.spread("accuracy"),
+        f"{column}_by_seed": _each(row, "accuracy"),
         **interval,
     }
 

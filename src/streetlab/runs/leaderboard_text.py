@@ -29,10 +29,10 @@ def words(metric: str) -> str:
     return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
-def quality_headers(metric: str) -> list[str]:
-    """Headers of the columns that `quality_cells` fills."""
-    score = ["seeds", f"test {words(metric)}"]
-    return score if metric == "accuracy" else [*score, "test accuracy"]
+def quality_headers(row: Row, metric: str) -> list[str]:
+    """Headers of the columns that `quality_cells` fills, the same for every row of a leaderboard."""
+    score = ["seeds", f"{row.split} {words(metric)}"]
+    return score if metric == row.accuracy_key else [*score, f"{row.split} {words(row.accuracy_key)}"]
 
 
 def quality_cells(row: Row, metric: str, between: str = " ") -> list[str]:
@@ -40,7 +40,7 @@ def quality_cells(row: Row, metric: str, between: str = " ") -> list[str]:
     seeds = ", ".join(DASH if seed is None else str(seed) for seed in row.group.seeds)
     count = len(row.results)
     cells = [seeds if count == 1 else f"{count} ({seeds})"]
-    cells += [score_cell(row, "objective", between)] if metric != "accuracy" else []
+    cells += [score_cell(row, "objective", between)] if metric != row.accuracy_key else []
     return [*cells, accuracy_cell(row, between)]
 
 
@@ -91,7 +91,7 @@ def cost_cells(row: Row) -> list[str]:
 
 def markdown(rows: Sequence[Row], metric: str, heading: str, notes: Sequence[str]) -> str:
     """The leaderboard as a Markdown table below a heading, the notes as a list after it."""
-    headers = ["#", "run", *quality_headers(metric), *COST_HEADERS.values()]
+    headers = ["#", "run", *quality_headers(rows[0], metric), *COST_HEADERS.values()]
     lines = [f"# {_plain(heading)}", "", _line(headers), _line(["---"] * len(headers))]
     for row in rows:
         lines.append(_line([str(row.rank), row.group.name, *quality_cells(row, metric), *cost_cells(row)]))
@@ -101,7 +101,7 @@ def markdown(rows: Sequence[Row], metric: str, heading: str, notes: Sequence[str
 
 def terminal_tables(rows: Sequence[Row], metric: str, width: int) -> list[Table]:
     """Rich tables: one where the terminal is wide enough, else quality and cost below each other."""
-    quality, costs = quality_headers(metric), list(COST_HEADERS.values())
+    quality, costs = quality_headers(rows[0], metric), list(COST_HEADERS.values())
     if width >= 170:
         wide = _table(["run", *quality, *costs])
         for row in rows:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from numpy.typing import ArrayLike
 
 from streetlab.errors import UserError
 from streetlab.runs import files
+from streetlab.runs.confusions import Confusions, read_confusions, write_confusions
 from streetlab.runs.predictions import Predictions, read_predictions, write_predictions
 
-__all__ = ["Predictions", "RunRecord", "find_runs", "split_usable"]
+__all__ = ["Confusions", "Predictions", "RunRecord", "find_runs", "split_usable"]
 
 _MARKS = ("status.json", "config.yaml")
 _DEEPEST = 4
@@ -109,6 +111,10 @@ class RunRecord:
         """The classifier's predictions on `val` or `test`."""
         return read_predictions(self.path / "predictions.csv", split)
 
+    def confusions(self, split: str) -> Confusions:
+        """The segmenter's confusion matrix of each image of `val`, `test` or another split that was tested."""
+        return read_confusions(self.path / "confusions.npz", split)
+
     def fault(self) -> str | None:
         """Why the run cannot be reported on: half-written, running, failed, interrupted; None if complete."""
         try:
@@ -148,6 +154,10 @@ class RunRecord:
     def write_predictions(self, by_split: Mapping[str, Predictions]) -> None:
         """Write predictions.csv, all splits at once: `{"val": ..., "test": ...}`."""
         write_predictions(self.path / "predictions.csv", by_split)
+
+    def write_confusions(self, by_split: Mapping[str, tuple[Sequence[str], ArrayLike]], names: Sequence[str]) -> None:
+        """Write confusions.npz, all splits at once: `{"val": (ids, (N, K, K) matrices), "test": ...}`."""
+        write_confusions(self.path / "confusions.npz", by_split, names)
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[RunRecord]:

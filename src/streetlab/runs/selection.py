@@ -1,4 +1,4 @@
-"""Which records a comparison is about: complete, of one task, tested on the same photos."""
+"""Which records a comparison is about: complete, of one task, tested on the same photos at the same size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def select(paths: Sequence[Path]) -> Selection:
     """Find the records at or below `paths` and keep those that can be compared.
 
     Raises:
-        UserError: no record, none complete, several tasks, or test splits that are not the same.
+        UserError: no record, none complete, several tasks, or tests that are not the same: data set, split, number of
+            images, resolution of the truth.
     """
     records = _records(paths)
     usable, skipped = split_usable(records)
@@ -51,10 +52,12 @@ def select(paths: Sequence[Path]) -> Selection:
     if not runs:
         listed = "".join(f"\n  {record.path}: {reason}" for record, reason in skipped)
         raise UserError(f"none of the {len(records)} records under {_list(paths)} is complete:{listed}")
-    task = _one(runs, "task", lambda run: str(run.metrics.get("task", "classification")))
+    task = _one(runs, "task", lambda run: run.task)
     _one(runs, "data set", lambda run: str(run.settings.get("dataset.name", "unknown")))
     _one(runs, "split hash", lambda run: run.status.get("split_hash"))
-    _one(runs, "number of tested photos", lambda run: f"{run.eval_split} n = {run.test.get('n', 'unknown')}")
+    noun = "photos" if task == "classification" else "images"
+    _one(runs, f"number of tested {noun}", lambda run: f"{run.eval_split} n = {run.test.get('n', 'unknown')}")
+    _one(runs, "resolution of the test", _resolution)
     objective = _objective(runs)
     groups, repeated = group_by_seed(runs)
     skipped += repeated
@@ -83,15 +86,27 @@ def _without_partial_tests(
     """Leave debug runs that tested a few batches out, unless there are no others."""
     whole, partial = [], []
     for run in runs:
-        limit = run.settings.get("trainer.limit_test_batches")
+        key = limit_key(run)
+        limit = run.settings.get(key)
         if limit is None or (isinstance(limit, float) and limit == 1.0):
             whole.append(run)
         else:
-            reason = f"tested on a part of the split only (trainer.limit_test_batches={limit})"
+            reason = f"tested on a part of the split only ({key}={limit})"
             partial.append((run, reason))
     if not whole:
         return list(runs), []
     return whole, [(run.record, reason) for run, reason in partial]
+
+
+def limit_key(run: FinishedRun) -> str:
+    """The setting that cuts the split which the final numbers are from."""
+    return f"trainer.limit_{'val' if run.eval_split == 'val' else 'test'}_batches"
+
+
+def _resolution(run: FinishedRun) -> str | None:
+    """`1024x2048` (height, width) of the masks that the run was tested on; None in records that do not tell."""
+    size = run.test.get("resolution")
+    return "x".join(map(str, size)) if isinstance(size, list | tuple) else None
 
 
 def _one(runs: Sequence[FinishedRun], what: str, read: Callable[[FinishedRun], str | None]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from streetlab.data.datamodule import Batch
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError, did_you_mean
 
@@ -26,8 +28,10 @@ class StreetTask(pl.LightningModule):
         card: plain Python that checkpoints carry under `streetlab`: config, label space, normalisation, size.
     """
 
+    task: str
+    """`classification` or `segmentation`."""
     metrics: tuple[str, ...]
-    """What an objective may name."""
+    """What an objective may name; logged for val in every epoch."""
 
     def __init__(
         self,
@@ -38,6 +42,12 @@ class StreetTask(pl.LightningModule):
         card: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if label_space.task != self.task:
+            what = {"classification": "one label per photo", "segmentation": "one class per pixel"}
+            raise UserError(
+                f"task: {self.task} needs {what[self.task]}, but the data set's labels ({label_space.name}) are "
+                f"{what[label_space.task]}: task={label_space.task} (choosing a data set chooses its task)"
+            )
         metric, mode = objective["metric"], objective["mode"]
         if metric not in self.metrics:
             near = did_you_mean(metric, self.metrics)
@@ -57,10 +67,61 @@ class StreetTask(pl.LightningModule):
     def forward(self, images: Tensor) -> Any:
         return self.network(images)
 
+    def training_forward(self, images: Tensor) -> Any:
+        """What the network makes of a training batch.
+
+        Raises:
+            UserError: a batch of one image, of which a normalisation over the batch can learn nothing.
+        """
+        try:
+            return self.network(images)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"batch_size: {len(images)} image per batch and process; this network's batch normalisation of 1x1 "
+                "maps needs at least 2 in training"
+            ) from None
+
     def configure_optimizers(self) -> Optimizer:
         if self.build_optimizer is None:
             raise RuntimeError("no phase has been entered: train through a regime (PhaseSchedule.fit)")
         return self.build_optimizer(self.network)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate_batch(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate_batch(batch, "test")
+
+    def on_validation_epoch_start(self) -> None:
+        self.reset_evaluation()
+
+    def on_test_epoch_start(self) -> None:
+        self.reset_evaluation()
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_summary("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_summary("test")
+
+    def _log_summary(self, split: str) -> None:
+        summary = self.summarize_evaluation()
+        # every rank holds the same summed matrix, so there is nothing to synchronise
+        self.log_dict({f"{split}/{name}": summary[name] for name in self.metrics}, rank_zero_only=False)
+
+    @abstractmethod
+    def reset_evaluation(self) -> None:
+        """Forget the batches of the last evaluation."""
+
+    @abstractmethod
+    def evaluate_batch(self, batch: Batch, split: str) -> None:
+        """Count a batch of `val` or `test` and log its loss."""
+
+    @abstractmethod
+    def summarize_evaluation(self) -> dict[str, Any]:
+        """The numbers of all batches of all processes; every name in `metrics` is among them."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = self.card

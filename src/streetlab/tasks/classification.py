@@ -21,6 +21,7 @@ class ClassificationTask(StreetTask):
     `(rows (N,), probabilities (N, K))` as NumPy arrays.
     """
 
+    task = "classification"
     metrics = ("macro_f1", "accuracy")
 
     def __init__(self, network, label_space, loss, objective, card=None) -> None:
@@ -31,34 +32,16 @@ class ClassificationTask(StreetTask):
         self.probabilities = np.zeros(0, np.int64), np.zeros((0, len(label_space)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.loss(self.network(batch["images"]).float(), batch["labels"])
+        loss = self.loss(self.training_forward(batch["images"]).float(), batch["labels"])
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "test")
-
-    def on_validation_epoch_start(self) -> None:
-        self._start()
-
-    def on_test_epoch_start(self) -> None:
-        self._start()
-
-    def on_validation_epoch_end(self) -> None:
-        self._finish("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._finish("test")
-
-    def _start(self) -> None:
+    def reset_evaluation(self) -> None:
         self.confusion.reset()
         self._rows.clear()
         self._probabilities.clear()
 
-    def _evaluate(self, batch: Batch, split: str) -> None:
+    def evaluate_batch(self, batch: Batch, split: str) -> None:
         logits = self.network(batch["images"]).float()
         loss = self.loss(logits, batch["labels"])
         self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
@@ -66,12 +49,9 @@ class ClassificationTask(StreetTask):
         self._rows.append(batch["rows"])
         self._probabilities.append(logits.softmax(dim=1))
 
-    def _finish(self, split: str) -> None:
-        matrix = self.confusion.compute().cpu().numpy()
-        summary: dict[str, Any] = summarize_confusion(matrix, self.label_space.names)
-        # every rank holds the same summed matrix, so there is nothing to synchronise
-        self.log_dict({f"{split}/{name}": summary[name] for name in self.metrics}, rank_zero_only=False)
+    def summarize_evaluation(self) -> dict[str, Any]:
         self.probabilities = (
             torch.cat(self._rows).cpu().numpy(),
             torch.cat(self._probabilities).double().cpu().numpy(),
         )
+        return summarize_confusion(self.confusion.compute().cpu().numpy(), self.label_space.names)

@@ -1,6 +1,14 @@
-"""Losses beyond torch's own: hard examples only, and sums of cross-entropy with a region loss."""
+"""Losses that let ignored labels count for nothing: cross-entropy, its hardest share, Dice, Lovász, weighted sums.
+
+All take float32 logits `(B, K)` of photos or `(B, K, H, W)` of pixels, int64 labels `(B,)` or `(B, H, W)`, and give
+a scalar. Where every label is ignored that is zero with zero gradients, not torch's NaN: DDP's ranks and an
+accumulation window then go on in step. Only Lovász waits for the device.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
 
 import segmentation_models_pytorch as smp
 import torch
@@ -8,62 +16,181 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streetlab.data.index.labels import IGNORE_INDEX
-from streetlab.errors import UserError
+from streetlab.errors import UserError, did_you_mean
 
 
-class OhemCrossEntropy(nn.Module):
-    """Mean cross-entropy over the hardest share of samples or pixels (online hard example mining, Shrivastava 2016).
+class _ClassWeighted(nn.Module):
+    """Holds the classes' weights; they follow the module's device and are no part of a checkpoint."""
 
-    Args:
-        keep: the share that counts, of those that are not ignored.
-        ignore_index: label that counts for nothing.
-    """
+    class_weights: Tensor | None
 
-    def __init__(self, keep: float = 0.25, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, class_weights: Sequence[float] | None, ignore_index: int) -> None:
         super().__init__()
-        if not 0 < keep <= 1:
-            raise UserError(f"loss.keep: {keep} is not a share above 0 and at most 1")
-        self.keep, self.ignore_index = keep, ignore_index
+        self.ignore_index = ignore_index
+        if class_weights is not None and (
+            isinstance(class_weights, str)
+            or not isinstance(class_weights, Sequence)
+            or not class_weights
+            or not all(_is_number(weight) and weight > 0 for weight in class_weights)
+        ):
+            raise UserError(f"loss.class_weights: {class_weights} is not a list of numbers above 0, one per class")
+        tensor = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", tensor, persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits `(B, K)` or `(B, K, H, W)`, labels `(B,)` or `(B, H, W)`; zero where every label is ignored."""
-        losses = F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="none").flatten()
-        losses = losses[labels.flatten() != self.ignore_index]
-        if not len(losses):
-            return logits.sum() * 0.0
-        return losses.topk(max(1, round(self.keep * len(losses)))).values.mean()
+    def _fit(self, logits: Tensor) -> None:
+        if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
+            raise UserError(f"loss.class_weights: {len(self.class_weights)} numbers for the {logits.shape[1]} classes")
+
+    def _counts(self, labels: Tensor) -> Tensor:
+        """How much each label counts, float32: its class's weight, zero where it is ignored."""
+        valid = labels != self.ignore_index
+        if self.class_weights is None:
+            return valid.float()
+        return self.class_weights[labels.masked_fill(~valid, 0)] * valid
+
+    def _mean(self, total: Tensor, counts: Tensor) -> Tensor:
+        """`total` over the sum of counts; zero for zero over zero, where nothing counts."""
+        least = 1.0 if self.class_weights is None else self.class_weights.min()
+        return total / counts.sum().clamp(min=least)
 
 
-class RegionAndCrossEntropy(nn.Module):
-    """`cross_entropy_weight` · cross-entropy + `region_weight` · Dice or Lovász loss over all classes.
+class CrossEntropy(_ClassWeighted):
+    """Mean cross-entropy over the valid labels: equals `torch.nn.CrossEntropyLoss` wherever a label is valid.
 
     Args:
-        region: `dice` (Milletari et al. 2016) or `lovasz` (Berman et al. 2018), both as in
-            segmentation-models-pytorch.
-        cross_entropy_weight, region_weight: factors of the two.
+        label_smoothing: the share of the target that is spread evenly over all classes (Szegedy et al. 2016).
+        class_weights: one number above 0 per class; the mean is the weighted one, as torch's.
         ignore_index: label that counts for nothing.
+
+    Raises:
+        UserError: a setting is out of range; in `forward`, the weights are not as many as the classes.
     """
 
     def __init__(
         self,
-        region: str,
-        cross_entropy_weight: float = 1.0,
-        region_weight: float = 1.0,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
+        super().__init__(class_weights, ignore_index)
+        if not _is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
+            raise UserError(f"loss.label_smoothing: {label_smoothing} is not a share (0 to 1)")
+        self.label_smoothing = float(label_smoothing)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        self._fit(logits)
+        total = F.cross_entropy(
+            logits,
+            labels,
+            self.class_weights,
+            ignore_index=self.ignore_index,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        return self._mean(total, self._counts(labels))
+
+
+class OhemCrossEntropy(_ClassWeighted):
+    """Mean cross-entropy over the hardest share of samples or pixels (online hard example mining, Shrivastava 2016).
+
+    The share is taken of the batch's valid labels together, at least one of them. With class weights the hardest are
+    those with the largest weighted loss, and the mean is the weighted one: `keep=1` is `CrossEntropy`.
+
+    Args:
+        keep: the share that counts, of those that are not ignored.
+        ignore_index: label that counts for nothing.
+        class_weights: one number above 0 per class.
+
+    Raises:
+        UserError: a setting is out of range; in `forward`, the weights are not as many as the classes.
+    """
+
+    def __init__(
+        self,
+        keep: float = 0.25,
+        ignore_index: int = IGNORE_INDEX,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(class_weights, ignore_index)
+        if not _is_number(keep) or not 0 < keep <= 1:
+            raise UserError(f"loss.keep: {keep} is not a share above 0 and at most 1")
+        self.keep = float(keep)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        self._fit(logits)
+        losses = F.cross_entropy(
+            logits, labels, self.class_weights, ignore_index=self.ignore_index, reduction="none"
+        ).flatten()
+        valid = (labels != self.ignore_index).flatten()
+        # How many are valid is known on the device only: rank as many as the whole batch could keep, then cut.
+        most = max(1, round(self.keep * losses.numel()))
+        hardest, where = losses.masked_fill(~valid, -1.0).topk(most)
+        share = (self.keep * valid.sum()).round().clamp(min=1)
+        kept = (torch.arange(most, device=losses.device) < share) & valid[where]
+        total = torch.where(kept, hardest, 0.0).sum()
+        return self._mean(total, self._counts(labels).flatten()[where] * kept)
+
+
+class RegionLoss(nn.Module):
+    """Dice or Lovász loss over the batch's valid pixels, averaged over classes, as in segmentation-models-pytorch.
+
+    `dice` (Milletari et al. 2016, on softmax): one minus 2·Σpy / Σ(p + y) per class; absent classes add zero to the
+    mean over all K. `lovasz` (Lovász-Softmax, Berman et al. 2018): the mean over the classes present.
+
+    Args:
+        region: `dice` or `lovasz`.
+        ignore_index: label that counts for nothing.
+
+    Raises:
+        UserError: another region.
+    """
+
+    def __init__(self, region: str, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
         losses = {"dice": smp.losses.DiceLoss, "lovasz": smp.losses.LovaszLoss}
         if region not in losses:
             raise UserError(f"loss.region: '{region}' is not one of {', '.join(losses)}")
-        self.region: nn.Module = losses[region](mode="multiclass", ignore_index=ignore_index, from_logits=True)
-        self.weights = cross_entropy_weight, region_weight
-        self.ignore_index = ignore_index
+        self.loss: nn.Module = losses[region](mode="multiclass", ignore_index=ignore_index, from_logits=True)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits `(B, K)` or `(B, K, H, W)`, labels `(B,)` or `(B, H, W)`; zero where every label is ignored."""
-        if not torch.any(labels != self.ignore_index):
-            return logits.sum() * 0.0
-        cross_entropy = F.cross_entropy(logits, labels, ignore_index=self.ignore_index)
         if logits.ndim == 2:  # a photo's label is a mask of one pixel
             logits, labels = logits[..., None, None], labels[..., None, None]
-        return self.weights[0] * cross_entropy + self.weights[1] * self.region(logits, labels)
+        with torch.autocast(logits.device.type, enabled=False):  # Lovász fails in half precision
+            # With no valid pixel smp's Dice is zero and its Lovász an empty tensor; the sum makes that zero too.
+            return self.loss(logits.float(), labels).sum()
+
+
+class WeightedSum(nn.Module):
+    """The sum of losses, each times its weight; a loss of weight zero is not computed.
+
+    Args:
+        losses: the losses by name.
+        weights: a number from 0 for each, by the same names; one at least above 0.
+
+    Raises:
+        UserError: the names disagree, or a weight is none.
+    """
+
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        for name in weights:
+            if name not in losses:
+                near = did_you_mean(name, losses)
+                raise UserError(f"loss.weights.{name}: no loss of that name (there are {', '.join(losses)}){near}")
+        for name in losses:
+            if name not in weights:
+                raise UserError(f"loss.losses.{name}: no weight of that name in loss.weights")
+        for name, weight in weights.items():
+            if not _is_number(weight) or weight < 0:
+                raise UserError(f"loss.weights.{name}: {weight} is not a number from 0")
+        if not any(weights.values()):
+            raise UserError(f"loss.weights: {dict(weights)} leaves no loss to train on")
+        self.losses, self.weights = nn.ModuleDict(losses), dict(weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        parts = [self.losses[name](logits, labels) * weight for name, weight in self.weights.items() if weight]
+        return torch.stack(parts).sum()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -59,6 +59,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
     )
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     network: nn.Module = instantiate(cfg.model)(num_classes=len(source.label_space))
+    _check_task(network, source)
     if cfg.trainer.get("channels_last", False):
         network = network.to(memory_format=torch.channels_last)
     card = {
@@ -78,6 +79,21 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
     )
     regime.check(network)
     return Experiment(source, data, task, regime, Stopwatch())
+
+
+def _check_task(network: nn.Module, source: DataSource) -> None:
+    """A network for pixels does not train on labels of whole photos, nor the other way round."""
+    gives: Any = getattr(network, "task", source.label_space.task)
+    if gives != source.label_space.task:
+        what = {"classification": "one label per photo", "segmentation": "one class per pixel"}
+        fitting = {
+            "classification": "resnet18 or timm_classifier",
+            "segmentation": "hrnetv2_w18, deeplabv3_resnet50, smp, ...",
+        }
+        raise UserError(
+            f"model: {type(network).__name__} gives {what[gives]}, data set {source.name} has "
+            f"{what[source.label_space.task]}; choose model={fitting[source.label_space.task]}"
+        )
 
 
 def build_loggers(cfg: DictConfig, record: RunRecord, record_logger: RecordLogger) -> list[Any]:

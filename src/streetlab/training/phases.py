@@ -149,11 +149,18 @@ class PhaseSchedule(pl.Callback):
         task: StreetTask,
         datamodule: pl.LightningDataModule,
         resume: Path | None = None,
+        resumed_phase: str | None = None,
     ) -> None:
-        """Train all phases; with `resume`, from the end of the epoch that this checkpoint was written after."""
+        """Train all phases; with `resume`, from the end of the epoch that this checkpoint was written after.
+
+        Args:
+            resumed_phase: the phase it was written in, see `phase_of`.
+        """
         self.check(task.network)
-        self.index = 0 if resume is None else self._phase_of(resume)
-        first = self.index
+        names = [phase.name for phase in self.phases]
+        if resume is not None and resumed_phase not in names:
+            raise UserError(f"resume: {resume} stopped in phase '{resumed_phase}'; this regime has {', '.join(names)}")
+        self.index = first = names.index(str(resumed_phase)) if resume is not None else 0
         for index in range(first, len(self.phases)):
             resumed = resume if index == first else None
             self.index = index
@@ -162,19 +169,9 @@ class PhaseSchedule(pl.Callback):
             # plain tensors and containers only
             trainer.fit(task, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
 
-    def _phase_of(self, checkpoint: Path) -> int:
-        try:
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][self.state_key]
-        except FileNotFoundError:
-            raise UserError(f"resume: no checkpoint {checkpoint}") from None
-        except Exception as error:
-            raise UserError(f"resume: {checkpoint} is no checkpoint of an interrupted run ({error})") from None
-        names = [phase.name for phase in self.phases]
-        if state["phase"] not in names:
-            raise UserError(
-                f"resume: {checkpoint} stopped in phase '{state['phase']}'; this regime has {', '.join(names)}"
-            )
-        return names.index(state["phase"])
+    def phase_of(self, checkpoint: Mapping[str, Any]) -> str:
+        """The name of the phase that a checkpoint's contents are from."""
+        return str(checkpoint["callbacks"][self.state_key]["phase"])
 
     def _enter(self, trainer: pl.Trainer, task: StreetTask, resuming: bool) -> None:
         phase = self.phase

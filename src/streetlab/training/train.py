@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -27,7 +26,8 @@ from streetlab.runs.naming import config_hash
 from streetlab.runs.record import RunRecord
 from streetlab.training import loggers
 from streetlab.training.build import build_callbacks, build_experiment, build_loggers
-from streetlab.training.evaluation import evaluate_best
+from streetlab.training.checkpoints import epochs_behind, read_resumable, retire
+from streetlab.training.evaluation import REPORTS, evaluate_best
 from streetlab.training.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def run(cfg: DictConfig) -> None:
         finally:
             del os.environ[_FOLLOW]
         record.write_status(state="completed", ended=_now())
+        retire(record.checkpoints)
     loggers.finish(failed=False)
     if metrics:
         _print_summary(record, metrics)
@@ -80,7 +81,11 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
     experiment.data.setup()
     if _is_first_process():
         record.write_status(split_hash=experiment.source.split_hash(experiment.data.samples))
-    keep_epochs = epochs_behind(resume) if resume else 0
+    keep_epochs, resumed_phase = 0, None
+    if resume:
+        checkpoint = read_resumable(resume, experiment.source.label_space)
+        keep_epochs, resumed_phase = epochs_behind(checkpoint), experiment.regime.phase_of(checkpoint)
+        del checkpoint
     record_logger = loggers.RecordLogger(record, lambda: experiment.regime.phase.name, keep_epochs)
     report = getattr(experiment.task.network, "load_report", None)
     if report is not None:
@@ -95,7 +100,7 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
             root=record.path,
         )
         try:
-            experiment.regime.fit(trainer, experiment.task, experiment.data, resume)
+            experiment.regime.fit(trainer, experiment.task, experiment.data, resume, resumed_phase)
         except SystemExit:  # Lightning's way to leave after Ctrl-C
             raise KeyboardInterrupt from None
         record_logger.enabled = False
@@ -160,14 +165,6 @@ def _refuse_if_alive(record: RunRecord) -> None:
         pass
     if process != os.getpid():
         raise UserError(f"{record.path} is being written by process {process}; wait for it or give output=DIR")
-
-
-def epochs_behind(checkpoint: Path) -> int:
-    """How many epochs a checkpoint has behind it."""
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
-    except Exception as error:
-        raise UserError(f"resume: {checkpoint} does not load ({error}); resume=never trains anew") from None
 
 
 GIVEN = {
@@ -269,12 +266,18 @@ def _quiet_lightning() -> Iterator[None]:
 def _print_summary(record: RunRecord, metrics: dict[str, Any]) -> None:
     table = Table(title=f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
     table.add_column("")
-    for split in ("val", "test"):
+    splits = list(dict.fromkeys(("val", metrics["eval_split"])))
+    for split in splits:
         table.add_column(f"{split} (n = {metrics[split]['n']})", justify="right")
-    rows = [("accuracy", "accuracy"), ("macro-F1", "macro_f1"), ("loss", "loss")]
-    for title, name in rows:
-        table.add_row(title, *(f"{metrics[split][name]:.4f}" for split in ("val", "test")))
-    for name in metrics["test"]["per_class"]:
-        table.add_row(f"F1 {name}", *(f"{metrics[split]['per_class'][name]['f1']:.4f}" for split in ("val", "test")))
+    report = REPORTS[metrics["task"]]
+    for title, name in report.terminal_rows:
+        table.add_row(title, *(_number(metrics[split][name]) for split in splits))
+    title, score = report.class_score
+    for name in metrics[splits[0]]["per_class"]:
+        table.add_row(f"{title} {name}", *(_number(metrics[split]["per_class"][name][score]) for split in splits))
     Console().print(table)
     print(record.path)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

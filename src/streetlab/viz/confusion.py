@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,8 +20,8 @@ _MOST_WITH_COUNTS = 8
 def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = "") -> Figure:
     """Draw a (K, K) matrix of counts; the row is the true class, the column the predicted one.
 
-    Percentages are of the row (the diagonal is the recall). n stands in the title. A class without any photo
-    has an empty row.
+    Percentages are of the row (the diagonal is the recall). n stands in the title: photos, or pixels in a
+    segmentation space, whose cells show percentages only. A class that never occurs has an empty row.
 
     Raises:
         ValueError: the matrix does not have the label space's K.
@@ -29,7 +30,9 @@ def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = ""
     k = len(label_space)
     if counts.shape != (k, k):
         raise ValueError(f"{label_space.name} has {k} classes, but the matrix has shape {counts.shape}")
-    side = max(3.6, 0.55 * k + 1.6)
+    pixels = label_space.task == "segmentation"
+    with_counts = k <= _MOST_WITH_COUNTS and not pixels
+    side = max(3.6, 0.55 * k + 1.6 if with_counts else 0.37 * k + 1.9)
     figure = new_figure(side, side)
     axes = figure.add_subplot()
     rows = counts.sum(axis=1, keepdims=True)
@@ -41,23 +44,37 @@ def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = ""
             axes.add_patch(
                 Rectangle((predicted + 0.03, true + 0.03), 0.94, 0.94, facecolor=hex_color(color), alpha=alpha, lw=0)
             )
-            if rows[true, 0] and (k <= _MOST_WITH_COUNTS or share[true, predicted] >= 0.005):
+            if rows[true, 0] and (with_counts or share[true, predicted] >= 0.005):
                 ink = ink_on(color) if alpha > 0.6 else INK
-                _cell(figure, predicted, true, int(counts[true, predicted]), share[true, predicted], k, ink)
+                count = int(counts[true, predicted]) if with_counts else None
+                _cell(figure, predicted, true, count, share[true, predicted], k, ink)
     axes.set(xlim=(0, k), ylim=(k, 0), aspect="equal")
     _class_axis(figure, label_space.names)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    head = f"{title}  (n = {counts.sum()})" if title else f"n = {counts.sum()}"
+    n = f"n = {magnitude(int(counts.sum()))} pixels" if pixels else f"n = {counts.sum()}"
+    n += "" if with_counts else ", % of each row"
+    head = f"{title}  ({n})" if title else n
     axes.set_title(head, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=10).set_parse_math(False)
     return figure
 
 
-def _cell(figure: Figure, column: int, row: int, count: int, share: float, k: int, ink: str) -> None:
+def magnitude(count: int) -> str:
+    """A count as people say it, to three digits: `812`, `81.2 k`, `17.3 M`, `1.02 G`."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= 0.9995 * size:  # 999,999 rounds to the next unit
+            scaled = count / size
+            return f"{scaled:.{max(0, 2 - int(math.log10(scaled * 1.0005)))}f} {unit}"
+    return str(count)
+
+
+def _cell(figure: Figure, column: int, row: int, count: int | None, share: float, k: int, ink: str) -> None:
+    """A cell's percentage, below its count where that is shown."""
     axes = figure.axes[0]
     percent = f"{100 * share:.0f}%"
-    if k > _MOST_WITH_COUNTS:
-        axes.text(column + 0.5, row + 0.5, percent[:-1], ha="center", va="center", fontsize=7.5, color=ink)
+    if count is None:
+        size = 7.5 if k > _MOST_WITH_COUNTS else 9
+        axes.text(column + 0.5, row + 0.5, percent[:-1], ha="center", va="center", fontsize=size, color=ink)
         return
     size = 14 if k <= 4 else 11
     axes.text(

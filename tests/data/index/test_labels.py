@@ -30,7 +30,7 @@ def test_a_checkpoint_gives_back_the_same_classes(space: LabelSpace) -> None:
 
 
 def test_a_palette_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 names but 1 colours"):
+    with pytest.raises(ValueError, match="2 names but 1 in palette"):
         LabelSpace("pair", "classification", ("a", "b"), ((0, 0, 0),))
 
 

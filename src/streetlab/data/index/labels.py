@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 IGNORE_INDEX = 255
 """The label of pixels that count for nothing (Cityscapes' convention)."""
 
@@ -22,6 +24,9 @@ class LabelSpace:
         palette: one RGB colour (0-255) per class.
         criteria: what a person is told to look for, one sentence per class, where written down.
         ordinal: the order of the classes is a scale (Clean < Medium < Litter).
+        categories: the coarser group of each class, where there are such groups.
+        file_ids: the value that stands for each class in mask files; empty where it is the class's id.
+        void_ids: values in mask files, besides 255, that count for nothing.
     """
 
     name: str
@@ -30,10 +35,15 @@ class LabelSpace:
     palette: tuple[Color, ...]
     criteria: tuple[str, ...] = ()
     ordinal: bool = False
+    categories: tuple[str, ...] = ()
+    file_ids: tuple[int, ...] = ()
+    void_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.names) != len(self.palette):
-            raise ValueError(f"{self.name}: {len(self.names)} names but {len(self.palette)} colours")
+        for what in ("palette", "categories", "file_ids"):
+            found = getattr(self, what)
+            if len(found) != len(self.names) and (found or what == "palette"):
+                raise ValueError(f"{self.name}: {len(self.names)} names but {len(found)} in {what}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,6 +65,9 @@ class LabelSpace:
             palette=tuple((r, g, b) for r, g, b in plain["palette"]),
             criteria=tuple(plain.get("criteria", ())),
             ordinal=plain.get("ordinal", False),
+            categories=tuple(plain.get("categories", ())),
+            file_ids=tuple(plain.get("file_ids", ())),
+            void_ids=tuple(plain.get("void_ids", ())),
         )
 
 
@@ -75,24 +88,83 @@ CLEANLINESS = LabelSpace(
     ordinal=True,
 )
 
-CITYSCAPES = LabelSpace(
-    "cityscapes",
-    "segmentation",
-    # the 19 training classes in the order of their train ids, and their colours (cityscapesScripts,
-    # helpers/labels.py)
-    (
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
-        "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
-        "bicycle",
-    ),
-    (
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
-        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
-        (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
-    ),
-)  # fmt: skip
+# name, labelId, category and colour of the 19 training classes in the order of their train ids
+# (cityscapesScripts, helpers/labels.py)
+_CITYSCAPES = (
+    ("road", 7, "flat", (128, 64, 128)),
+    ("sidewalk", 8, "flat", (244, 35, 232)),
+    ("building", 11, "construction", (70, 70, 70)),
+    ("wall", 12, "construction", (102, 102, 156)),
+    ("fence", 13, "construction", (190, 153, 153)),
+    ("pole", 17, "object", (153, 153, 153)),
+    ("traffic light", 19, "object", (250, 170, 30)),
+    ("traffic sign", 20, "object", (220, 220, 0)),
+    ("vegetation", 21, "nature", (107, 142, 35)),
+    ("terrain", 22, "nature", (152, 251, 152)),
+    ("sky", 23, "sky", (70, 130, 180)),
+    ("person", 24, "human", (220, 20, 60)),
+    ("rider", 25, "human", (255, 0, 0)),
+    ("car", 26, "vehicle", (0, 0, 142)),
+    ("truck", 27, "vehicle", (0, 0, 70)),
+    ("bus", 28, "vehicle", (0, 60, 100)),
+    ("train", 31, "vehicle", (0, 80, 100)),
+    ("motorcycle", 32, "vehicle", (0, 0, 230)),
+    ("bicycle", 33, "vehicle", (119, 11, 32)),
+)
+# the 11 classes of Segnet's version of CamVid, in its order, with CamVid's colours
+# (Brostow et al. 2009; Badrinarayanan et al. 2017), and the Cityscapes categories they belong to
+_CAMVID = (
+    ("sky", "sky", (128, 128, 128)),
+    ("building", "construction", (128, 0, 0)),
+    ("pole", "object", (192, 192, 128)),
+    ("road", "flat", (128, 64, 128)),
+    ("pavement", "flat", (60, 40, 222)),
+    ("tree", "nature", (128, 128, 0)),
+    ("sign symbol", "object", (192, 128, 128)),
+    ("fence", "construction", (64, 64, 128)),
+    ("car", "vehicle", (64, 0, 128)),
+    ("pedestrian", "human", (64, 64, 0)),
+    ("bicyclist", "human", (0, 128, 192)),
+)
 
-LABEL_SPACES = {space.name: space for space in (CLEANLINESS, CITYSCAPES)}
+CITYSCAPES = LabelSpace(
+    name="cityscapes",
+    task="segmentation",
+    names=tuple(name for name, *_ in _CITYSCAPES),
+    palette=tuple(color for *_, color in _CITYSCAPES),
+    categories=tuple(category for _, _, category, _ in _CITYSCAPES),
+    file_ids=tuple(label_id for _, label_id, *_ in _CITYSCAPES),
+    void_ids=tuple(i for i in range(34) if i not in {label_id for _, label_id, *_ in _CITYSCAPES}),
+)
+
+CAMVID = LabelSpace(
+    name="camvid",
+    task="segmentation",
+    names=tuple(name for name, *_ in _CAMVID),
+    palette=tuple(color for *_, color in _CAMVID),
+    categories=tuple(category for _, category, _ in _CAMVID),
+    void_ids=(11,),
+)
+
+LABEL_SPACES = {space.name: space for space in (CLEANLINESS, CITYSCAPES, CAMVID)}
+
+
+def to_label_ids(mask: np.ndarray) -> np.ndarray:
+    """Cityscapes train ids (uint8, any shape) as the labelIds that the benchmark server takes.
+
+    Ignored pixels (255) become 0, `unlabeled`.
+
+    Raises:
+        ValueError: a value that is neither a class nor 255.
+    """
+    table = np.full(256, IGNORE_INDEX, np.uint8)
+    table[: len(CITYSCAPES)] = CITYSCAPES.file_ids
+    table[IGNORE_INDEX] = 0
+    label_ids = table[mask]
+    if (label_ids == IGNORE_INDEX).any():
+        raise ValueError(f"{mask[label_ids == IGNORE_INDEX][0]} is not a train id of {CITYSCAPES.name}")
+    return label_ids
+
 
 _CATEGORICAL = (
     (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),

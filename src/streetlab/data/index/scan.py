@@ -11,8 +11,8 @@ from streetlab.data.index.labels import LabelSpace, categorical_palette
 from streetlab.errors import UserError, did_you_mean
 
 SPLITS = ("train", "val", "test")
-_SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val",
-                  "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
+SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val",
+                 "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff",
                   ".ppm", ".pgm", ".jp2", ".avif"}  # fmt: skip
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
@@ -43,7 +43,7 @@ def scan_class_folders(root: Path, key: str, label_space: LabelSpace | None) -> 
     Raises:
         UserError: no such root, no photos, a folder that is no class, a class that is missing or empty.
     """
-    _check_root(root, key)
+    check_root(root, key, f"{root}/train/<class>/*.jpg or {root}/<class>/*.jpg")
     try:
         trees = _split_trees(root, key)
         if label_space is None:
@@ -54,25 +54,25 @@ def scan_class_folders(root: Path, key: str, label_space: LabelSpace | None) -> 
     return sorted(photos, key=lambda photo: photo.id), label_space
 
 
-def _check_root(root: Path, key: str) -> None:
-    expected = f"expected {root}/train/<class>/*.jpg or {root}/<class>/*.jpg"
+def check_root(root: Path, key: str, expected: str) -> None:
+    """Raise the UserError that says why there is no folder `root`, and the nearest one that there is."""
     if root.is_dir():
         return
     if root.exists():
-        raise UserError(f"{key}: {root} is a file, not a folder ({expected})")
+        raise UserError(f"{key}: {root} is a file, not a folder (expected {expected})")
     there = root.parent
     while not there.is_dir():
         there = there.parent
     if there != root.parent:
         raise UserError(f"{key}: no folder {root} ({there.absolute()} has no '{root.relative_to(there).parts[0]}')")
     names = [p.name for p in there.iterdir() if p.is_dir()] if os.access(there, os.R_OK) else []
-    raise UserError(f"{key}: no folder {root}{did_you_mean(root.name, names)} ({expected})")
+    raise UserError(f"{key}: no folder {root}{did_you_mean(root.name, names)} (expected {expected})")
 
 
 def _split_trees(root: Path, key: str) -> list[tuple[str | None, Path]]:
     """The folders that hold the class folders, each with its split; the root itself where there are none."""
-    folders = _folders(root)
-    splits = [(_SPLIT_FOLDERS[f.name.lower()], f) for f in folders if f.name.lower() in _SPLIT_FOLDERS]
+    folders = folders_in(root)
+    splits = [(SPLIT_FOLDERS[f.name.lower()], f) for f in folders if f.name.lower() in SPLIT_FOLDERS]
     if not folders:
         raise UserError(f"{key}: {root} holds no folders (expected one per class, or train, val and test)")
     if not splits:
@@ -86,7 +86,7 @@ def _split_trees(root: Path, key: str) -> list[tuple[str | None, Path]]:
 
 def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
     """Classes in alphabetical order; `Cat` in one split and `cat` in another are one class."""
-    names = {f.name.lower(): f.name for tree in trees for f in _folders(tree)}
+    names = {f.name.lower(): f.name for tree in trees for f in folders_in(tree)}
     if len(names) < 2:
         found = _listing(trees[0]) if names else "nothing"
         raise UserError(
@@ -97,7 +97,8 @@ def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
     return LabelSpace(root.resolve().name, "classification", ordered, categorical_palette(len(ordered)))
 
 
-def _folders(parent: Path) -> list[Path]:
+def folders_in(parent: Path) -> list[Path]:
+    """The folders directly inside, sorted, those of the system passed over."""
     return [f for f in sorted(parent.iterdir()) if f.is_dir() and not _is_system(f.name)]
 
 
@@ -105,8 +106,8 @@ def _is_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
-def _photos_below(folder: Path) -> Iterator[Path]:
-    """Every photo in a class folder and the folders inside it; a link back up is not walked twice."""
+def photos_below(folder: Path) -> Iterator[Path]:
+    """Every photo in a folder and the folders inside it; a link back up is not walked twice."""
     seen = set()
     for at, inside, files in os.walk(folder, followlinks=True, onerror=_raise):
         real = os.path.realpath(at)
@@ -127,13 +128,13 @@ def _raise(error: OSError) -> None:
 def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpace) -> list[Photo]:
     ids = {name.lower(): number for number, name in enumerate(label_space.names)}
     found: dict[int, list[Path]] = {}
-    for folder in _folders(tree):
+    for folder in folders_in(tree):
         label = ids.get(folder.name.lower())
         if label is None:
             near = did_you_mean(folder.name.lower(), ids)
             classes = ", ".join(label_space.names)
             raise UserError(f"{folder}: no class of '{label_space.name}' ({classes}){near}")
-        files = list(_photos_below(folder))
+        files = list(photos_below(folder))
         if not files:
             raise UserError(f"{folder}: empty class: no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
         found.setdefault(label, []).extend(files)  # `clean` and `Clean` may lie side by side
@@ -146,4 +147,4 @@ def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpac
 
 
 def _listing(tree: Path) -> str:
-    return ", ".join(f.name for f in _folders(tree)) or "nothing"
+    return ", ".join(f.name for f in folders_in(tree)) or "nothing"

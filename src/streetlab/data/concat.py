@@ -1,0 +1,97 @@
+"""Several data sets of one label space as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from streetlab.data.files import refuse_cache_below
+from streetlab.data.source import DataSource, Sample
+from streetlab.errors import UserError
+
+
+class Concat(DataSource):
+    """Each split is the data sets' own, one after the other; ids and groups are `<source>/<id>`.
+
+    Where one data set withholds the truth of its test split, numbers are reported on `val` of all of them and
+    `test` is empty: a test of the others alone would be taken for one of the whole.
+
+    Args:
+        sources: name → data set. All have the same classes in the same order.
+
+    Raises:
+        UserError: no sources, or two with different classes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sources: Mapping[str, DataSource],
+        cache_dir: str | Path,
+        on_error: str = "fail",
+        on_device: bool = False,
+    ) -> None:
+        super().__init__(name, cache_dir, on_error, on_device)
+        if not sources:
+            raise UserError("dataset.sources: none; name at least one data set")
+        for key, source in sources.items():
+            if "/" in key:
+                raise UserError(f"dataset.sources: '{key}' cannot name a data set (no /)")
+            root = getattr(source, "root", None)
+            if root is not None:
+                refuse_cache_below(root, self.cache_dir)
+        self._sources = dict(sources)
+        (first, one), *others = sources.items()
+        for key, source in others:
+            _check_equal(first, one, key, source)
+        self.label_space = one.label_space
+        self.eval_split = "val" if any(source.eval_split == "val" for source in sources.values()) else "test"
+
+    def samples(self, split: str) -> list[Sample]:
+        if split == "test" and self.eval_split != "test":
+            return []
+        return [
+            replace(sample, id=f"{key}/{sample.id}", group=f"{key}/{sample.group}")
+            for key, source in self._sources.items()
+            for sample in source.samples(split)
+        ]
+
+    def read(self, sample: Sample, min_side: int | None = None) -> Image.Image:
+        source, own = self._own(sample)
+        return source.read(own, min_side)
+
+    def read_pair(self, sample: Sample, min_side: int | None = None) -> tuple[Image.Image, np.ndarray]:
+        source, own = self._own(sample)
+        return source.read_pair(own, min_side)
+
+    def fingerprint(self, sample: Sample) -> str:
+        source, own = self._own(sample)
+        return source.fingerprint(own)
+
+    def content_hash(self, sample: Sample) -> str:
+        source, own = self._own(sample)
+        return source.content_hash(own)
+
+    def _own(self, sample: Sample) -> tuple[DataSource, Sample]:
+        """The data set that a sample came from, and the sample as it is called there."""
+        key, _, own_id = sample.id.partition("/")
+        return self._sources[key], replace(sample, id=own_id, group=sample.group.removeprefix(f"{key}/"))
+
+
+def _check_equal(first: str, one: DataSource, key: str, other: DataSource) -> None:
+    a, b = one.label_space, other.label_space
+    if a.task != b.task:
+        raise UserError(f"dataset.sources: {first} is for {a.task} and {key} for {b.task}; they cannot be joined")
+    if a.names == b.names:
+        return
+    way = f"; say dataset.sources.{key}.labels={a.name}" if a.name != b.name else ""
+    if b.name == "cityscapes":  # the larger space takes the smaller one in
+        way = f"; say dataset.sources.{first}.labels={b.name}"
+    raise UserError(
+        f"dataset.sources: {first} has {len(a)} classes ({a.name}) and {key} has {len(b)} ({b.name}); "
+        f"only data sets of the same classes in the same order can be joined{way}"
+    )

@@ -1,0 +1,95 @@
+"""From the values in mask files to class ids, by way of the classes' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from streetlab.data.index.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from streetlab.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class MaskTable:
+    """What each value of a mask file becomes.
+
+    Attributes:
+        ids: (256,) uint8, the class id of each value, 255 = ignore.
+        known: (256,) bool, the values that may stand in a file at all.
+    """
+
+    ids: np.ndarray
+    known: np.ndarray
+
+    @property
+    def values(self) -> str:
+        """The known values as a person writes them: `0-11, 255`."""
+        return number_ranges(np.flatnonzero(self.known).tolist())
+
+
+def target_space(own: LabelSpace, labels: str | None) -> LabelSpace:
+    """The label space of that name; the files' own where it is None.
+
+    Raises:
+        UserError: there is no such label space for masks.
+    """
+    spaces = {name: space for name, space in LABEL_SPACES.items() if space.task == "segmentation"}
+    if labels is None:
+        return own
+    if labels not in spaces:
+        near = did_you_mean(str(labels), spaces)
+        raise UserError(f"dataset.labels: no label space '{labels}' for masks ({', '.join(spaces)}){near}")
+    return spaces[labels]
+
+
+def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | None]) -> MaskTable:
+    """The table from the files' values to the target's class ids.
+
+    A class becomes what `chosen` says (None: ignore), else the target's class of its own name; case does not
+    matter.
+
+    Args:
+        own: the classes of the files, with the values that stand for them.
+        target: the classes that the network learns.
+        chosen: own class → target class.
+
+    Raises:
+        UserError: `chosen` names a class that does not exist, or a class has no counterpart.
+    """
+    ids = {name.lower(): number for number, name in enumerate(target.names)}
+    owned = {name.lower() for name in own.names}
+    becomes: dict[str, int] = {}
+    for name, wanted in chosen.items():
+        if str(name).lower() not in owned:
+            near = did_you_mean(str(name).lower(), owned)
+            raise UserError(f"dataset.map: no class '{name}' in {own.name} ({', '.join(own.names)}){near}")
+        if wanted is not None and str(wanted).lower() not in ids:
+            near = did_you_mean(str(wanted).lower(), target.names)
+            classes = ", ".join(target.names)
+            raise UserError(f"dataset.map: {name}: no class '{wanted}' in {target.name} ({classes}){near}")
+        becomes[str(name).lower()] = IGNORE_INDEX if wanted is None else ids[str(wanted).lower()]
+    table = MaskTable(np.full(256, IGNORE_INDEX, np.uint8), np.zeros(256, bool))
+    table.known[[*own.void_ids, IGNORE_INDEX]] = True
+    for value, name in zip(own.file_ids or range(len(own)), own.names, strict=True):
+        number = becomes.get(name.lower(), ids.get(name.lower()))
+        if number is None:
+            near = did_you_mean(name.lower(), target.names)
+            raise UserError(
+                f"dataset.map: class '{name}' of {own.name} is none of {target.name} ({', '.join(target.names)}){near}"
+                f"; say 'dataset.map={{{name}: CLASS}}' with one of these, or null to ignore it"
+            )
+        table.ids[value], table.known[value] = number, True
+    return table
+
+
+def number_ranges(numbers: list[int]) -> str:
+    """Ascending numbers in short: `0-2, 7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

@@ -1,0 +1,128 @@
+"""Images and masks of one's own in two folders, with split folders or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from streetlab.data.archive import ZipMember
+from streetlab.data.files import place_photos, refuse_cache_below
+from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace, categorical_palette
+from streetlab.data.index.mapping import target_space
+from streetlab.data.index.pairs import Pair, scan_mask_folder
+from streetlab.data.index.scan import Photo
+from streetlab.data.mask_source import MaskSource
+from streetlab.errors import UserError
+
+Classes = Sequence[str] | Mapping[str, int]
+
+
+class MaskFolder(MaskSource):
+    """`root/images/{train,val,test}/**` and `root/masks/{train,val,test}/**`, or both without split folders.
+
+    Without split folders a 70/15/15 split is drawn once and kept beside the cache as a file of content hashes,
+    as `ImageFolder` does. Without a test folder numbers are reported on `val`.
+
+    Args:
+        root: the tree.
+        images, masks: the two folders below it.
+        mask_suffix: what a mask's name has more than its image's: `_mask` for `a.jpg` and `a_mask.png`.
+        classes: names in the order of their values in the files, or name → value; null: those of `labels`, where
+            a class's value is its id.
+        labels: name of the label space to learn; null: the classes as they are.
+        map: see `MaskSource`.
+        ignore: further values in the files that count for nothing; 255 always does.
+        palette: one RGB colour per class; null: colours of our own.
+        split_file, split_seed: as in `ImageFolder`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | Path,
+        cache_dir: str | Path,
+        images: str = "images",
+        masks: str = "masks",
+        mask_suffix: str = "",
+        classes: Classes | None = None,
+        labels: str | None = None,
+        map: Mapping[str, str | None] | None = None,
+        ignore: Sequence[int] = (),
+        palette: Sequence[Sequence[int]] | None = None,
+        split_file: str | Path | None = None,
+        split_seed: int = 0,
+        on_error: str = "fail",
+        on_device: bool = False,
+    ) -> None:
+        root = Path(root).expanduser()
+        space = _file_space(root.resolve().name, classes, labels, ignore, palette)
+        pairs = scan_mask_folder(root, "dataset.root", images, masks, mask_suffix)
+        refuse_cache_below(root, Path(cache_dir).expanduser())
+        pairs = _placed(pairs, root, Path(cache_dir).expanduser(), split_file, split_seed)
+        if not any(pair.split == "test" for pair in pairs):
+            self.eval_split = "val"
+        super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device)
+
+
+def _file_space(
+    name: str,
+    classes: Classes | None,
+    labels: str | None,
+    ignore: Sequence[int],
+    palette: Sequence[Sequence[int]] | None,
+) -> LabelSpace:
+    """The classes of the files, with the values that stand for them."""
+    void = tuple(_value("dataset.ignore", value) for value in ignore)
+    if classes is None:
+        if labels is None:
+            raise UserError(
+                "dataset.classes: which classes do the masks hold? Name them in the order of their values, "
+                "dataset.classes=[road,sky,...], or with their values, dataset.classes={road: 7, sky: 23}, "
+                "or name a label space with dataset.labels"
+            )
+        space = target_space(LabelSpace("", "segmentation", (), ()), labels)
+        kept = space.void_ids if not space.file_ids else ()
+        return replace(space, file_ids=(), void_ids=(*kept, *void))
+    names = tuple(str(name) for name in classes)
+    numbers = classes.values() if isinstance(classes, Mapping) else range(len(names))
+    values = tuple(_value(f"dataset.classes: {name}", value) for name, value in zip(names, numbers, strict=True))
+    if len(names) < 2:
+        raise UserError(f"dataset.classes: {list(names)}; there must be at least two")
+    for what, found in (("class", [name.lower() for name in names]), ("value", [*values, *void])):
+        twice = next((entry for number, entry in enumerate(found) if entry in found[:number]), None)
+        if twice is not None:
+            where = "dataset.ignore" if what == "value" and twice in void else "dataset.classes"
+            raise UserError(f"{where}: {what} {twice} stands there twice")
+    return LabelSpace(name, "segmentation", names, _colors(palette, names), file_ids=values, void_ids=void)
+
+
+def _value(key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+        raise UserError(f"{key}: {value!r} is no value of a mask (0 to 254; 255 always means ignore)")
+    if value == IGNORE_INDEX and not key.endswith("ignore"):
+        raise UserError(f"{key}: 255 always means ignore; a class needs a value of 0 to 254")
+    return value
+
+
+def _colors(palette: Sequence[Sequence[int]] | None, names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
+    if palette is None:
+        return categorical_palette(len(names))
+    if len(palette) != len(names):
+        raise UserError(f"dataset.palette: {len(palette)} colours for {len(names)} classes")
+    for color in palette:
+        if len(color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in color):
+            raise UserError(f"dataset.palette: {list(color)} is not [red, green, blue], each 0 to 255")
+    return tuple((red, green, blue) for red, green, blue in palette)
+
+
+def _placed(pairs: list[Pair], root: Path, cache_dir: Path, split_file: str | Path | None, seed: int) -> list[Pair]:
+    """The pairs with their splits, by the contents of their images."""
+    photos = []
+    for pair in pairs:
+        assert not isinstance(pair.image, ZipMember)
+        photos.append(Photo(pair.id, pair.image, pair.split, 0))
+    if len(photos) < 3 and split_file is None and photos[0].split is None:
+        raise UserError(f"dataset.root: {root}: {len(photos)} images; a split needs at least three")
+    placed = place_photos(photos, root, cache_dir, ("(all)",), split_file, seed)
+    return [replace(pair, split=photo.split) for pair, photo in zip(pairs, placed, strict=True)]

@@ -1,0 +1,97 @@
+"""Data sets of images and masks in files: matched to a label space by class names, checked while they are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from streetlab.data.archive import File
+from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size
+from streetlab.data.files import content_hash, fingerprint, refuse_cache_below
+from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.mapping import mask_table, number_ranges, target_space
+from streetlab.data.index.pairs import Pair
+from streetlab.data.index.scan import SPLITS
+from streetlab.data.source import DataSource, Sample
+
+
+class MaskSource(DataSource):
+    """Images with one class per pixel, from files; what differs between such data sets is how they are found.
+
+    Args:
+        root: the tree that the pairs were found in.
+        pairs: of all splits; those without a mask are of splits whose truth is withheld.
+        file_space: the classes of the mask files, with the values that stand for them.
+        labels: name of the label space to learn; null: the files' own.
+        map: own class → class of `labels`, or null to ignore it. A class that is not named here becomes the one
+            of its own name.
+
+    Raises:
+        UserError: a class without a counterpart, a name that does not exist, a cache under the data.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        cache_dir: str | Path,
+        pairs: Sequence[Pair],
+        file_space: LabelSpace,
+        labels: str | None = None,
+        map: Mapping[str, str | None] | None = None,
+        on_error: str = "fail",
+        on_device: bool = False,
+    ) -> None:
+        super().__init__(name, cache_dir, on_error, on_device)
+        self.root = root
+        refuse_cache_below(root, self.cache_dir)
+        self.label_space = target_space(file_space, labels)
+        self._file_space = file_space
+        self._table = mask_table(file_space, self.label_space, map or {})
+        table = self._table.ids.tobytes() + self._table.known.tobytes()
+        self._table_hash = hashlib.sha256(table).hexdigest()[:16]
+        self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+        for pair in pairs:
+            if pair.split in self._samples:
+                self._samples[pair.split].append(Sample(pair.id, None, pair.group, pair.image, pair.mask))
+
+    def samples(self, split: str) -> list[Sample]:
+        return self._samples[split]
+
+    def read(self, sample: Sample, min_side: int | None = None) -> Image.Image:
+        assert sample.path is not None
+        return read_photo(sample.path, min_side)
+
+    def read_pair(self, sample: Sample, min_side: int | None = None) -> tuple[Image.Image, np.ndarray]:
+        assert sample.path is not None, sample.id
+        assert sample.mask_path is not None, f"the mask of {sample.id} is withheld"
+        photo, (width, height) = read_photo_and_size(sample.path, min_side)
+        values = read_mask(sample.mask_path)
+        if values.shape != (height, width):
+            found = f"{values.shape[1]}x{values.shape[0]}"
+            raise UnreadablePhoto(f"{sample.mask_path}: {found}, but its image {sample.path} is {width}x{height}")
+        known = self._table.known[values]
+        if not known.all():
+            strange = values[~known]
+            distinct = np.unique(strange).tolist()
+            values_stand = "value {} stands" if len(distinct) == 1 else "values {} stand"
+            raise UnreadablePhoto(
+                f"{sample.mask_path}: {values_stand.format(number_ranges(distinct))} for no class of "
+                f"{self._file_space.name} ({strange.size} of {values.size} pixels; allowed: {self._table.values})"
+            )
+        return photo, self._table.ids[values]
+
+    def fingerprint(self, sample: Sample) -> str:
+        return "|".join([*(fingerprint(file) for file in _files(sample)), self._table_hash])
+
+    def content_hash(self, sample: Sample) -> str:
+        parts = [*(content_hash(file) for file in _files(sample)), self._table_hash]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _files(sample: Sample) -> list[File]:
+    return [file for file in (sample.path, sample.mask_path) if file is not None]

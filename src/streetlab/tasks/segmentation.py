@@ -1,0 +1,92 @@
+"""One class per pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from streetlab.data.datamodule import Batch
+from streetlab.errors import UserError, did_you_mean
+from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.runs.segmentation import summarize_segmentation
+from streetlab.tasks.base import StreetTask
+from streetlab.tasks.metrics import BoundaryScore, ImageConfusions
+from streetlab.tasks.test_time import TestTime
+
+FULL_RESOLUTION = ("none", "resized", "native")
+
+
+class SegmentationTask(StreetTask):
+    """Trains on a loss over all valid pixels; validates and tests on one confusion matrix per image.
+
+    While it is being fitted, validation looks at whole images and counts pixels, no more. Outside of `fit` (the
+    best epoch's evaluation) it looks as `test_time` says and scores boundaries too.
+
+    Args:
+        aux_weight: of the auxiliary head's loss, where the network has such a head.
+        test_time: how the best epoch is asked.
+        boundary_tolerance: of the boundary F-score, pixels; null: 0.75% of the image's diagonal.
+        full_resolution: `none`, or also test against masks of the photos' own size: `resized` enlarges the
+            logits of the image at training size, `native` gives the network the photo at its own size.
+    """
+
+    task = "segmentation"
+    metrics = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+
+    def __init__(
+        self,
+        network,
+        label_space,
+        loss,
+        objective,
+        card=None,
+        aux_weight: float = 0.4,
+        test_time: TestTime | None = None,
+        boundary_tolerance: float | None = None,
+        full_resolution: str = "none",
+    ) -> None:
+        super().__init__(network, label_space, loss, objective, card)
+        if aux_weight < 0:
+            raise UserError(f"task.aux_weight: {aux_weight} is below 0")
+        if full_resolution not in FULL_RESOLUTION:
+            near = did_you_mean(str(full_resolution), FULL_RESOLUTION)
+            raise UserError(
+                f"task.full_resolution: '{full_resolution}' is not one of {', '.join(FULL_RESOLUTION)}{near}"
+            )
+        self.aux_weight, self.full_resolution = aux_weight, full_resolution
+        self.test_time = test_time or TestTime()
+        self.confusions = ImageConfusions(len(label_space))
+        self.boundary = BoundaryScore(len(label_space), boundary_tolerance)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        output: SegmentationOutput = self.training_forward(batch["images"])
+        loss = self.loss(output.logits.float(), batch["masks"])
+        if output.aux is not None:
+            loss = loss + self.aux_weight * self.loss(output.aux.float(), batch["masks"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        return loss
+
+    def logits(self, images: Tensor) -> Tensor:
+        """`(B, K, H, W)`, the auxiliary head's left out."""
+        return self.network(images).logits
+
+    def reset_evaluation(self) -> None:
+        self.confusions.reset()
+        self.boundary.reset()
+
+    def evaluate_batch(self, batch: Batch, split: str) -> None:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        images, masks = batch["images"], batch["masks"]
+        logits = self.logits(images).float() if fitting else self.test_time(self.logits, images)
+        loss = self.loss(logits, masks)
+        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        predictions = logits.argmax(dim=1)
+        self.confusions.update(predictions, masks, batch["rows"])
+        if not fitting:
+            self.boundary.update(predictions, masks)
+
+    def summarize_evaluation(self) -> dict[str, Any]:
+        matrices = self.confusions.compute()[1]
+        return summarize_segmentation(matrices.sum(dim=0).cpu().numpy(), self.label_space, len(matrices))

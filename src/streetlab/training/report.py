@@ -1,0 +1,52 @@
+"""What a record says of the best epoch, whatever the task: the numbers of each split, files, figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+
+from streetlab.runs import files
+from streetlab.runs.record import RunRecord
+from streetlab.training.build import Experiment
+from streetlab.viz.curves import training_curves
+from streetlab.viz.figure import png
+
+
+class Report(ABC):
+    """Reads the task after each evaluated split, then writes the record's files."""
+
+    terminal_rows: tuple[tuple[str, str], ...]
+    """Title and key of the numbers that the terminal shows, before those of each class."""
+    class_score: tuple[str, str]
+    """Title and key of the number that the terminal shows for each class."""
+
+    def __init__(self, trainer: pl.Trainer, experiment: Experiment, record: RunRecord) -> None:
+        self.trainer, self.experiment, self.record = trainer, experiment, record
+
+    @abstractmethod
+    def collect(self, split: str) -> dict[str, dict[str, Any]]:
+        """The numbers of the split just evaluated, by their key in metrics.json; called in every process."""
+
+    @abstractmethod
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Write the files beside metrics.json and the figures; called in the first process, after all splits."""
+
+    def predict_withheld(self) -> None:
+        """Predict what the data set has without its truth; called in every process."""
+
+    def draw_curves(self, metrics: dict[str, Any]) -> None:
+        phases = [(phase["name"], phase["first_epoch"]) for phase in metrics["phases"]]
+        curves = training_curves(
+            self.record.history(),
+            phases,
+            metrics["objective"]["metric"],
+            metrics["best_epoch"],
+            title=self.record.name,
+        )
+        self.save_figure("curves", curves)
+
+    def save_figure(self, name: str, figure: Figure) -> None:
+        files.write_bytes(self.record.figures / f"{name}.png", png(figure))

@@ -1,0 +1,99 @@
+"""The record of a segmentation run: one confusion matrix per image, IoU per class, best, median and worst images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from streetlab.data.augment import normalize
+from streetlab.runs import files
+from streetlab.runs.segmentation import (
+    REPORT_FIELDS,
+    best_median_worst,
+    image_mious,
+    report_rows,
+    segmentation_report,
+)
+from streetlab.tasks.segmentation import SegmentationTask
+from streetlab.training.native_size import evaluate_full_resolution, write_label_ids
+from streetlab.training.report import Report
+from streetlab.viz.bars import iou_bars
+from streetlab.viz.confusion import confusion_matrix
+from streetlab.viz.masks import SegmentedPhoto, segmentation_sheet
+
+_EACH = 3
+"""Images shown of the best, the median and the worst of the reported split."""
+
+
+class SegmentationReport(Report):
+    """confusions.npz, images.csv, report.csv, report.txt, figures; masks for a benchmark where truth is withheld."""
+
+    terminal_rows = (
+        ("mIoU", "miou"),
+        ("pixel accuracy", "pixel_accuracy"),
+        ("mean accuracy", "mean_accuracy"),
+        ("boundary F", "boundary_f"),
+        ("loss", "loss"),
+    )
+    class_score = ("IoU", "iou")
+
+    def __init__(self, trainer, experiment, record) -> None:
+        super().__init__(trainer, experiment, record)
+        assert isinstance(experiment.task, SegmentationTask)
+        self.task: SegmentationTask = experiment.task
+        self.confusions: dict[str, tuple[list[str], np.ndarray]] = {}
+
+    def collect(self, split: str) -> dict[str, dict[str, Any]]:
+        data, names = self.experiment.data, self.task.label_space.names
+        rows, matrices = (tensor.cpu().numpy() for tensor in self.task.confusions.compute())
+        samples = data.samples(split)
+        self.confusions[split] = [samples[row].id for row in rows], matrices
+        boundary = self.task.boundary.compute()
+        summary = self.task.summarize_evaluation()
+        for name, score in zip(names, boundary["per_class"].tolist(), strict=True):
+            summary["per_class"][name]["boundary_f"] = None if np.isnan(score) else score
+        summary = {"resolution": list(data.image_size), "boundary_f": float(boundary["mean"])} | summary
+        found = {split: summary}
+        if self.task.full_resolution != "none":
+            found[f"{split}_full_resolution"] = evaluate_full_resolution(self.trainer, self.task, data, split)
+        return found
+
+    def predict_withheld(self) -> None:
+        data = self.experiment.data
+        if data.source.eval_split == "test":
+            return
+        samples = data.source.samples("test")
+        limit = self.trainer.limit_test_batches or 0
+        count = limit * data.batch_size if isinstance(limit, int) else round(limit * len(samples))
+        write_label_ids(self.trainer, self.task, data, samples[:count], self.record.path / "test_label_ids")
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        record, shown, space = self.record, metrics["eval_split"], self.task.label_space
+        record.write_confusions(self.confusions, space.names)
+        summary = metrics[shown]
+        files.write_text(record.path / "report.txt", segmentation_report(summary))
+        files.write_csv(record.path / "report.csv", report_rows(summary), REPORT_FIELDS)
+        self.draw_curves(metrics)
+        title = f"{shown}, {summary['n']} images"
+        self.save_figure("confusion_matrix", confusion_matrix(np.asarray(summary["confusion"]), space, title))
+        self.save_figure("iou_per_class", iou_bars(summary, space, title))
+        self._draw_best_median_worst(shown)
+
+    def _draw_best_median_worst(self, split: str) -> None:
+        ids, matrices = self.confusions[split]
+        scores = image_mious(matrices)
+        rows = {sample.id: row for row, sample in enumerate(self.experiment.data.samples(split))}
+        items = []
+        for i, rank in best_median_worst(scores, _EACH):
+            pixels, truth = self.experiment.data.cached_pair(split, rows[ids[i]])
+            items.append(SegmentedPhoto(pixels, truth, self._predict(pixels), ids[i], float(scores[i]), rank))
+        self.save_figure("best_median_worst", segmentation_sheet(items, self.task.label_space, f"{split} images"))
+
+    @torch.inference_mode()
+    def _predict(self, pixels: np.ndarray) -> np.ndarray:
+        """Class ids `(H, W)` of one image `(H, W, 3)` uint8 at training size."""
+        images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+        scores = self.task.eval().test_time(self.task.logits, normalize(images.to(self.task.device)))
+        return scores.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
