@@ -186,14 +186,15 @@ def test_an_image_without_mask_and_a_mask_without_image_are_counted_and_named(ro
         f"expected leftImg8bit/val/{FRAMES['val'][0]}_leftImg8bit.png)"
     )
     (root / "kept.png").rename(frame)
-    for stem in FRAMES["train"][:2]:
+    first, second, _ = FRAMES["train"]
+    for stem in (first, second):
         (root / "gtFine" / "train" / f"{stem}_gtFine_labelIds.png").unlink()
     assert complaint(root) == (
-        f"dataset.root: no mask for 2 of 3 images (first {root}/leftImg8bit/train/{FRAMES['train'][0]}_leftImg8bit.png; "
-        f"expected gtFine/train/{FRAMES['train'][0]}_gtFine_labelIds.png)"
+        f"dataset.root: no mask for 2 of 3 images (first {root}/leftImg8bit/train/{first}_leftImg8bit.png; "
+        f"expected gtFine/train/{first}_gtFine_labelIds.png)"
     )
-    shutil.rmtree(root / "leftImg8bit" / "val")
-    assert "has no images leftImg8bit/val/<city>/*_leftImg8bit.png" in complaint(root)
+    shutil.rmtree(root / "leftImg8bit" / "train")
+    assert "has no images leftImg8bit/train/<city>/*_leftImg8bit.png" in complaint(root)
 
 
 def test_a_cut_download_is_named(root: Path, tmp_path: Path) -> None:

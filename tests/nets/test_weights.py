@@ -189,3 +189,36 @@ def test_the_shared_weights_load_and_see_what_torchvision_sees():
     images = torch.randn(1, 3, 96, 96)
     with torch.no_grad():
         torch.testing.assert_close(network(images), oracle(images), rtol=1e-5, atol=1e-5)
+
+
+def two_part_network(num_classes):
+    network = torch.nn.ModuleDict({"backbone": torch.nn.ModuleDict(), "neck": torch.nn.Linear(4, 4)})
+    network.backbone["layer1"] = torch.nn.Linear(3, 4)
+    network["head"] = torch.nn.Linear(4, num_classes)
+    network.parameter_groups = {"head": ("neck", "head"), "backbone": ("backbone",)}
+    network.num_classes = num_classes
+    return network
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "network.backbone.", "model.", "module."])
+def test_a_file_of_a_named_part_fills_that_part(prefix, tmp_path):
+    part = {"layer1.weight": torch.ones(4, 3), "layer1.bias": torch.ones(4), "fc.weight": torch.ones(2, 4)}
+    torch.save(prefixed(part, prefix), tmp_path / "w.pth")
+    network = two_part_network(2)
+    report = load_weights(network, tmp_path / "w.pth", parts=("backbone",))
+    assert report.loaded == ["backbone.layer1.weight", "backbone.layer1.bias"]
+    assert len(report.unexpected) == 1
+    assert report.unexpected[0].endswith("fc.weight")
+    assert set(network.state_dict()) - set(report.loaded) == set(report.missing)
+    if not prefix.endswith("backbone."):
+        with pytest.raises(UserError, match="another architecture"):
+            load_weights(two_part_network(2), tmp_path / "w.pth")
+
+
+def test_in_a_head_of_several_layers_only_the_last_may_be_for_other_classes(tmp_path):
+    torch.save(two_part_network(5).state_dict(), tmp_path / "w.pth")
+    report = load_weights(two_part_network(2), tmp_path / "w.pth")
+    assert report.reshaped == [("head.weight", (5, 4), (2, 4)), ("head.bias", (5,), (2,))]
+    torch.save({**two_part_network(5).state_dict(), "neck.weight": torch.ones(6, 4)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"neck\.weight has the shape \(6, 4\), the network needs \(4, 4\)"):
+        load_weights(two_part_network(2), tmp_path / "w.pth")

@@ -68,6 +68,10 @@ class Concat(DataSource):
         source, own = self._own(sample)
         return source.read_pair(own, min_side)
 
+    def truth_name(self, sample: Sample) -> str:
+        source, own = self._own(sample)
+        return source.truth_name(own)
+
     def fingerprint(self, sample: Sample) -> str:
         source, own = self._own(sample)
         return source.fingerprint(own)

@@ -96,8 +96,8 @@ class StreetData(pl.LightningDataModule):
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
 
     def samples(self, split: str) -> list[Sample]:
-        """The split's samples that decoded; a batch's `rows` index this list."""
-        return self._cached[split].samples
+        """The split's samples that decoded; a batch's `rows` index this list. None of a split without truth."""
+        return self._cached[split].samples if split in self.splits else []
 
     def cached_pair(self, split: str, row: int) -> tuple[np.ndarray, np.ndarray]:
         """One image `(h, w, 3)` uint8 and its mask `(h, w)` uint8 as they are cached."""

@@ -51,6 +51,7 @@ class MaskSource(DataSource):
         refuse_cache_below(root, self.cache_dir)
         self.label_space = target_space(file_space, labels)
         self._file_space = file_space
+        self._map = dict(map or {})
         self._table = mask_table(file_space, self.label_space, map or {})
         table = self._table.ids.tobytes() + self._table.known.tobytes()
         self._table_hash = hashlib.sha256(table).hexdigest()[:16]
@@ -84,6 +85,10 @@ class MaskSource(DataSource):
                 f"{self._file_space.name} ({strange.size} of {values.size} pixels; allowed: {self._table.values})"
             )
         return photo, self._table.ids[values]
+
+    def truth_name(self, sample: Sample) -> str:
+        merged = [f"{name}={target}" for name, target in sorted(self._map.items())]
+        return " ".join([self.label_space.name, *merged])
 
     def fingerprint(self, sample: Sample) -> str:
         return "|".join([*(fingerprint(file) for file in _files(sample)), self._table_hash])

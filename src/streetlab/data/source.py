@@ -116,9 +116,13 @@ class DataSource(ABC):
         Args:
             samples: the samples of a split, where some are left out (those that do not decode).
         """
-        samples, names = samples or self.samples, self.label_space.names
+        samples = samples or self.samples
         return split_hash(
-            (split, sample.id, "" if sample.label is None else names[sample.label])
+            (split, sample.id, self.truth_name(sample))
             for split in ("train", "val", "test")
             for sample in samples(split)
         )
+
+    def truth_name(self, sample: Sample) -> str:
+        """The name of the sample's class; where pixels have classes, how the masks are read."""
+        return self.label_space.name if sample.label is None else self.label_space.names[sample.label]

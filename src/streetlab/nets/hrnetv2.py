@@ -18,6 +18,7 @@ from streetlab.nets.segmentation import (
     SegmentationOutput,
     check_choice,
     check_options,
+    crop,
     fulfil_contract,
     hub_error,
     module_groups,
@@ -46,13 +47,12 @@ class HRNetV2(nn.Module):
         self.last_layer = last_layer
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        height, width = images.shape[-2:]
         padded = pad_to_multiple(images, _STRIDE)
         finest, *coarser = self.backbone(padded)
         size = finest.shape[-2:]
         resized = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
         logits = self.last_layer(torch.cat([finest, *resized], dim=1))
-        return SegmentationOutput(resize_logits(logits, padded.shape[-2:])[..., :height, :width])
+        return SegmentationOutput(crop(resize_logits(logits, padded.shape[-2:]), images.shape[-2:]))
 
 
 def hrnetv2(
@@ -120,7 +120,7 @@ def _head(head: str, channels: int, num_classes: int, dropout: float) -> nn.Modu
             nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), activation, nn.Conv2d(channels, num_classes, 1)
         )
     if head == "plain":
-        return nn.Sequential(OrderedDict(dropout=drop, classifier=nn.Conv2d(channels, num_classes, 1)))
+        return nn.Sequential(OrderedDict(dropout=drop, conv1x1=nn.Conv2d(channels, num_classes, 1)))
     return nn.Sequential(
         OrderedDict(
             conv=nn.Conv2d(channels, 256, 3, padding=1, bias=False),

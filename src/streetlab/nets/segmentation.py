@@ -42,9 +42,19 @@ def pad_to_multiple(images: Tensor, multiple: int, least: int = 0) -> Tensor:
     if least:
         bottom, right = max(bottom, least - height), max(right, least - width)
     # an exported graph must not depend on the size of the example that it was traced with
-    if bottom or right or torch.compiler.is_exporting():
+    if torch.compiler.is_exporting() or bottom or right:
         return F.pad(images, (0, right, 0, bottom), mode="replicate")
     return images
+
+
+def crop(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """The upper left `size` of (B, K, H, W): what `pad_to_multiple` added is off again."""
+    height, width = size
+    if torch.compiler.is_exporting():
+        # a slice is a view or a copy depending on the example's size, and torch.export would ask that of every image
+        rows, columns = (torch.arange(side, device=logits.device) for side in size)
+        return logits.index_select(-2, rows).index_select(-1, columns)
+    return logits[..., :height, :width]
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:

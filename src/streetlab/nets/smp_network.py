@@ -18,6 +18,7 @@ from streetlab.nets.segmentation import (
     SegmentationOutput,
     check_choice,
     check_options,
+    crop,
     first_sentence,
     fulfil_contract,
     hub_error,
@@ -69,12 +70,11 @@ class SmpNetwork(nn.Module):
         self.renormalize = renormalize
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        height, width = images.shape[-2:]
         padded = pad_to_multiple(images, self.multiple, self.least)
         if self.renormalize is not None:
             padded = self.renormalize(padded)
         logits = resize_logits(self.model(padded), padded.shape[-2:])
-        return SegmentationOutput(logits[..., :height, :width])
+        return SegmentationOutput(crop(logits, images.shape[-2:]))
 
 
 class DropoutBefore(nn.Sequential):

@@ -88,7 +88,7 @@ def _check_task(network: nn.Module, source: DataSource) -> None:
         what = {"classification": "one label per photo", "segmentation": "one class per pixel"}
         fitting = {
             "classification": "resnet18 or timm_classifier",
-            "segmentation": "hrnetv2_w18, deeplabv3_resnet50, smp, ...",
+            "segmentation": "hrnetv2_w18, smp, ...",
         }
         raise UserError(
             f"model: {type(network).__name__} gives {what[gives]}, data set {source.name} has "

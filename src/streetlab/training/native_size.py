@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,7 +97,7 @@ def write_label_ids(
         for sample, photo in track(zip(mine, photos, strict=True), "predicting test", len(mine)):
             mask = Image.fromarray(table[native.predict(photo).cpu().numpy()])
             path = folder / f"{sample.id.rpartition('/')[2]}_pred_labelIds.png"
-            written.append(pool.submit(files.write_bytes, path, lambda file, mask=mask: mask.save(file, "PNG")))
+            written.append(pool.submit(files.write_bytes, path, partial(mask.save, format="PNG")))
         for future in written:
             future.result()
 

@@ -34,7 +34,7 @@ class Report(ABC):
     def write(self, metrics: dict[str, Any]) -> None:
         """Write the files beside metrics.json and the figures; called in the first process, after all splits."""
 
-    def predict_withheld(self) -> None:
+    def predict_withheld(self) -> None:  # noqa: B027  (most tasks have nothing to do here)
         """Predict what the data set has without its truth; called in every process."""
 
     def draw_curves(self, metrics: dict[str, Any]) -> None:

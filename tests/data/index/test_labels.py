@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS, LABEL_SPACES, LabelSpace, categorical_palette
+from streetlab.data.index.labels import (
+    CITYSCAPES,
+    CLEANLINESS,
+    LABEL_SPACES,
+    LabelSpace,
+    categorical_palette,
+    to_label_ids,
+)
 
 
 def test_cleanliness_is_a_scale_from_clean_to_litter_with_its_written_criteria() -> None:
@@ -22,6 +30,14 @@ def test_cityscapes_has_the_nineteen_published_train_ids_and_colours() -> None:
                  "train": (16, (0, 80, 100)), "bicycle": (18, (119, 11, 32))}  # fmt: skip
     for name, (number, color) in published.items():
         assert (CITYSCAPES.names[number], CITYSCAPES.palette[number]) == (name, color)
+
+
+def test_every_train_id_goes_back_to_its_label_id_and_ignored_pixels_to_unlabeled() -> None:
+    found = to_label_ids(np.array([[0, 10, 18], [255, 16, 13]], np.uint8))
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[7, 23, 33], [0, 31, 26]]
+    with pytest.raises(ValueError, match="19 is not a train id of cityscapes"):
+        to_label_ids(np.array([0, 19], np.uint8))
 
 
 @pytest.mark.parametrize("space", LABEL_SPACES.values(), ids=LABEL_SPACES)
