@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,7 +59,7 @@ def test_windows_cover_everything_and_stay_inside(length, window, overlap):
     starts = window_starts(length, window, overlap)
     seen = {i for start in starts for i in range(start, start + window)}
     assert seen == set(range(length))
-    steps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(starts)]
     assert all(step <= max(1, window * (1 - overlap)) + 1 for step in steps)
 
 

@@ -61,6 +61,7 @@ def hrnetv2(
     weights: str | Path | None = "none",
     head: str = "plain",
     dropout: float = 0.0,
+    small: bool = False,
 ) -> nn.Module:
     """HRNetV2 with one of three heads on its four concatenated resolutions (720 channels at width 48).
 
@@ -75,6 +76,7 @@ def hrnetv2(
         head: `plain`, one 1×1 convolution; `official`, another of as many channels as come in before it, with
             BatchNorm and ReLU; `custom`, a 3×3 convolution to 256 channels, BatchNorm and ReLU before it.
         dropout: probability before the last layer, in every head.
+        small: fewer blocks and narrower coarse branches, as the original code's W18-Small-v1; width 18 alone has it.
 
     Returns:
         The network with the attributes of `streetlab.nets.segmentation.fulfil_contract`. Its groups: `head`,
@@ -87,15 +89,17 @@ def hrnetv2(
     check_choice("head", head, HEADS)
     _check_width(width)
     source = weights_source(weights)
-    backbone = _backbone(width, source == "imagenet")
+    if small and width != 18:
+        raise UserError(f"model.small: only width 18 has a small version, not {width}; model.small=false")
+    name = f"hrnet_w{width}{'_small' * small}"
+    backbone = _backbone(name, source == "imagenet")
     channels = sum(backbone.feature_info.channels())
     network = HRNetV2(backbone, _head(head, channels, num_classes, dropout))
     file = None if source in ("none", "imagenet") else source
-    return fulfil_contract(network, f"hrnetv2_w{width}", num_classes, _groups(network), file, parts=("backbone",))
+    return fulfil_contract(network, name.replace("hrnet", "hrnetv2"), num_classes, _groups(network), file, parts=("backbone",))
 
 
-def _backbone(width: int, pretrained: bool) -> Any:
-    name = f"hrnet_w{width}"
+def _backbone(name: str, pretrained: bool) -> Any:
     options: dict[str, Any] = {"features_only": True, "feature_location": "", "out_indices": (1, 2, 3, 4)}
     try:
         backbone = timm.create_model(name, pretrained=pretrained, **options)

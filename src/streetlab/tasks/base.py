@@ -79,8 +79,8 @@ class StreetTask(pl.LightningModule):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise UserError(
-                f"batch_size: {len(images)} image per batch and process; this network's batch normalisation of 1x1 "
-                "maps needs at least 2 in training"
+                f"batch_size: {type(self.network).__name__} can't be trained on a batch of one image (it normalises "
+                "1x1 maps over the batch); at least 2 per process are needed"
             ) from None
 
     def configure_optimizers(self) -> Optimizer:
