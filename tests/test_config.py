@@ -52,7 +52,7 @@ def read_back(word: str) -> object:
 
 
 @pytest.mark.parametrize("name", NASTY)
-@pytest.mark.parametrize("key", ["source", "+dataset.root"])
+@pytest.mark.parametrize("key", ["source", "+dataset.root", "dataset.sources.camvid.root"])
 def test_a_path_of_any_name_arrives_as_it_was_typed(name, key):
     (word,) = quote_paths([f"{key}={name}"])
     assert word.startswith(f"{key}=")

@@ -272,7 +272,7 @@ def test_another_architectures_file_is_refused(w18_file, tmp_path):
 
 def test_without_the_hub_the_error_says_how_to_pass_a_file(monkeypatch):
     def unreachable(*args, **kwargs):
-        raise OSError("Cannot reach https://huggingface.co/x: offline.\nsecond line")
+        raise OSError("Cannot reach https://hub.example/x: offline.\nsecond line")
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
     with pytest.raises(UserError, match=r"hrnet_w18 could not be fetched from timm's .*model\.weights=FILE") as caught:
@@ -288,6 +288,7 @@ def test_without_the_hub_the_error_says_how_to_pass_a_file(monkeypatch):
         ({"head": "offical"}, r"did you mean 'official'\? allowed: plain, official, custom"),
         ({"weights": "imagnet"}, r"did you mean 'imagenet'\? allowed: none, imagenet or a file"),
         ({"dropout": -0.1}, r"model\.dropout=-0\.1: allowed"),
+        ({"small": True}, r"model\.small: only width 18 has a small version, not 48"),
     ],
 )
 def test_a_wrong_option_is_one_line(options, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import yaml
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from streetlab.config.composition import config_folder
 from streetlab.config.targets import instantiate
 from streetlab.errors import UserError
-from streetlab.tasks.losses import CrossEntropy, OhemCrossEntropy, RegionLoss, WeightedSum
+from streetlab.tasks.losses import CrossEntropy, DiceLoss, LovaszLoss, OhemCrossEntropy, WeightedSum
 
 WEIGHTS = [0.2, 1.0, 3.0, 0.5]
 LOSSES = {
@@ -19,9 +20,9 @@ LOSSES = {
     "weighted": CrossEntropy(label_smoothing=0.1, class_weights=WEIGHTS),
     "ohem": OhemCrossEntropy(),
     "weighted_ohem": OhemCrossEntropy(class_weights=WEIGHTS),
-    "dice": RegionLoss("dice"),
-    "lovasz": RegionLoss("lovasz"),
-    "sum": WeightedSum({"ce": CrossEntropy(), "lovasz": RegionLoss("lovasz")}, {"ce": 1.0, "lovasz": 0.5}),
+    "dice": DiceLoss(),
+    "lovasz": LovaszLoss(),
+    "sum": WeightedSum({"ce": CrossEntropy(), "lovasz": LovaszLoss()}, {"ce": 1.0, "lovasz": 0.5}),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
@@ -97,7 +98,15 @@ def test_dice_is_the_formula_over_valid_pixels(batch) -> None:
     p, y = valid(logits, labels)
     dice = 1 - 2 * (p * y).sum(0) / (p + y).sum(0)
     wanted = (dice * (y.sum(0) > 0)).mean()  # an absent class costs nothing but counts in the mean
-    torch.testing.assert_close(RegionLoss("dice")(logits, labels), wanted)
+    torch.testing.assert_close(DiceLoss()(logits, labels), wanted)
+
+
+def test_dice_and_its_gradient_are_those_of_segmentation_models_pytorch(batch) -> None:
+    logits, labels = batch
+    theirs = smp.losses.DiceLoss(mode="multiclass", ignore_index=255, from_logits=True)
+    found, wanted = DiceLoss()(logits, labels), theirs(logits, labels)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
 
 
 def test_lovasz_is_the_sum_over_the_jaccard_losses_of_the_largest_errors(batch) -> None:
@@ -114,22 +123,22 @@ def test_lovasz_is_the_sum_over_the_jaccard_losses_of_the_largest_errors(batch) 
             total = total + errors[n - 1] * (jaccard_loss - before)
             before = jaccard_loss
         losses.append(total)
-    torch.testing.assert_close(RegionLoss("lovasz")(logits, labels), torch.stack(losses).mean())
+    torch.testing.assert_close(LovaszLoss()(logits, labels), torch.stack(losses).mean())
 
 
-@pytest.mark.parametrize("region", ["dice", "lovasz"])
-def test_region_losses_are_computed_in_float32_also_under_autocast(region: str, batch) -> None:
+@pytest.mark.parametrize("loss", [DiceLoss(), LovaszLoss()])
+def test_region_losses_are_computed_in_float32_also_under_autocast(loss: nn.Module, batch) -> None:
     logits, labels = batch
     rounded = logits.detach().bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = RegionLoss(region)(rounded, labels)
+        found = loss(rounded, labels)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, RegionLoss(region)(rounded.float(), labels))
+    torch.testing.assert_close(found, loss(rounded.float(), labels))
 
 
 def test_a_weighted_sum_is_one_and_skips_what_weighs_nothing(batch) -> None:
     logits, labels = batch
-    parts = {"ce": CrossEntropy(), "dice": RegionLoss("dice")}
+    parts = {"ce": CrossEntropy(), "dice": DiceLoss()}
     found = WeightedSum(parts, {"dice": 0.5, "ce": 2.0})(logits, labels)
     torch.testing.assert_close(found, 2 * parts["ce"](logits, labels) + 0.5 * parts["dice"](logits, labels))
 
@@ -204,13 +213,12 @@ def test_every_choice_of_loss_can_be_made_and_trains(choice: str, batch) -> None
         (lambda: CrossEntropy(class_weights=2.0), r"loss\.class_weights: 2\.0 is not a list"),
         (lambda: OhemCrossEntropy(class_weights=["a"]), r"loss\.class_weights: \['a'\] is not a list"),
         (lambda: OhemCrossEntropy(keep=0), r"loss\.keep: 0 is not a share above 0"),
-        (lambda: RegionLoss("lovas"), r"loss\.region: 'lovas' is not one of dice, lovasz"),
         (
             lambda: WeightedSum({"dice": CrossEntropy()}, {"dise": 1.0}),
             r"loss\.weights\.dise: no loss of that name \(there are dice\); did you mean 'dice'\?",
         ),
         (
-            lambda: WeightedSum({"ce": CrossEntropy(), "dice": RegionLoss("dice")}, {"ce": 1.0}),
+            lambda: WeightedSum({"ce": CrossEntropy(), "dice": DiceLoss()}, {"ce": 1.0}),
             r"loss\.losses\.dice: no weight of that name in loss\.weights",
         ),
         (lambda: WeightedSum({"ce": CrossEntropy()}, {"ce": -1}), r"loss\.weights\.ce: -1 is not a number from 0"),

@@ -21,7 +21,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def complain(tmp_path, monkeypatch, capfd):
-    """`complain("key=value", ...)`: runs, expects a fault, returns its one line. Another model comes without ours' keys."""
+    """`complain("key=value", ...)`: runs, expects a fault, returns its one line."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> str:

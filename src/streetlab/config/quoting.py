@@ -36,7 +36,8 @@ def quote_paths(words: Sequence[str], multirun: bool = False) -> list[str]:
 
 def _quote_word(word: str, multirun: bool) -> str:
     match = _OVERRIDE.fullmatch(word)
-    if match is None or match["key"] not in PATH_KEYS:
+    # a data set may hold others: `dataset.sources.camvid.root` is a path like `dataset.root`
+    if match is None or re.sub(r"^dataset\..*\.", "dataset.", match["key"]) not in PATH_KEYS:
         return word
     return f"{match['prefix']}{match['key']}={_quote_value(match['key'], match['value'], multirun)}"
 

@@ -18,9 +18,8 @@ import platform
 import re
 import shutil
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from streetlab.data.decode import UnreadablePhoto, resize, resize_mask
+from streetlab.data.parallel import WORTH_PROCESSES, in_order, process_pool
 from streetlab.data.source import DataSource, Sample, cannot_write, make_cache_folder
 from streetlab.errors import UserError
 from streetlab.progress import track
@@ -164,6 +164,7 @@ def _build(
         known = _Rows(folder.parent, size)
         hashes: list[str] = [""] * len(samples)
         skipped: dict[str, str] = {}
+        workers: Executor | None = None
 
         def load(number: int) -> Row | None:
             sample = samples[number]
@@ -174,7 +175,9 @@ def _build(
             try:
                 hashes[number] = source.content_hash(sample)
                 row = known.by_content(hashes[number])
-                return _read(source, sample, size) if row is None else row
+                if row is not None:
+                    return row
+                return workers.submit(_read, source, sample, size).result() if workers else _read(source, sample, size)
             except UnreadablePhoto as error:
                 skipped[sample.id] = str(error)
                 return None
@@ -182,10 +185,12 @@ def _build(
         kept: list[int] = []
         # written, not mapped: a full disk kills a process that writes to a map, but is an error here
         with ExitStack() as stack:
+            if source.drawn_when_read and len(samples) >= WORTH_PROCESSES:
+                workers = stack.enter_context(process_pool())
             pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
             names = _array_names(source.has_masks)
             arrays = [stack.enter_context(_ArrayWriter(building / name, size)) for name in names]
-            for number, row in enumerate(track(_in_order(pool, load, len(samples)), what, len(samples))):
+            for number, row in enumerate(track(in_order(pool, load, range(len(samples))), what, len(samples))):
                 if row is not None:
                     for array, part in zip(arrays, row, strict=True):
                         array.append(part)
@@ -254,17 +259,6 @@ def _publish(building: Path, folder: Path) -> None:
         folder.rename(broken)
         building.rename(folder)
         shutil.rmtree(broken, ignore_errors=True)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, load: Callable[[int], Row | None], count: int, ahead: int = 64
-) -> Iterator[Row | None]:
-    """`load(0)`, `load(1)`, ... computed in the pool, at most `ahead` of them waiting in memory."""
-    pending = deque(pool.submit(load, number) for number in range(min(ahead, count)))
-    for number in range(count):
-        yield pending.popleft().result()
-        if number + ahead < count:
-            pending.append(pool.submit(load, number + ahead))
 
 
 def _is_alive(building: Path) -> bool:

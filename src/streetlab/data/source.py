@@ -62,10 +62,12 @@ class DataSource(ABC):
 
     Attributes:
         eval_split: the split whose numbers are reported: `val` where the truth of `test` is withheld.
+        drawn_when_read: reading computes the picture, in Python, instead of decoding a file.
     """
 
     label_space: LabelSpace
     eval_split: str = "test"
+    drawn_when_read: bool = False
 
     def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail", on_device: bool = False) -> None:
         if on_error not in ON_ERROR:

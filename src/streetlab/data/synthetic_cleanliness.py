@@ -6,13 +6,16 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from streetlab.data.drawn import Drawn, scene_size
 from streetlab.data.index.labels import CLEANLINESS, LabelSpace, categorical_palette
+from streetlab.data.parallel import WORTH_PROCESSES, in_order, process_pool
 from streetlab.data.source import Sample, make_cache_folder
 from streetlab.data.synthetic import GENERATOR_VERSION, ITEM_KINDS, draw_item, draw_scene
 from streetlab.progress import track
@@ -28,6 +31,9 @@ class _Labelled(Drawn):
     def __init__(self, **options) -> None:
         super().__init__(**options)
         self._drawn: dict[int, np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_drawn": {}}  # other processes draw, they need not be sent what is drawn
 
     @abstractmethod
     def draw(self, seed: int) -> tuple[np.ndarray, int]:
@@ -47,11 +53,13 @@ class _Labelled(Drawn):
         if not isinstance(labels, list) or len(labels) != len(seeds):
             make_cache_folder(path.parent)  # before the minutes of drawing, not after
             labels = []
-            for seed in track(seeds, f"drawing {self.name}"):
-                picture, label = self.draw(seed)
-                labels.append(label)
-                if len(self._drawn) * picture.nbytes < _KEPT_BYTES:
-                    self._drawn[seed] = picture
+            pool = process_pool() if len(seeds) >= WORTH_PROCESSES else ThreadPoolExecutor(1)
+            with pool:
+                pictures = track(in_order(pool, self.draw, seeds), f"drawing {self.name}", len(seeds))
+                for seed, (picture, label) in zip(seeds, pictures, strict=True):
+                    labels.append(label)
+                    if len(self._drawn) * picture.nbytes < _KEPT_BYTES:
+                        self._drawn[seed] = picture
             write_json(path, labels)
         by_seed = dict(zip(seeds, labels, strict=True))
         return {split: [by_seed[seed] for seed in seeds] for split, seeds in self.seeds.items()}

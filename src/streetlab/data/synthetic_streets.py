@@ -23,6 +23,7 @@ class SyntheticStreets(Drawn):
     """
 
     label_space = CITYSCAPES
+    drawn_when_read = True
 
     def __init__(self, size: Sequence[int] = (256, 512), **options) -> None:
         super().__init__(**options)

@@ -96,7 +96,8 @@ def hrnetv2(
     channels = sum(backbone.feature_info.channels())
     network = HRNetV2(backbone, _head(head, channels, num_classes, dropout))
     file = None if source in ("none", "imagenet") else source
-    return fulfil_contract(network, name.replace("hrnet", "hrnetv2"), num_classes, _groups(network), file, parts=("backbone",))
+    title = name.replace("hrnet", "hrnetv2")
+    return fulfil_contract(network, title, num_classes, _groups(network), file, parts=("backbone",))
 
 
 def _backbone(name: str, pretrained: bool) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streetlab.errors import UserError
-from streetlab.runs.naming import LEFT_OUT, PATHS
+from streetlab.runs.naming import LEFT_OUT, PATHS, matches
 from streetlab.runs.record import RunRecord
 
 _MISSING = "–"
@@ -128,7 +128,7 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(node, Mapping) and node:
             for name, below in node.items():
                 visit(below, f"{key}.{name}" if key else str(name))
-        elif isinstance(node, str) and key in PATHS:
+        elif isinstance(node, str) and matches(key, PATHS):
             flat[key] = node.rstrip("/").rpartition("/")[2]
         elif node is not None:  # a key that came later and is off does not set a run apart from older ones
             flat[key] = node
@@ -225,9 +225,7 @@ def _choices(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, s
 
 
 def _left_out(key: str) -> bool:
-    if key in ("seed", "experiment", "debug"):
-        return True
-    return any(key == pattern or key.startswith(f"{pattern}.") for pattern in LEFT_OUT)
+    return key in ("seed", "experiment", "debug") or matches(key, LEFT_OUT)
 
 
 def _partition(labels: Mapping[int, str]) -> dict[str, list[int]]:

@@ -25,6 +25,7 @@ LEFT_OUT = (
     "logger",
     "num_workers",
     "dataset.cache_dir",
+    "dataset.on_device",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.strategy",
@@ -80,7 +81,7 @@ def config_hash(config: DictConfig | Mapping[str, Any]) -> str:
 
 def does_not_name_a_run(key: str) -> bool:
     """Whether two values of the key may give a run the same name: swept, it is kept in the jobs' names."""
-    return _bare(key) == "trainer" or _matches(_bare(key), (*LEFT_OUT, *PATHS))
+    return _bare(key) == "trainer" or matches(_bare(key), (*LEFT_OUT, *PATHS))
 
 
 def _essence(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,18 +93,18 @@ def _essence(tree: Mapping[str, Any]) -> dict[str, Any]:
             return {
                 name: reduce(node[name], path)
                 for name, path in children.items()
-                if not _matches(path, LEFT_OUT) and not _is_progress(node[name], path)
+                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path)
             }
         if isinstance(node, (list, tuple)):
             return [reduce(item, key) for item in node]  # members of a list keep the list's key
-        if isinstance(node, str) and _matches(key, PATHS):
+        if isinstance(node, str) and matches(key, PATHS):
             return _last_component(node)
         return node
 
     return reduce(tree, "")
 
 
-def _matches(key: str, patterns: Iterable[str]) -> bool:
+def matches(key: str, patterns: Iterable[str]) -> bool:
     """Whether the key or a node above it is one of the patterns; in `dataset` also at any depth (concat)."""
     if any(key == pattern or key.startswith(pattern + ".") for pattern in patterns):
         return True
@@ -121,7 +122,7 @@ def _is_progress(node: Any, key: str) -> bool:
 
 def _is_left_out(key: str, tree: Mapping[str, Any]) -> bool:
     # The choice of a trainer is a choice of hardware; what else it may set is in the hash.
-    return key == "trainer" or _matches(key, LEFT_OUT) or key.startswith("hydra/")
+    return key == "trainer" or matches(key, LEFT_OUT) or key.startswith("hydra/")
 
 
 def _last_given(overrides: Iterable[str]) -> dict[str, str | None]:
@@ -145,7 +146,7 @@ def _text(value: str | None) -> str:
 
 def _named_value(key: str, value: str | None) -> str:
     text = _text(value)
-    return _last_component(text) if _matches(key, PATHS) else text
+    return _last_component(text) if matches(key, PATHS) else text
 
 
 def _is_choice(key: str, tree: Mapping[str, Any]) -> bool:

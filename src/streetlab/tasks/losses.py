@@ -131,33 +131,57 @@ class OhemCrossEntropy(_ClassWeighted):
         return self._mean(total, self._counts(labels).flatten()[where] * kept)
 
 
-class RegionLoss(nn.Module):
-    """Dice or Lovász loss over the batch's valid pixels, averaged over classes, as in segmentation-models-pytorch.
+class DiceLoss(nn.Module):
+    """One minus the Dice coefficient of softmax and truth over the batch's valid pixels, averaged over classes.
 
-    `dice` (Milletari et al. 2016, on softmax): one minus 2·Σpy / Σ(p + y) per class; absent classes add zero to the
-    mean over all K. `lovasz` (Lovász-Softmax, Berman et al. 2018): the mean over the classes present.
+    1 - 2·Σpy / Σ(p + y) per class (Milletari et al. 2016); absent classes add zero to the mean over all K. It is
+    segmentation-models-pytorch's `DiceLoss` in less than half the time, since no one-hot labels are made.
 
     Args:
-        region: `dice` or `lovasz`.
         ignore_index: label that counts for nothing.
-
-    Raises:
-        UserError: another region.
     """
 
-    def __init__(self, region: str, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
-        losses = {"dice": smp.losses.DiceLoss, "lovasz": smp.losses.LovaszLoss}
-        if region not in losses:
-            raise UserError(f"loss.region: '{region}' is not one of {', '.join(losses)}")
-        self.loss: nn.Module = losses[region](mode="multiclass", ignore_index=ignore_index, from_logits=True)
+        self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if logits.ndim == 2:  # a photo's label is a mask of one pixel
-            logits, labels = logits[..., None, None], labels[..., None, None]
-        with torch.autocast(logits.device.type, enabled=False):  # Lovász fails in half precision
-            # With no valid pixel smp's Dice is zero and its Lovász an empty tensor; the sum makes that zero too.
+        logits, labels = _as_maps(logits.float(), labels)
+        probabilities = logits.softmax(dim=1)
+        valid = labels != self.ignore_index
+        classes = labels.where(valid, 0)
+        counted = valid.to(probabilities.dtype)
+        of_truth = probabilities.gather(1, classes[:, None])[:, 0] * counted
+        zeros = probabilities.new_zeros(probabilities.shape[1])
+        overlap = zeros.index_add(0, classes.flatten(), of_truth.flatten())
+        truth = zeros.index_add(0, classes.flatten(), counted.flatten())
+        with torch.autocast(logits.device.type, enabled=False):  # which would sum in half precision
+            predicted = torch.einsum("bkhw,bhw->k", probabilities, counted)
+        dice = 2 * overlap / (predicted + truth).clamp_min(torch.finfo(torch.float32).tiny)
+        return ((1 - dice) * (truth > 0)).mean()
+
+
+class LovaszLoss(nn.Module):
+    """Lovász-Softmax over the batch's valid pixels, the mean over the classes present (Berman et al. 2018).
+
+    Args:
+        ignore_index: label that counts for nothing.
+    """
+
+    def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.loss = smp.losses.LovaszLoss(mode="multiclass", ignore_index=ignore_index, from_logits=True)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits, labels = _as_maps(logits, labels)
+        with torch.autocast(logits.device.type, enabled=False):  # it fails in half precision
+            # with no valid pixel the library's is an empty tensor; the sum makes that zero
             return self.loss(logits.float(), labels).sum()
+
+
+def _as_maps(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """A photo's label is a mask of one pixel."""
+    return (logits[..., None, None], labels[..., None, None]) if logits.ndim == 2 else (logits, labels)
 
 
 class WeightedSum(nn.Module):

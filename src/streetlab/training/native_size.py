@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,6 +18,7 @@ from torch import Tensor
 from streetlab.data.augment import normalize
 from streetlab.data.datamodule import StreetData
 from streetlab.data.decode import resize
+from streetlab.data.parallel import in_order
 from streetlab.data.source import Sample
 from streetlab.progress import track
 from streetlab.runs import files
@@ -25,8 +26,8 @@ from streetlab.runs.segmentation import summarize_segmentation
 from streetlab.tasks.metrics import ImageConfusions
 from streetlab.tasks.segmentation import SegmentationTask
 
-T = TypeVar("T")
 _AHEAD = 4
+"""Photos of full size that wait in memory."""
 
 
 class NativeSize:
@@ -69,8 +70,8 @@ def evaluate_full_resolution(
     confusions = ImageConfusions(len(task.label_space)).to(trainer.strategy.root_device)
     sizes = set()
     mine = range(trainer.global_rank, len(samples), trainer.world_size)
-    with NativeSize(trainer, task, data.image_size, task.full_resolution) as native:
-        pairs = _ahead(lambda row: data.source.read_pair(samples[row]), mine)
+    with NativeSize(trainer, task, data.image_size, task.full_resolution) as native, ThreadPoolExecutor() as pool:
+        pairs = in_order(pool, lambda row: data.source.read_pair(samples[row]), mine, _AHEAD)
         for row, (photo, mask) in track(zip(mine, pairs, strict=True), f"{split} at full resolution", len(mine)):
             truth = torch.from_numpy(mask).to(native.device).long()
             confusions.update(native.predict(photo)[None], truth[None], torch.tensor([row], device=native.device))
@@ -92,7 +93,7 @@ def write_label_ids(
     mode = "resized" if task.full_resolution == "none" else task.full_resolution
     mine = samples[trainer.global_rank :: trainer.world_size]
     with NativeSize(trainer, task, data.image_size, mode) as native, ThreadPoolExecutor() as pool:
-        photos = _ahead(data.source.read, mine)
+        photos = in_order(pool, data.source.read, mine, _AHEAD)
         written = []
         for sample, photo in track(zip(mine, photos, strict=True), "predicting test", len(mine)):
             mask = Image.fromarray(table[native.predict(photo).cpu().numpy()])
@@ -100,14 +101,3 @@ def write_label_ids(
             written.append(pool.submit(files.write_bytes, path, partial(mask.save, format="PNG")))
         for future in written:
             future.result()
-
-
-def _ahead(read: Callable[[Any], T], items: Sequence[Any]) -> Iterator[T]:
-    """`read` of each item, a few of them ahead of the one that is needed."""
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        pending = [pool.submit(read, item) for item in items[:_AHEAD]]
-        for number in range(len(items)):
-            result = pending.pop(0).result()
-            if number + _AHEAD < len(items):
-                pending.append(pool.submit(read, items[number + _AHEAD]))
-            yield result

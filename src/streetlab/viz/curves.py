@@ -61,9 +61,10 @@ def training_curves(
         figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=INK, parse_math=False)
     _lines(loss, history, [("train/loss", "train", MUTED), ("val/loss", "val", ACCENT)])
     heading(loss, "Loss")
-    _lines(score, history, _score_lines(objective))
-    scores = [] if objective in ("loss", "accuracy") else [_words(objective), "accuracy"]
-    heading(score, _capital(" and ".join(scores) or "accuracy"))
+    accuracy = "pixel_accuracy" if any("val/pixel_accuracy" in row for row in history) else "accuracy"
+    _lines(score, history, _score_lines(objective, accuracy))
+    scores = [] if objective in ("loss", accuracy) else [_words(objective), _words(accuracy)]
+    heading(score, _capital(" and ".join(scores) or _words(accuracy)))
     _lines(rate, history, [("lr", "", INK)], drawstyle="steps-mid")
     heading(rate, "Learning rate")
     if any(np.any(np.asarray(line.get_ydata()) > 0) for line in rate.lines):
@@ -76,14 +77,14 @@ def training_curves(
     return figure
 
 
-def _score_lines(objective: str) -> list[tuple[str, str, str]]:
+def _score_lines(objective: str, accuracy: str) -> list[tuple[str, str, str]]:
     """What the middle panel shows: the objective, and accuracy where it is not the objective itself."""
-    lines = [("train/accuracy", "train accuracy", MUTED)]
-    if objective not in ("loss", "accuracy"):
+    lines = [(f"train/{accuracy}", f"train {_words(accuracy)}", MUTED)]
+    if objective not in ("loss", accuracy):
         lines.append((f"val/{objective}", f"val {_words(objective)}", ACCENT))
-        lines.append(("val/accuracy", "val accuracy", SERIES[1]))
+        lines.append((f"val/{accuracy}", f"val {_words(accuracy)}", SERIES[1]))
     else:
-        lines.append(("val/accuracy", "val accuracy", ACCENT if objective == "accuracy" else SERIES[1]))
+        lines.append((f"val/{accuracy}", f"val {_words(accuracy)}", ACCENT if objective == accuracy else SERIES[1]))
     return lines
 
 

@@ -1,0 +1,43 @@
+"""Results in order from threads or processes, a few ahead of the one that is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WORTH_PROCESSES = 256
+"""Pictures to draw from which on starting processes (a second or two) pays."""
+
+
+def in_order(
+    pool: Executor, function: Callable[[Item], Result], items: Sequence[Item], ahead: int = 64
+) -> Iterator[Result]:
+    """`function` of each item, computed in the pool, at most `ahead` of them waiting in memory."""
+    pending = deque(pool.submit(function, item) for item in items[:ahead])
+    for number in range(len(items)):
+        result = pending.popleft().result()
+        if number + ahead < len(items):
+            pending.append(pool.submit(function, items[number + ahead]))
+        yield result
+
+
+def process_pool() -> ProcessPoolExecutor:
+    """One process per core, for work in Python, which threads of one process cannot share.
+
+    They are spawned, since a fork would inherit PyTorch's threads in whatever state they are, and leave Ctrl-C
+    to the process that waits for them.
+    """
+    return ProcessPoolExecutor(
+        os.cpu_count(), mp_context=get_context("spawn"), initializer=signal.signal, initargs=_IGNORE_INTERRUPT
+    )
+
+
+_IGNORE_INTERRUPT = (signal.SIGINT, signal.SIG_IGN)
