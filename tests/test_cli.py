@@ -87,7 +87,7 @@ def test_version(capsys):
         ("modle=resnet18", "no key 'modle'; did you mean 'model'?"),
         ("model=resnet81", "no model 'resnet81'; did you mean 'resnet18'?"),
         ("experiment=cleanlines_pretrained", "did you mean 'cleanliness_pretrained'?"),
-        ("model=null", "model takes a name; it has resnet18"),
+        ("model=null", "model takes a name; it has deeplabv3_resnet101"),
         ("+model=resnet18", "write model=... without the +"),
         ("+seed=1", "write seed=... without the +"),
         ("~nope", "no key 'nope'"),

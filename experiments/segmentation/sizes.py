@@ -30,16 +30,17 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     with composer() as compose:
         names = [name for name in compose.choices("experiment") if name.startswith("segmentation_")]
-        for name in names:
-            cfg = compose.compose("train", [f"experiment={name}", "model.weights=none"])
+        words = {name.removeprefix("segmentation_"): [f"experiment={name}"] for name in names}
+        words["hrnetv2_w48, official head"] = ["model=hrnetv2_w48", "model.head=official"]
+        for variant, overrides in words.items():
+            cfg = compose.compose("train", [*overrides, "model.weights=none"])
             network = instantiate(cfg.model)(num_classes=len(CITYSCAPES))
             buffer = io.BytesIO()
             torch.save(network.state_dict(), buffer)
             size, cost = buffer.tell(), describe(network, SIZE)
-            variant = name.removeprefix("segmentation_")
             parameters, megabytes = ORIGINAL.get(variant, ("", ""))
             print(
-                f"| `{variant}` | {cost['parameters']:,} | {size / 1e6:.1f} ({size / 2**20:.1f}) | {cost['gmacs']:.1f} "
+                f"| {variant} | {cost['parameters']:,} | {size / 1e6:.1f} ({size / 2**20:.1f}) | {cost['gmacs']:.1f} "
                 f"| {parameters} | {megabytes} |"
             )
 

@@ -176,4 +176,6 @@ def _words(metric: str) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """A heading begins with a capital, except where the first word has its own: mIoU."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.islower() else text
