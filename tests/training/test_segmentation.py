@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.training.segmentation_data import CLASSES, write_cityscapes, write_mask_folder
+from tests.training.test_resume import assert_same_bits, run_killed
 
 from streetlab import cli
 from streetlab.data.index.labels import CITYSCAPES
@@ -71,6 +72,14 @@ def test_validation_while_training_counts_the_same_as_the_final_evaluation(segme
     scores = [row["val/miou"] for row in record.history()]
     assert record.metrics["best_epoch"] == 1 + int(np.argmax(scores))
     assert record.metrics["val"]["miou"] == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(segment, monkeypatch):
+    words = (*STREETS, "regime.epochs=3", "augment=strong", "scheduler=poly", "model.dropout=0.3")
+    averaged = "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9}"
+    whole = segment(*words, averaged, output="whole")
+    run_killed(segment, monkeypatch, 3, 1, *words, averaged)
+    assert_same_bits(whole, segment(*words, averaged, output="killed"))
 
 
 def test_masks_kept_on_the_device_train_to_the_same_numbers(segment):
