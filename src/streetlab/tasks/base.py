@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from streetlab.data.datamodule import Batch
-from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.labels import TASKS, LabelSpace
 from streetlab.errors import UserError, did_you_mean
 
 CHECKPOINT_KEY = "streetlab"
@@ -43,10 +43,9 @@ class StreetTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         if label_space.task != self.task:
-            what = {"classification": "one label per photo", "segmentation": "one class per pixel"}
             raise UserError(
-                f"task: {self.task} needs {what[self.task]}, but the data set's labels ({label_space.name}) are "
-                f"{what[label_space.task]}: task={label_space.task} (choosing a data set chooses its task)"
+                f"task: {self.task} needs {TASKS[self.task]}, but the data set's labels ({label_space.name}) are "
+                f"{TASKS[label_space.task]}: task={label_space.task} (choosing a data set chooses its task)"
             )
         metric, mode = objective["metric"], objective["mode"]
         if metric not in self.metrics:

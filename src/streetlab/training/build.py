@@ -17,6 +17,7 @@ from streetlab.config import instantiate
 from streetlab.config.composition import config_folder
 from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.data.datamodule import StreetData
+from streetlab.data.index.labels import TASKS
 from streetlab.data.source import DataSource
 from streetlab.errors import UserError, did_you_mean
 from streetlab.runs.record import RunRecord
@@ -83,16 +84,13 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
 
 def _check_task(network: nn.Module, source: DataSource) -> None:
     """A network for pixels does not train on labels of whole photos, nor the other way round."""
-    gives: Any = getattr(network, "task", source.label_space.task)
-    if gives != source.label_space.task:
-        what = {"classification": "one label per photo", "segmentation": "one class per pixel"}
-        fitting = {
-            "classification": "resnet18 or timm_classifier",
-            "segmentation": "hrnetv2_w18, smp, ...",
-        }
+    needed = source.label_space.task
+    gives: Any = getattr(network, "task", needed)
+    if gives != needed:
+        fitting = {"classification": "resnet18 or timm_classifier", "segmentation": "hrnetv2_w18, smp, ..."}
         raise UserError(
-            f"model: {type(network).__name__} gives {what[gives]}, data set {source.name} has "
-            f"{what[source.label_space.task]}; choose model={fitting[source.label_space.task]}"
+            f"model: {type(network).__name__} gives {TASKS[gives]}, data set {source.name} has {TASKS[needed]}; "
+            f"choose model={fitting[needed]}"
         )
 
 

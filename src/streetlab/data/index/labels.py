@@ -10,6 +10,9 @@ import numpy as np
 IGNORE_INDEX = 255
 """The label of pixels that count for nothing (Cityscapes' convention)."""
 
+TASKS = {"classification": "one label per photo", "segmentation": "one class per pixel"}
+"""What labels are given to, and how that is said in messages."""
+
 Color = tuple[int, int, int]
 
 
