@@ -6,7 +6,6 @@ import difflib
 import inspect
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.groups import classifier_groups
-from streetlab.nets.weights import load_weights
+from streetlab.nets.weights import first_sentence, hub_error, load_weights, weights_source
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -56,11 +55,9 @@ def timm_classifier(
     """
     _check_name(name)
     _check_options(num_classes, dropout, timm_options)
-    source = "none" if weights is None else str(weights)
+    source = weights_source(weights)
     if source == "imagenet":
         _check_pretrained(name)
-    elif source != "none":
-        _check_file_is_meant(source)
 
     options = dict(timm_options)
     if dropout:
@@ -116,16 +113,12 @@ def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, An
             keyword = "dropout" if unknown[2] == "drop_rate" else unknown[2]
             hint = did_you_mean(keyword, _keywords(name, unknown[1]))
             raise UserError(f"model.{keyword}: timm's {name} has no such option{hint}") from error
-        reason = re.split(r"\. |\n", str(error).strip())[0] or type(error).__name__
         if pretrained:
             _create(name, num_classes, False, options)  # blames the options where they are at fault
-            raise UserError(
-                f"model.weights=imagenet: the weights of {name} could not be fetched from timm's hub "
-                f"({reason}); where it can't be reached pass a file: model.weights=FILE"
-            ) from error
+            raise hub_error("imagenet", name, "timm's hub", error) from error
         if options:
             given = ", ".join(f"model.{key}={value}" for key, value in options.items())
-            raise UserError(f"timm can't build {name} with {given}: {reason}") from error
+            raise UserError(f"timm can't build {name} with {given}: {first_sentence(error)}") from error
         raise
 
 
@@ -169,11 +162,3 @@ def _check_options(num_classes: int, dropout: float, options: dict[str, Any]) ->
     for key, instead in _RESERVED.items():
         if key in options:
             raise UserError(f"model.{key} is not an option here: {instead}")
-
-
-def _check_file_is_meant(source: str) -> None:
-    """A bare word that is no file is a misspelt choice, not a missing file."""
-    path = Path(source).expanduser()
-    if not path.exists() and path.name == source and not path.suffix:
-        hint = did_you_mean(source, ["none", "imagenet"]) or ";"
-        raise UserError(f"model.weights={source}: no such file{hint} allowed: none, imagenet or a file")

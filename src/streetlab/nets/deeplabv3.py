@@ -25,11 +25,10 @@ from streetlab.nets.segmentation import (
     check_choice,
     check_options,
     fulfil_contract,
-    hub_error,
     module_groups,
     resize_logits,
-    weights_source,
 )
+from streetlab.nets.weights import hub_error, weights_source
 
 _BUILDERS: dict[str, Any] = {"resnet50": deeplabv3_resnet50, "resnet101": deeplabv3_resnet101}
 _HUB: dict[str, dict[str, Any]] = {

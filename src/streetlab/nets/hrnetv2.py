@@ -20,12 +20,11 @@ from streetlab.nets.segmentation import (
     check_options,
     crop,
     fulfil_contract,
-    hub_error,
     module_groups,
     pad_to_multiple,
     resize_logits,
-    weights_source,
 )
+from streetlab.nets.weights import hub_error, weights_source
 
 HEADS = ("plain", "official", "custom")
 _STRIDE = 32

@@ -19,14 +19,12 @@ from streetlab.nets.segmentation import (
     check_choice,
     check_options,
     crop,
-    first_sentence,
     fulfil_contract,
-    hub_error,
     module_groups,
     pad_to_multiple,
     resize_logits,
-    weights_source,
 )
+from streetlab.nets.weights import first_sentence, hub_error, weights_source
 
 _DECODERS: dict[str, type[nn.Module]] = smp.MODEL_ARCHITECTURES_MAPPING
 _RESERVED = {

@@ -111,6 +111,35 @@ def load_weights(network: nn.Module, path: str | Path, parts: Sequence[str] = ()
     )
 
 
+def weights_source(weights: str | Path | None, hub: Sequence[str] = ("imagenet",)) -> str:
+    """`none`, one of `hub`, or the path of a file.
+
+    Raises:
+        UserError: a bare word that is no file: a misspelt choice, not a missing file.
+    """
+    source = "none" if weights is None else str(weights)
+    choices = ("none", *hub)
+    path = Path(source).expanduser()
+    if source not in choices and not path.exists() and path.name == source and not path.suffix:
+        hint = did_you_mean(source, choices) or ";"
+        raise UserError(f"model.weights={source}: no such file{hint} allowed: {', '.join(choices)} or a file")
+    return source
+
+
+def hub_error(source: str, name: str, hub: str, error: Exception) -> UserError:
+    """The one line for weights that could not be downloaded."""
+    reason = first_sentence(error)
+    return UserError(
+        f"model.weights={source}: the weights of {name} could not be fetched from {hub} ({reason}); "
+        "where it can't be reached pass a file: model.weights=FILE"
+    )
+
+
+def first_sentence(error: BaseException) -> str:
+    """What an exception says, on one line and without the advice after it."""
+    return re.split(r"\. |\n", str(error).strip())[0] or type(error).__name__
+
+
 def _existing_file(path: str | Path) -> Path:
     file = Path(path).expanduser()
     if file.is_file():

@@ -96,14 +96,5 @@ def read_confusions(path: Path, split: str) -> Confusions:
             )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; only completed segmentation runs have one") from None
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path}: damaged ({error}); run the test again with `streetlab evaluate`") from None

@@ -45,9 +45,8 @@ def epochs_behind(checkpoint: dict[str, Any]) -> int:
     return int(checkpoint["epoch"]) + 1
 
 
-def strip(path: Path) -> None:
-    """Reduce a checkpoint to `KEPT`."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+def strip(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Reduce the file of a checkpoint, whose contents are given, to `KEPT`."""
     kept = {key: checkpoint[key] for key in KEPT}
     files.write_bytes(path, lambda file: torch.save(kept, file))
 
@@ -58,7 +57,7 @@ def retire(folder: Path) -> None:
     if best.exists() and _epoch(best) == _epoch(last):
         _link(best, last)
     else:
-        strip(last)
+        strip(last, torch.load(last, map_location="cpu", weights_only=True))
 
 
 def _epoch(path: Path) -> int:

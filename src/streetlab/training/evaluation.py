@@ -41,7 +41,7 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
     report.predict_withheld()
     if not trainer.is_global_zero:
         return {}
-    strip(best)
+    strip(best, checkpoint)
     metrics = {
         "task": task.task,
         "objective": task.objective | {"best": by_split["val"][task.objective["metric"]]},

@@ -18,6 +18,7 @@ from torch import Tensor
 from streetlab.data.augment import normalize
 from streetlab.data.datamodule import StreetData
 from streetlab.data.decode import resize
+from streetlab.data.index.labels import to_label_ids
 from streetlab.data.parallel import in_order
 from streetlab.data.source import Sample
 from streetlab.progress import track
@@ -89,14 +90,14 @@ def write_label_ids(
 
     File names are `<photo>_pred_labelIds.png`, as Cityscapes' benchmark server takes them.
     """
-    table = np.array([*task.label_space.file_ids] or range(len(task.label_space)), np.uint8)
     mode = "resized" if task.full_resolution == "none" else task.full_resolution
     mine = samples[trainer.global_rank :: trainer.world_size]
     with NativeSize(trainer, task, data.image_size, mode) as native, ThreadPoolExecutor() as pool:
         photos = in_order(pool, data.source.read, mine, _AHEAD)
         written = []
         for sample, photo in track(zip(mine, photos, strict=True), "predicting test", len(mine)):
-            mask = Image.fromarray(table[native.predict(photo).cpu().numpy()])
+            ids = native.predict(photo).cpu().numpy().astype(np.uint8)
+            mask = Image.fromarray(to_label_ids(ids, task.label_space))
             path = folder / f"{sample.id.rpartition('/')[2]}_pred_labelIds.png"
             written.append(pool.submit(files.write_bytes, path, partial(mask.save, format="PNG")))
         for future in written:

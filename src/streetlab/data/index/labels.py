@@ -152,20 +152,20 @@ CAMVID = LabelSpace(
 LABEL_SPACES = {space.name: space for space in (CLEANLINESS, CITYSCAPES, CAMVID)}
 
 
-def to_label_ids(mask: np.ndarray) -> np.ndarray:
-    """Cityscapes train ids (uint8, any shape) as the labelIds that the benchmark server takes.
+def to_label_ids(mask: np.ndarray, label_space: LabelSpace = CITYSCAPES) -> np.ndarray:
+    """Class ids (uint8, any shape) as the values of mask files: Cityscapes' labelIds, as its benchmark takes them.
 
-    Ignored pixels (255) become 0, `unlabeled`.
+    Ignored pixels (255) become 0, Cityscapes' `unlabeled`.
 
     Raises:
         ValueError: a value that is neither a class nor 255.
     """
     table = np.full(256, IGNORE_INDEX, np.uint8)
-    table[: len(CITYSCAPES)] = CITYSCAPES.file_ids
+    table[: len(label_space)] = label_space.file_ids or range(len(label_space))
     table[IGNORE_INDEX] = 0
     label_ids = table[mask]
     if (label_ids == IGNORE_INDEX).any():
-        raise ValueError(f"{mask[label_ids == IGNORE_INDEX][0]} is not a train id of {CITYSCAPES.name}")
+        raise ValueError(f"{mask[label_ids == IGNORE_INDEX][0]} is not a train id of {label_space.name}")
     return label_ids
 
 
