@@ -12,6 +12,8 @@ PATH_KEYS = frozenset(
         "dataset.split_file",
         "dataset.cache_dir",
         "model.weights",
+        "data",
+        "pretrained",
         "output",
         "resume",
         "run",

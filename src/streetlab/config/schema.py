@@ -26,6 +26,8 @@ class TrainConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     study: str = MISSING
     seed: int = MISSING
+    data: str = MISSING
+    pretrained: str = MISSING
     image_size: list[int] = MISSING
     batch_size: int = MISSING
     num_workers: int = MISSING

@@ -22,6 +22,9 @@ LEFT_OUT = (
     "output",
     "study",
     "resume",
+    "data",  # what comes of it stands in dataset.root and model.weights
+    "pretrained",
+    "sweep",
     "logger",
     "num_workers",
     "dataset.cache_dir",
@@ -60,6 +63,8 @@ def run_name(overrides: Iterable[str], config: DictConfig | Mapping[str, Any], k
 def sweep_name(swept: Iterable[str], fixed: Iterable[str], config: DictConfig | Mapping[str, Any]) -> str:
     """`<swept keys>-<fixed overrides>-<8 hex>`, without swept values: a longer sweep finds its jobs again.
 
+    A preset of the group `sweep` stands in place of the swept keys.
+
     Args:
         swept: the keys that are swept.
         fixed: the other overrides.
@@ -67,8 +72,10 @@ def sweep_name(swept: Iterable[str], fixed: Iterable[str], config: DictConfig | 
     """
     tree = _as_dict(config)
     keys = sorted({_bare(key) for key in swept}, key=lambda key: _rank(key, tree))
-    shown = {key: value for key, value in _last_given(fixed).items() if not _is_left_out(key, tree)}
-    names = "_x_".join(_clean(key.split(".")[-1]) for key in keys)
+    asked = _last_given(fixed)
+    preset = asked.pop("sweep", None)
+    shown = {key: value for key, value in asked.items() if not _is_left_out(key, tree)}
+    names = _clean(_text(preset)) if preset else "_x_".join(_clean(key.split(".")[-1]) for key in keys)
     slug = f"{names}-{_slug(shown, tree)}" if shown else names
     values = {key: _named_value(key, value) for key, value in sorted(shown.items())}
     return _with_hash(slug, _digest([sorted(keys), values]))
