@@ -216,6 +216,35 @@ def test_values_for_swept_experiments_need_not_fit_the_default_ones(jobs):
     assert folders(jobs)[0].startswith("outputs/cleanliness/experiment-root_1-weights_none-max_epochs_2-")
 
 
+def test_a_preset_of_sweep_brings_its_presets_and_seeds(jobs, capsys):
+    words = ["train", "sweep=cleanliness_regimes", "pretrained=/w/a b.pth", "dataset.root=/x y"]
+    assert cli.run([*words, "seed=0,1"]) == 0  # without -m: the preset says it
+    assert [config.seed for _, config in jobs] == [0, 0, 1, 1]
+    assert [config.model.weights for _, config in jobs] == ["none", "/w/a b.pth"] * 2
+    assert {config.dataset.root for _, config in jobs} == {"/x y"}
+    first = folders(jobs)
+    assert first[0].startswith("outputs/cleanliness/cleanliness_regimes-root_x-y-")
+    assert "cleanliness_from_scratch-root_x-y-seed_0-" in first[0]
+    jobs.clear()
+    assert cli.run(words) == 0
+    assert len(jobs) == 10
+    assert set(first) < set(folders(jobs))
+    assert "10 jobs: 5 seed × 2 experiment" in capsys.readouterr().out
+
+
+def test_the_variants_sweep_is_of_all_six_with_and_without_our_recipe(jobs):
+    assert cli.run(["train", "-m", "sweep=segmentation_variants", "data=/d"]) == 0
+    names = [config.model._target_.rpartition(".")[2] for _, config in jobs]
+    assert len(jobs) == 12
+    assert sum("deeplabv3" in name for name in names) == sum("hrnet" in name for name in names) == 6
+    assert {config.dataset.root for _, config in jobs} == {"/d/cityscapes"}
+    assert {config.model.weights for _, config in jobs} == {"imagenet"}
+    jobs.clear()
+    assert cli.run(["train", "-m", "sweep=everything", "data=/d"]) == 0
+    assert {config.dataset.root for _, config in jobs} == {"/d/cityscapes", "/d/street_cleanliness"}
+    assert len(jobs) == 14
+
+
 def test_a_mistake_in_a_sweep_is_said_before_its_first_job(jobs, capsys):
     words = ["train", "-m", "experiment=cleanliness_pretrained,cleanliness_from_scratch"]
     assert cli.run([*words, "optimizer.lrr=3"]) == 2

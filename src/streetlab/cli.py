@@ -7,10 +7,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
+from streetlab.place import place
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,10 +24,13 @@ class Command:
 
     module: str
     help: str
+    records: bool = False
+    """Whether each job keeps a run record, which then also says how the job failed."""
 
 
 COMMANDS = {
-    "train": Command("streetlab.training.train", "train, test the best epoch once, write the run record"),
+    "train": Command("streetlab.training.command", "train, test the best epoch once, write the run record", True),
+    "evaluate": Command("streetlab.training.evaluate", "test a finished run again: other data, size, split or views"),
     "compare": Command("streetlab.runs.compare", "put finished runs side by side: table, curves, HTML page"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
     "cache": Command("streetlab.data.cache_command", "show or delete the cache of decoded images"),
@@ -41,7 +46,8 @@ class _Outcome:
     """What the jobs of this process came to; the exit code follows from it."""
 
     error: BaseException | None = None
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """A line for each failed job, by the name of its folder."""
 
 
 _outcome = _Outcome()
@@ -52,6 +58,7 @@ class Job:
     """Hydra's task function. Picklable: a launcher may run it in another process."""
 
     module: str
+    records: bool = False
     show_traceback: bool = False
     argv: tuple[str, ...] = ()
 
@@ -59,9 +66,17 @@ class Job:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        from streetlab.config.resolvers import swept_words
+        from streetlab.launch.devices import take_device
+        from streetlab.runs.record import now
+        from streetlab.sweep import record_failure
+
         hydra = HydraConfig.get()
         sweeping = hydra.mode == RunMode.MULTIRUN
-        asked = " ".join(hydra.overrides.task)
+        asked = " ".join(swept_words())
+        started = now()
+        if "JoblibLauncher" in hydra.launcher._target_ and sweeping:
+            take_device()
         try:
             return self._run(cfg)
         except Exception as error:
@@ -69,10 +84,13 @@ class Job:
                 _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
                 return None
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
+            folder = Path(hydra.runtime.output_dir)
+            if self.records and place().rank == 0:
+                record_failure(folder, cfg, hydra.overrides.task, error, started)
         finally:
             if sweeping:
                 _release_memory()  # the next job's network comes when this one's is gone
-        _outcome.failed.append(f"{hydra.job.num}: {asked}")
+        _outcome.failed[folder.name] = f"{hydra.job.num}: {asked}"
         in_this_process = "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
         if in_this_process:
             return None  # the sweep goes on, batch by batch
@@ -92,12 +110,12 @@ class Job:
             sys.argv = ours
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _job_in_new_process, (self.module, self.show_traceback, self.argv)
+        return _job_in_new_process, (self.module, self.records, self.show_traceback, self.argv)
 
 
-def _job_in_new_process(module: str, show_traceback: bool, argv: tuple[str, ...]) -> Job:
+def _job_in_new_process(*arguments: Any) -> Job:
     _register()
-    return Job(module, show_traceback, argv)
+    return Job(*arguments)
 
 
 def _register() -> None:
@@ -140,8 +158,9 @@ def run(argv: Sequence[str]) -> int:
         return 1
     except SystemExit as stop:  # Hydra's --help, and a command that has said everything itself
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except JobFailed as failed:  # in another process, which has printed the line; the count is lost
-        _outcome.failed.append(str(failed))
+    except JobFailed as failed:  # in another process, which has printed the line; the records tell of the others
+        if not _outcome.failed:
+            _outcome.failed[""] = str(failed)
     except Exception as error:
         _report(error, show_traceback)
         return 2 if isinstance(error, UserError) else 1
@@ -172,11 +191,11 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
 
     import hydra
 
-    from streetlab.config.command_line import arrange
+    from streetlab.config.command_line import arrange, collect
     from streetlab.config.composition import config_folder
     from streetlab.config.translation import translate
 
-    line = arrange(words)
+    line = collect(arrange(words), name)
     _register()
     # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
     before = os.environ.get("HYDRA_FULL_ERROR")
@@ -185,7 +204,7 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
     argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
-        app(Job(command.module, show_traceback, tuple(argv)))()
+        app(Job(command.module, command.records, show_traceback, tuple(argv)))()
     except (JobFailed, UserError):
         raise
     except Exception as error:
@@ -194,6 +213,7 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
             raise
         raise known from error
     finally:
+        _close_sweep()
         sys.argv = argv
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -213,6 +233,14 @@ def _report(error: BaseException, show_traceback: bool, prefix: str = "") -> str
     return text
 
 
+def _close_sweep() -> None:
+    """Count the failures that the records tell of as well: those of other processes are known from nowhere else."""
+    reports = sys.modules.get("streetlab.sweep")  # the callback of a sweep has imported it
+    sweep = reports.take_running() if reports else None
+    for name, line in sweep.close().items() if sweep else ():
+        _outcome.failed.setdefault(name, line)
+
+
 def _release_memory() -> None:
     import gc
 
@@ -226,6 +254,6 @@ def _sum_up_failures() -> int:
     if not _outcome.failed:
         return 0
     print(f"streetlab: failed jobs: {len(_outcome.failed)}", file=sys.stderr)
-    for job in _outcome.failed:
+    for job in _outcome.failed.values():
         print(f"  {job}", file=sys.stderr)
     return 1

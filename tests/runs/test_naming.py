@@ -7,7 +7,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from streetlab.runs.naming import MAX_LENGTH, config_hash, does_not_name_a_run, run_name, sweep_name
+from streetlab.runs.naming import MAX_LENGTH, config_hash, does_not_name_a_run, fresh, run_name, sweep_name
 
 CONFIG = {
     "dataset": {"name": "d", "root": "/data/photos", "cache_dir": "outputs/.cache"},
@@ -126,3 +126,20 @@ def test_nested_data_sets_are_known_by_their_folders_names_too():
 
     assert config_hash(parts("/a/x")) == config_hash(parts("/b/x"))
     assert config_hash(parts("/a/x")) != config_hash(parts("/a/y"))
+
+
+def test_a_sweep_preset_names_the_sweep_and_not_its_jobs():
+    words = ["sweep=cleanliness_regimes", "data=/x", "optimizer.lr=8"]
+    assert sweep_name(["seed"], words, CONFIG).startswith("cleanliness_regimes-lr_8-")
+    assert run_name([*words, "seed=1"], CONFIG) == run_name(["optimizer.lr=8", "seed=1"], CONFIG)
+
+
+def test_a_fresh_folder_is_one_that_holds_nothing(tmp_path):
+    folder = tmp_path / "sweep"
+    assert fresh(folder) == folder
+    folder.mkdir()
+    assert fresh(folder) == folder
+    (folder / "status.json").touch()
+    assert fresh(folder) == tmp_path / "sweep-2"
+    (tmp_path / "sweep-2" / "x").mkdir(parents=True)
+    assert fresh(folder) == tmp_path / "sweep-3"

@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from streetlab.data.index.labels import CITYSCAPES
 from streetlab.runs.segmentation import summarize_segmentation
-from streetlab.tasks.metrics import BoundaryScore, ImageConfusions, dilate
+from streetlab.tasks.metrics import BoundaryScore, ImageConfusions, MeanLoss, dilate
 
 K = 19
 
@@ -84,12 +84,25 @@ def test_ids_outside_the_classes_and_wrong_shapes_are_refused():
     assert metric.compute()[0].numel() == 0
 
 
+def test_the_mean_loss_weighs_batches_by_their_images_and_keeps_a_nan():
+    metric = MeanLoss()
+    metric.update(torch.tensor(1.0), 8)
+    metric.update(torch.tensor(2.0), 1)
+    assert metric.compute().item() == pytest.approx(10 / 9)
+    metric.update(torch.tensor(torch.nan), 1)
+    assert metric.compute().isnan()
+
+
 def test_a_reset_in_inference_mode_does_not_spoil_later_updates():
     predictions, masks = _batch(2)
-    confusions, boundary = ImageConfusions(K), BoundaryScore(K, 2)
+    confusions, boundary, loss = ImageConfusions(K), BoundaryScore(K, 2), MeanLoss()
     with torch.inference_mode():
         confusions.reset()
         boundary.reset()
+        loss.reset()
+    loss.update(torch.tensor(1.0), 2)
+    assert loss.compute() == 1
+    assert not loss.state_dict()
     confusions.update(predictions, masks, torch.arange(2))
     boundary.update(predictions, masks)
     assert confusions.compute()[1].shape == (2, K, K)
@@ -179,11 +192,12 @@ def _process(rank, folder, shares):
     results = []
     for share in shares:
         predictions, masks = _batch(5)
-        confusions, boundary = ImageConfusions(K), BoundaryScore(K, 2)
+        confusions, boundary, loss = ImageConfusions(K), BoundaryScore(K, 2), MeanLoss()
         for row in share[rank]:
+            loss.update(torch.tensor(float(row)), 1)
             confusions.update(predictions[[row]], masks[[row]], torch.tensor([row]))
             boundary.update(predictions[[row]], masks[[row]])
-        results.append((*confusions.compute(), boundary.compute()["per_class"]))
+        results.append((*confusions.compute(), boundary.compute()["per_class"], loss.compute()))
         # what was gathered must not stay behind in the state of the rank
         own = sum(len(rows) for rows in confusions.rows)
         assert own == len(share[rank])
@@ -200,8 +214,9 @@ def test_two_processes_with_other_counts_or_no_image_give_the_numbers_of_one(tmp
     boundary.update(predictions, masks)
     for rank in range(2):
         results = torch.load(tmp_path / f"{rank}.pt")
-        for (rows, matrices, per_class), share in zip(results, shares, strict=True):
+        for (rows, matrices, per_class, loss), share in zip(results, shares, strict=True):
             assert rows.tolist() == [0, 1, 2, 3, 4]
             assert torch.equal(matrices, alone.compute()[1])
             if sum(map(len, share)) == 5:  # sums cannot know a repeated image; the sampler repeats none
+                assert loss == 2  # 10 / 5, where Lightning's mean is 10 / 4
                 assert per_class.numpy() == pytest.approx(boundary.compute()["per_class"].numpy(), nan_ok=True)

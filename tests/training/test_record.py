@@ -139,16 +139,6 @@ def test_tensorboard_beside_the_record(train):
     assert list(record.path.glob("tensorboard/**/events.*"))
 
 
-def test_wandb_offline_lies_in_the_records_folder(train, monkeypatch):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    record = train(*SHORT, "logger=wandb", "logger.wandb.mode=offline")
-    assert list((record.path / "wandb").glob("offline-run-*"))
-    import wandb
-
-    assert wandb.run is None, "the next job would log into this run"
-
-
 def test_the_record_can_be_moved(train, tmp_path):
     record = train(*SHORT)
     shutil.move(record.path, tmp_path / "elsewhere")

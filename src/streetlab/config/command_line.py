@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Action
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from streetlab.config.quoting import quote_paths
+from streetlab.config.composition import config_folder
+from streetlab.config.quoting import quote, quote_paths
 from streetlab.config.sweeps import defer_values
 from streetlab.config.values import REFUSED
 from streetlab.errors import UserError, did_you_mean
@@ -45,9 +47,42 @@ def arrange(words: Sequence[str]) -> CommandLine:
         if name in ("--config-dir", "-cd"):
             config_dir = options[-1].partition("=")[2] if sign else options[-1]
     _check(overrides)
-    sweeping = any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in [*options, *overrides])
+    sweeping = _is_sweep([*options, *overrides])
     overrides = quote_paths(overrides, multirun=sweeping)
     return CommandLine(options, defer_values(overrides) if sweeping else overrides, config_dir)
+
+
+def collect(line: CommandLine, command: str) -> CommandLine:
+    """The words for a run's config as one value, where the command is about a run.
+
+    Such a command has a key `overrides`. It gets every word whose key is none of the command's own, each as it
+    would be given to `train`, and no config of the command has to know their keys.
+
+    Raises:
+        UserError: several jobs are asked for.
+    """
+    own = own_keys(command)
+    if "overrides" not in own:
+        return line
+    if _is_sweep([*line.options, *line.overrides]):
+        raise UserError(f"-m: {command} is about one run; give the command once for each")
+    first = {word: re.split(r"[.=/]", word.lstrip("+~"), maxsplit=1)[0] for word in line.overrides}
+    kept = [word for word in line.overrides if first[word] in own]
+    others = [quote(word) for word in line.overrides if first[word] not in own]
+    return replace(line, overrides=[*kept, *([f"overrides=[{','.join(others)}]"] if others else [])])
+
+
+def own_keys(command: str) -> list[str]:
+    """The keys at the root of a command's config, `hydra` among them."""
+    from omegaconf import OmegaConf
+
+    return [str(key) for key in OmegaConf.load(config_folder() / f"{command}.yaml") if key != "defaults"]
+
+
+def _is_sweep(words: Sequence[str]) -> bool:
+    """Whether the words ask for several jobs: by an option, or by a preset of the group `sweep`."""
+    asks = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+    return any(word in asks or (word.startswith("sweep=") and word not in ("sweep=", "sweep=null")) for word in words)
 
 
 def _hydra_options() -> dict[str, Action]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from streetlab.config.command_line import CommandLine
@@ -15,9 +15,14 @@ def nearest_key(key: str, command: str, line: CommandLine) -> str:
     with composer(line.config_dir) as compose:
         tree = _without_values(compose, command, line)
         groups = compose.groups()
+    return nearest_in(tree, key, groups)
+
+
+def nearest_in(tree: Mapping[str, Any], key: str, further: Iterable[str] = ()) -> str:
+    """The same for the keys of a config that is there, plain Python, and `further` ones at its root."""
     first, *rest = key.split(".")
     if first not in tree:
-        return f"'{key}'{_nearest_root(first, rest, tree, groups)}"
+        return f"'{key}'{_nearest_root(first, rest, tree, further)}"
     path, node = [first], tree[first]
     for index, part in enumerate(rest):
         if not isinstance(node, Mapping):
@@ -38,8 +43,8 @@ def nearest_key(key: str, command: str, line: CommandLine) -> str:
     return f"'{key}'"
 
 
-def _nearest_root(first: str, rest: list[str], tree: Mapping[str, Any], groups: list[str]) -> str:
-    known = {*map(str, tree), *groups}
+def _nearest_root(first: str, rest: list[str], tree: Mapping[str, Any], further: Iterable[str]) -> str:
+    known = {*map(str, tree), *further}
     near = did_you_mean(first, known)
     exact = _elsewhere(first, tree)
     if not rest and exact:  # `lr=1` is optimizer.lr rather than the group `loss`

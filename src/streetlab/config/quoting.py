@@ -18,6 +18,8 @@ PATH_KEYS = frozenset(
         "resume",
         "run",
         "runs",
+        "baseline",
+        "checkpoint",
         "source",
     }
 )
@@ -79,10 +81,14 @@ def quote(text: str) -> str:
     Hydra drops a backslash before the quote character and halves the backslashes in front of it; OmegaConf
     does the same with `${`, which would otherwise be an interpolation.
     """
-    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
-    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", literal)
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", escape_interpolations(text))
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return "'" + escaped + "\\" * trailing + "'"
+
+
+def escape_interpolations(text: str) -> str:
+    r"""`text` as OmegaConf reads it back: `${` is escaped, and the backslashes in front of it are doubled."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
 
 
 def unquote(text: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from streetlab.config.distribution import check_processes
 from streetlab.config.sweeps import plan_sweep
 from streetlab.config.values import plain, without_hydra
-from streetlab.runs.naming import does_not_name_a_run, run_name, sweep_name
+from streetlab.runs.naming import does_not_name_a_run, fresh, run_name, sweep_name
 
 OUTPUTS = Path("outputs")
 _SWEEP = "streetlab_sweep"
@@ -31,14 +33,20 @@ def run_folder(*, _root_: DictConfig) -> str:
 
 
 def sweep_folder(*, _root_: DictConfig) -> str:
-    """The folder of a sweep: `output`, else `outputs/<study>/<swept keys>-<fixed overrides>-<hash>`."""
+    """The folder of a sweep: `output`, else `outputs/<study>/<swept keys>-<fixed overrides>-<hash>`.
+
+    With `resume=never` one that is not there yet.
+    """
     # Hydra asks for it first on the sweep's own config, later on each job's, which knows that job's overrides
     # only; but it hands the first one's cache of interpolations on to the jobs, in other processes too.
     known = OmegaConf.get_cache(_root_)[_SWEEP]
     if "folder" not in known:
         plan = plan_sweep(_root_)
         first = plan.first_config()
-        known["folder"] = str(_root_.output or OUTPUTS / first.study / sweep_name(plan.swept, plan.fixed, first))
+        check_processes(plan, first)
+        folder = Path(_root_.output or OUTPUTS / first.study / sweep_name(plan.swept, plan.fixed, first))
+        known["folder"] = str(fresh(folder) if first.resume == "never" else folder)
+        known["swept"] = list(plan.swept)
         known["keys"] = [key for key in plan.swept if does_not_name_a_run(key)]
     return known["folder"]
 
@@ -50,3 +58,11 @@ def job_name(*, _root_: DictConfig) -> str:
     assert isinstance(words, list)
     keep = OmegaConf.get_cache(_root_)[_SWEEP].get("keys", [])
     return run_name([str(word) for word in words], _root_, keep)
+
+
+def swept_words() -> list[str]:
+    """The words of the running job that its sweep varies, `key=value` each; all of its words where it runs alone."""
+    hydra = HydraConfig.get()
+    words = [str(word) for word in hydra.overrides.task]
+    swept = OmegaConf.get_cache(hydra._get_root())[_SWEEP].get("swept")  # type: ignore[attr-defined]
+    return words if swept is None else [word for word in words if word.lstrip("+~").partition("=")[0] in swept]

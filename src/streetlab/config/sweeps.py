@@ -12,7 +12,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, ValueType
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from streetlab.errors import UserError
@@ -48,7 +47,8 @@ def defer_values(overrides: Sequence[str]) -> list[str]:
     """The overrides of a sweep over choices, with fixed values left for the jobs to apply.
 
     Hydra composes the sweep's own config without the swept choices, so that
-    `-m experiment=a,b dataset.root=X` fails where the default data set has no root. A choice() of one value
+    `-m experiment=a,b dataset.root=X` fails where the default data set has no root; a preset of `sweep` may hold
+    such choices. A choice() of one value
     is part of the sweep, and `plan_sweep` reads it as the fixed value that it is.
     """
     parser = OverridesParser.create()
@@ -56,7 +56,10 @@ def defer_values(overrides: Sequence[str]) -> list[str]:
         parsed = parser.parse_overrides(list(overrides))
     except HydraException:
         return list(overrides)  # Hydra meets the same error
-    choices = any(override.is_sweep_override() and "." not in override.key_or_group for override in parsed)
+    choices = any(
+        override.key_or_group == "sweep" or (override.is_sweep_override() and "." not in override.key_or_group)
+        for override in parsed
+    )
     return [
         f"{override.key_or_group}=choice({word.partition('=')[2]})" if choices and _can_wait(override) else word
         for word, override in zip(overrides, parsed, strict=True)
@@ -106,15 +109,3 @@ def _values(override: Override) -> list[str]:
 
 def _loader() -> ConfigLoader:
     return GlobalHydra.instance().config_loader()
-
-
-class AnnounceJobs(Callback):
-    """Prints the number of jobs before the first one starts."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        # Hydra turns an error here into a warning; the sweep folder's name meets the same error and stops.
-        try:
-            plan = plan_sweep(config)
-        except UserError:
-            return
-        print(plan, flush=True)

@@ -15,6 +15,13 @@ from streetlab.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
+_PLUGINS = {
+    "hydra/launcher/joblib": "sweep",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+}
+"""Choices that packages bring along, and the extra that brings the package."""
+
 
 def translate(error: BaseException, command: str, line: CommandLine) -> UserError | None:
     """The UserError for a fault met before the command's own code runs; None for what is no one's typing.
@@ -51,6 +58,8 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = _bad_group_value(str(error), line)
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _first_lines(error)
+    elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):
+        text = "no srun here: hydra/launcher=slurm submits from a machine of the cluster"
     elif isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
     else:
@@ -80,6 +89,8 @@ def _no_such_choice(error: MissingConfigException) -> str:
     where = _where(found["file"]) if found and found["file"] and _is_ours(found["file"]) else ""
     if not group:
         return f"{where}no config '{missing}'{did_you_mean(missing, options)}"
+    if (extra := _PLUGINS.get(missing)) is not None:
+        return f"{where}hydra's plugin {choice} is not installed (pip install 'streetlab[{extra}]')"
     known = f" ({group} has {', '.join(options)})" if options else ""
     return f"{where}no {group} '{choice}'{did_you_mean(choice, options)}{known}"
 

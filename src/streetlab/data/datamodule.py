@@ -60,6 +60,9 @@ class StreetData(pl.LightningDataModule):
         batch_size: per process.
         num_workers: processes that copy rows; the batches are the same for any number.
         seed: of order and augmentation.
+
+    Attributes:
+        tested: the split that `test_dataloader` gives; `train` too comes in its own order, as it is.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class StreetData(pl.LightningDataModule):
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
+        self.tested = "test"
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
         self._resident: dict[str, dict[str, Tensor]] = {}
@@ -89,30 +93,44 @@ class StreetData(pl.LightningDataModule):
         return ("train", "val", "test") if self.source.eval_split == "test" else ("train", "val")
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the caches, decoding what no entry holds yet; several processes may do so at once."""
-        for split in self.splits:
+        """Open the splits that the stage needs: all, where none is named."""
+        stages = {"fit": ("train", "val"), "validate": ("val",), "test": (self.tested,)}
+        self.open(stages.get(stage or "", self.splits))
+
+    def open(self, splits: Sequence[str]) -> None:
+        """Open the splits' caches, decoding what no entry holds yet; several processes may do so at once."""
+        for split in splits:
             if split not in self._cached:
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
 
     def samples(self, split: str) -> list[Sample]:
-        """The split's samples that decoded; a batch's `rows` index this list. None of a split without truth."""
-        return self._cached[split].samples if split in self.splits else []
+        """The split's samples; a batch's `rows` index this list. None of a split without truth.
+
+        Once the split has been opened, those that did not decode are left out.
+        """
+        if split not in self.splits:
+            return []
+        return self._cached[split].samples if split in self._cached else list(self.source.samples(split))
+
+    def cached_image(self, split: str, row: int) -> np.ndarray:
+        """One image `(h, w, 3)` uint8 as it is cached."""
+        return np.array(self._cached[split].images[row])
 
     def cached_pair(self, split: str, row: int) -> tuple[np.ndarray, np.ndarray]:
         """One image `(h, w, 3)` uint8 and its mask `(h, w)` uint8 as they are cached."""
         cached = self._cached[split]
         assert cached.masks is not None
-        return np.array(cached.images[row]), np.array(cached.masks[row])
+        return self.cached_image(split, row), np.array(cached.masks[row])
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train")
+        return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader("test")
+        return self._loader(self.tested)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.source.on_device:
@@ -158,14 +176,14 @@ class StreetData(pl.LightningDataModule):
     def _cache_size(self, split: str) -> tuple[int, int]:
         return self.augment.source_size(self.image_size) if split == "train" else self.image_size
 
-    def _loader(self, split: str) -> DataLoader:
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         trainer = self.trainer
         batches = EpochBatches(
             self._keys[split],
             self.batch_size,
             self.seed,
             epoch=lambda: _epoch(trainer),
-            shuffle=split == "train",
+            shuffle=shuffle,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )

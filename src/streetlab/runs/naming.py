@@ -81,6 +81,15 @@ def sweep_name(swept: Iterable[str], fixed: Iterable[str], config: DictConfig | 
     return _with_hash(slug, _digest([sorted(keys), values]))
 
 
+def fresh(folder: Path) -> Path:
+    """The folder, or the first of `<folder>-2`, `<folder>-3`, ... that is not there or is empty."""
+    numbered, number = folder, 1
+    while numbered.exists() and any(numbered.iterdir()):
+        number += 1
+        numbered = folder.with_name(f"{folder.name}-{number}")
+    return numbered
+
+
 def config_hash(config: DictConfig | Mapping[str, Any]) -> str:
     """SHA-256 (hex) of everything in the config that can change the result."""
     return _digest(_essence(_as_dict(config)))

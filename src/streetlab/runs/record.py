@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import traceback
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ __all__ = ["Confusions", "Predictions", "RunRecord", "find_runs", "split_usable"
 
 _MARKS = ("status.json", "config.yaml")
 _DEEPEST = 4
+_FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Cell = int | float | str | None
 
@@ -115,21 +119,29 @@ class RunRecord:
         """The segmenter's confusion matrix of each image of `val`, `test` or another split that was tested."""
         return read_confusions(self.path / "confusions.npz", split)
 
-    def fault(self) -> str | None:
-        """Why the run cannot be reported on: half-written, running, failed, interrupted; None if complete."""
+    def unfinished(self) -> str | None:
+        """Why status.json alone says that the run is not complete: `running`, `failed: ...`; None if it is."""
         try:
             status = self.status
-            state = self.state
-            if state == "completed":
-                for part in (self.config, self.metrics):
-                    if not part:
-                        return "half-written: config.yaml or metrics.json is empty"
-                return None
         except UserError as error:
             return f"half-written: {error}"
+        state = str(status.get("state", "unknown"))
+        if state == "completed":
+            return None
         message = str(status.get("error") or "").strip()
         first_line = message.splitlines()[0] if message else ""
         return f"{state}: {first_line}" if first_line else state
+
+    def fault(self) -> str | None:
+        """Why the run cannot be reported on: half-written, running, failed, interrupted; None if complete."""
+        reason = self.unfinished()
+        if reason is not None:
+            return reason
+        try:
+            whole = bool(self.config and self.metrics)
+        except UserError as error:
+            return f"half-written: {error}"
+        return None if whole else "half-written: config.yaml or metrics.json is empty"
 
     def write_config(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
         """Write config.yaml (resolved, plain Python) and overrides.yaml."""
@@ -142,6 +154,18 @@ class RunRecord:
         status = (_read_json(path) if path.exists() else {}) | files.to_plain(fields)
         files.write_json(path, status)
         return status
+
+    def write_end(self, state: str, error: BaseException | str | None = None) -> dict[str, Any]:
+        """Write how the run ended and when; of an error its text, and its traceback unless it is the user's.
+
+        Returns:
+            the whole of status.json.
+        """
+        where = None
+        if isinstance(error, BaseException) and not isinstance(error, UserError):
+            where = "".join(traceback.format_exception(error))
+        text = None if error is None else str(error)
+        return self.write_status(state=state, ended=now(), error=text, traceback=where)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json."""
@@ -158,6 +182,11 @@ class RunRecord:
     def write_confusions(self, by_split: Mapping[str, tuple[Sequence[str], ArrayLike]], names: Sequence[str]) -> None:
         """Write confusions.npz, all splits at once: `{"val": (ids, (N, K, K) matrices), "test": ...}`."""
         write_confusions(self.path / "confusions.npz", by_split, names)
+
+
+def now() -> str:
+    """The time in UTC to the second, as ISO 8601: later times are greater as text."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[RunRecord]:
@@ -184,14 +213,17 @@ def find_runs(root: str | os.PathLike[str]) -> list[RunRecord]:
 
 
 def split_usable(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[tuple[RunRecord, str]]]:
-    """Part records into the complete ones and the others, each with the reason to skip it."""
+    """Part records into those whose status is completed and the others, each with the reason to skip it.
+
+    Nothing else is read, so that a thousand records are not read twice: a completed one can still be damaged.
+    """
     usable, skipped = [], []
     for record in records:
-        fault = record.fault()
-        if fault is None:
+        reason = record.unfinished()
+        if reason is None:
             usable.append(record)
         else:
-            skipped.append((record, fault))
+            skipped.append((record, reason))
     return usable, skipped
 
 
@@ -227,7 +259,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> Any:
     text = _read_text(path)
+    with contextlib.suppress(yaml.YAMLError, UnicodeError):
+        return yaml.load(text, Loader=_FastLoader)
     try:
+        # slower, but it reads names that are not UTF-8 and says where a fault is
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from streetlab.data.datamodule import Batch
 from streetlab.data.index.labels import TASKS, LabelSpace
 from streetlab.errors import UserError, did_you_mean
+from streetlab.tasks.metrics import MeanLoss
 
 CHECKPOINT_KEY = "streetlab"
 
@@ -54,6 +55,7 @@ class StreetTask(pl.LightningModule):
         if mode not in ("max", "min"):
             raise UserError(f"task.objective.mode: '{mode}' is not max or min")
         self.network, self.label_space, self.loss = network, label_space, loss
+        self.mean_loss = MeanLoss()
         self.objective = dict(objective)
         self.card = card or {}
         self.build_optimizer: Callable[[nn.Module], Optimizer] | None = None  # set by each phase
@@ -88,15 +90,17 @@ class StreetTask(pl.LightningModule):
         return self.build_optimizer(self.network)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.evaluate_batch(batch, "val")
+        self.evaluate_batch(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.evaluate_batch(batch, "test")
+        self.evaluate_batch(batch)
 
     def on_validation_epoch_start(self) -> None:
+        self.mean_loss.reset()
         self.reset_evaluation()
 
     def on_test_epoch_start(self) -> None:
+        self.mean_loss.reset()
         self.reset_evaluation()
 
     def on_validation_epoch_end(self) -> None:
@@ -107,16 +111,17 @@ class StreetTask(pl.LightningModule):
 
     def _log_summary(self, split: str) -> None:
         summary = self.summarize_evaluation()
-        # every rank holds the same summed matrix, so there is nothing to synchronise
-        self.log_dict({f"{split}/{name}": summary[name] for name in self.metrics}, rank_zero_only=False)
+        values = {"loss": self.mean_loss.compute(), **{name: summary[name] for name in self.metrics}}
+        # every rank holds the same sums, so there is nothing to synchronise
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)
 
     @abstractmethod
     def reset_evaluation(self) -> None:
         """Forget the batches of the last evaluation."""
 
     @abstractmethod
-    def evaluate_batch(self, batch: Batch, split: str) -> None:
-        """Count a batch of `val` or `test` and log its loss."""
+    def evaluate_batch(self, batch: Batch) -> None:
+        """Count a batch, and its loss in `mean_loss`, weighted by its images."""
 
     @abstractmethod
     def summarize_evaluation(self) -> dict[str, Any]:

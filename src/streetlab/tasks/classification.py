@@ -41,10 +41,10 @@ class ClassificationTask(StreetTask):
         self._rows.clear()
         self._probabilities.clear()
 
-    def evaluate_batch(self, batch: Batch, split: str) -> None:
+    def evaluate_batch(self, batch: Batch) -> None:
         logits = self.network(batch["images"]).float()
         loss = self.loss(logits, batch["labels"])
-        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        self.mean_loss.update(loss, len(batch["rows"]))
         self.confusion.update(logits, batch["labels"])
         self._rows.append(batch["rows"])
         self._probabilities.append(logits.softmax(dim=1))

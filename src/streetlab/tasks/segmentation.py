@@ -76,12 +76,12 @@ class SegmentationTask(StreetTask):
         self.confusions.reset()
         self.boundary.reset()
 
-    def evaluate_batch(self, batch: Batch, split: str) -> None:
+    def evaluate_batch(self, batch: Batch) -> None:
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         images, masks = batch["images"], batch["masks"]
         logits = self.logits(images).float() if fitting else self.test_time(self.logits, images)
         loss = self.loss(logits, masks)
-        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        self.mean_loss.update(loss, len(batch["rows"]))
         predictions = logits.argmax(dim=1)
         self.confusions.update(predictions, masks, batch["rows"])
         if not fitting:

@@ -15,12 +15,11 @@ from torch import nn
 
 from streetlab.config import instantiate
 from streetlab.config.composition import config_folder
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import TASKS
 from streetlab.data.source import DataSource
 from streetlab.errors import UserError, did_you_mean
-from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import PhaseSchedule
@@ -48,38 +47,38 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
     Raises:
         UserError: anything that the config asks for and that cannot be had.
     """
-    source: DataSource = instantiate(cfg.dataset)
-    height, width = image_size(cfg)
-    data = StreetData(
-        source,
-        instantiate(cfg.augment),
-        (height, width),
-        cfg.batch_size,
-        num_workers=cfg.num_workers,
-        seed=cfg.seed,
-    )
+    data = build_data(cfg, instantiate(cfg.augment))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    network: nn.Module = instantiate(cfg.model)(num_classes=len(source.label_space))
-    _check_task(network, source)
-    if cfg.trainer.get("channels_last", False):
-        network = network.to(memory_format=torch.channels_last)
     card = {
         "config": plain,
-        "label_space": source.label_space.to_dict(),
-        "image_size": [height, width],
+        "label_space": data.label_space.to_dict(),
+        "image_size": list(data.image_size),
         "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
     }
-    task: StreetTask = instantiate(cfg.task)(
-        network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card
-    )
+    task = build_task(cfg, data.source, card)
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
         optimizer=instantiate(cfg.optimizer),
         scheduler=instantiate(cfg.scheduler),
         seed=cfg.seed,
     )
-    regime.check(network)
-    return Experiment(source, data, task, regime, Stopwatch())
+    regime.check(task.network)
+    return Experiment(data.source, data, task, regime, Stopwatch())
+
+
+def build_data(cfg: DictConfig, augment: Augment) -> StreetData:
+    """The config's data set in batches, its training images augmented so."""
+    source: DataSource = instantiate(cfg.dataset)
+    return StreetData(source, augment, image_size(cfg), cfg.batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
+
+
+def build_task(cfg: DictConfig, source: DataSource, card: dict[str, Any]) -> StreetTask:
+    """The config's network for the classes of a data set, and what it is trained and tested for."""
+    network: nn.Module = instantiate(cfg.model)(num_classes=len(source.label_space))
+    _check_task(network, source)
+    if cfg.trainer.get("channels_last", False):
+        network = network.to(memory_format=torch.channels_last)
+    return instantiate(cfg.task)(network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card)
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:
@@ -94,9 +93,10 @@ def _check_task(network: nn.Module, source: DataSource) -> None:
         )
 
 
-def build_loggers(cfg: DictConfig, record: RunRecord, record_logger: RecordLogger) -> list[Any]:
-    """metrics.csv always, and whatever the logger group adds."""
-    return [record_logger, *(instantiate(node, record=record) for node in cfg.logger.values() if node)]
+def build_loggers(cfg: DictConfig, record_logger: RecordLogger) -> list[Any]:
+    """metrics.csv always and first, and whatever the logger group adds."""
+    added = [instantiate(node, record_logger=record_logger) for node in cfg.logger.values() if node]
+    return [record_logger, *added]
 
 
 def build_callbacks(cfg: DictConfig, experiment: Experiment, checkpoints: Path) -> list[pl.Callback]:

@@ -34,8 +34,8 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
     names = tuple(checkpoint[CHECKPOINT_KEY]["label_space"]["names"])
     if names != label_space.names:
         raise UserError(
-            f"resume: {path} was trained for {len(names)} classes ({_some(names)}), the data set has "
-            f"{len(label_space)} ({_some(label_space.names)}); model.weights=FILE takes all but the head"
+            f"resume: {path} was trained for {len(names)} classes ({listed(names)}), the data set has "
+            f"{len(label_space)} ({listed(label_space.names)}); model.weights=FILE takes all but the head"
         )
     return checkpoint
 
@@ -73,5 +73,6 @@ def _link(existing: Path, name: Path) -> None:
     twin.replace(name)
 
 
-def _some(names: tuple[str, ...], most: int = 4) -> str:
+def listed(names: tuple[str, ...], most: int = 4) -> str:
+    """The first names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,14 +1,17 @@
-"""Tests the best epoch once and writes what the run record promises: numbers, predictions, figures."""
+"""Tests an epoch on given splits, and writes what a record promises of it: numbers, predictions, figures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from streetlab.data.datamodule import StreetData
 from streetlab.nets.cost import describe
 from streetlab.runs.record import RunRecord
+from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment
 from streetlab.training.checkpoints import epochs_behind, strip
 from streetlab.training.report import Report
@@ -16,6 +19,9 @@ from streetlab.training.report_classification import ClassificationReport
 from streetlab.training.report_segmentation import SegmentationReport
 
 REPORTS: dict[str, type[Report]] = {"classification": ClassificationReport, "segmentation": SegmentationReport}
+
+Numbers = dict[str, dict[str, Any]]
+"""What was measured, by its key in metrics.json: `val`, `test`, `test_full_resolution`, ..."""
 
 
 def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord) -> dict[str, Any]:
@@ -30,30 +36,17 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
     best = record.checkpoints / "best.ckpt"
     checkpoint = torch.load(best, map_location="cpu", weights_only=True)
     task.load_state_dict(checkpoint["state_dict"])
-    report = REPORTS[task.task](trainer, experiment, record)
-    by_split: dict[str, dict[str, Any]] = {}
-    for split in data.splits[1:]:
-        evaluate = trainer.validate if split == "val" else trainer.test
-        (values,) = evaluate(task, datamodule=data, verbose=False)
-        found = report.collect(split)
-        found[split] = {"loss": values[f"{split}/loss"]} | found[split]
-        by_split |= found
+    report, numbers = evaluate_splits(trainer, task, data, record, data.splits[1:])
     report.predict_withheld()
     if not trainer.is_global_zero:
         return {}
     strip(best, checkpoint)
-    metrics = {
-        "task": task.task,
-        "objective": task.objective | {"best": by_split["val"][task.objective["metric"]]},
-        "best_epoch": epochs_behind(checkpoint),
-        "phases": [
-            {"name": phase.name, "first_epoch": regime.first_epoch(index) + 1, "epochs": phase.epochs}
-            for index, phase in enumerate(regime.phases)
-        ],
-        "eval_split": data.splits[-1],
-        "label_space": task.label_space.to_dict(),
-        **by_split,
-    }
+    phases = [
+        {"name": phase.name, "first_epoch": regime.first_epoch(index) + 1, "epochs": phase.epochs}
+        for index, phase in enumerate(regime.phases)
+    ]
+    metrics = summarize(task, numbers, data.splits[-1], epochs_behind(checkpoint), phases=phases)
+    record.write_status(precision=trainer.precision)
     record.write_metrics(metrics)
     record.write_model(
         describe(task.network, data.image_size)
@@ -61,7 +54,53 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
         | experiment.stopwatch.summary()
     )
     report.write(metrics)
+    report.draw_curves(metrics)
     return metrics
+
+
+def evaluate_splits(
+    trainer: pl.Trainer, task: StreetTask, data: StreetData, record: RunRecord, splits: Sequence[str]
+) -> tuple[Report, Numbers]:
+    """Predict the splits with the task as it is; every process takes its share and gets all the numbers.
+
+    Args:
+        record: where the report that is returned will write.
+        splits: of `data.splits`, in any order.
+    """
+    report = REPORTS[task.task](trainer, task, data, record)
+    numbers: Numbers = {}
+    for split in splits:
+        if split == "val":
+            (values,) = trainer.validate(task, datamodule=data, verbose=False)
+            loss = values["val/loss"]
+        else:
+            data.tested = split
+            (values,) = trainer.test(task, datamodule=data, verbose=False)
+            loss = values["test/loss"]
+        found = report.collect(split)
+        found[split] = {"loss": loss} | found[split]
+        numbers |= found
+    return report, numbers
+
+
+def summarize(task: StreetTask, numbers: Numbers, eval_split: str, epoch: int, **further: Any) -> dict[str, Any]:
+    """What metrics.json holds.
+
+    Args:
+        eval_split: the split that is reported.
+        epoch: the one that was tested, counted from 1.
+        further: what else there is to say of it.
+    """
+    val = numbers.get("val", {})
+    return {
+        "task": task.task,
+        "objective": task.objective | {"best": val.get(task.objective["metric"])},
+        "best_epoch": epoch,
+        **further,
+        "eval_split": eval_split,
+        "label_space": task.label_space.to_dict(),
+        **numbers,
+    }
 
 
 def _weights_report(experiment: Experiment) -> dict[str, Any] | None:

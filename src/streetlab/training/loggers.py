@@ -1,9 +1,7 @@
-"""Where logged values go: metrics.csv in every run's folder, and TensorBoard or Weights & Biases on request."""
+"""Where logged values go: metrics.csv in every run's folder, and TensorBoard on request."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,15 +26,20 @@ class RecordLogger(Logger):
         record: the run's.
         phase: name of the phase that trains now.
         keep_epochs: how many epochs of an earlier process stand.
+
+    Attributes:
+        rows: what the file holds, a row per epoch and step.
+        enabled: set to False once the training is over: the best epoch's evaluation is no epoch.
     """
 
     def __init__(self, record: RunRecord, phase: Callable[[], str], keep_epochs: int = 0) -> None:
         super().__init__()
+        self.record = record
         self.path = record.path / "metrics.csv"
         self._phase = phase
-        self._rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         if keep_epochs and self.path.exists():
-            self._rows = [
+            self.rows = [
                 {name: value for name, value in row.items() if value is not None}
                 for row in record.history()
                 if int(row["epoch"] or 0) <= keep_epochs
@@ -61,25 +64,25 @@ class RecordLogger(Logger):
             return
         values = dict(metrics)
         epoch = int(values.pop("epoch", 0)) + 1
-        row: dict[str, Any] = self._rows[-1] if self._rows else {"epoch": 0, "step": 0}
+        row: dict[str, Any] = self.rows[-1] if self.rows else {"epoch": 0, "step": 0}
         # Lightning counts the end of an epoch as one step less than its validation
         if row["epoch"] != epoch or abs(row["step"] - int(step or 0)) > 1:
             row = {"epoch": epoch, "step": int(step or 0), "phase": self._phase()}
-            self._rows.append(row)
+            self.rows.append(row)
         row.update(values)
 
     @rank_zero_only
     def save(self) -> None:
-        columns = {name: None for row in self._rows for name in row if name not in _FIRST}
-        write_csv(self.path, self._rows, [*_FIRST, *columns])
+        columns = {name: None for row in self.rows for name in row if name not in _FIRST}
+        write_csv(self.path, self.rows, [*_FIRST, *columns])
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        if status == "success" and self._rows:
+        if status == "success" and self.rows:
             self.save()
 
 
-def tensorboard(record: RunRecord) -> Logger:
+def tensorboard(record_logger: RecordLogger) -> Logger:
     """TensorBoard event files under the run's `tensorboard/`.
 
     Raises:
@@ -88,53 +91,8 @@ def tensorboard(record: RunRecord) -> Logger:
     from pytorch_lightning.loggers import TensorBoardLogger
 
     try:
-        return TensorBoardLogger(save_dir=record.path, name="tensorboard", version="", default_hp_metric=False)
+        return TensorBoardLogger(
+            save_dir=record_logger.record.path, name="tensorboard", version="", default_hp_metric=False
+        )
     except ModuleNotFoundError:
         raise UserError("logger=tensorboard: not installed (pip install 'streetlab[tensorboard]')") from None
-
-
-def wandb(record: RunRecord, project: str = "streetlab", entity: str | None = None, mode: str | None = None) -> Logger:
-    """A Weights & Biases run, its files under the run's folder; offline where there is no key.
-
-    Args:
-        mode: online, offline, disabled; null chooses.
-    """
-    import wandb as weights_and_biases
-    from pytorch_lightning.loggers import WandbLogger
-
-    chosen = mode or ("online" if _has_key() else "offline")
-    if mode is None and chosen == "offline":
-        print(f"wandb: no key, so offline; `wandb sync {record.path}/wandb/offline-run-*` uploads the run")
-    os.environ["WANDB_DATA_DIR"] = str(record.path)
-    run_id = record.status.get("wandb_id") or secrets.token_hex(4)
-    record.write_status(wandb_id=run_id)
-    settings = weights_and_biases.Settings(mode=chosen, silent=True)  # type: ignore[arg-type]
-    return WandbLogger(
-        project=project,
-        entity=entity,
-        name=record.name,
-        id=run_id,
-        save_dir=str(record.path),
-        settings=settings,
-        config=record.config,
-    )
-
-
-def _has_key() -> bool:
-    import netrc
-
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def finish(failed: bool) -> None:
-    """End the Weights & Biases run of this job, where there is one, so that the next job gets its own."""
-    import sys
-
-    module = sys.modules.get("wandb")
-    if module is not None and module.run is not None:
-        module.finish(exit_code=int(failed))

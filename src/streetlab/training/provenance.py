@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from streetlab.place import place
+
 PACKAGES = (
     "streetlab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
     "timm", "segmentation-models-pytorch", "wandb", "grad-cam", "numpy", "pillow",
@@ -19,10 +21,11 @@ PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Host, process, processor, threads, device, Python, package versions, git commit and whether it had changes."""
+    """Host, process, cluster's job, processor, threads, device, Python, packages, git commit and if it had changes."""
     return {
         "host": socket.gethostname(),
         "process": os.getpid(),
+        "job": place().job or None,
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""What a record says of the best epoch, whatever the task: the numbers of each split, files, figures."""
+"""What a record says of a tested epoch, whatever the task: the numbers of each split, files, figures."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from typing import Any
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
 
+from streetlab.data.datamodule import StreetData
 from streetlab.runs import files
 from streetlab.runs.record import RunRecord
-from streetlab.training.build import Experiment
+from streetlab.tasks.base import StreetTask
 from streetlab.viz.curves import training_curves
 from streetlab.viz.figure import png
 
 
 class Report(ABC):
-    """Reads the task after each evaluated split, then writes the record's files."""
+    """Reads the task after each evaluated split, then writes the record's files.
+
+    Args:
+        trainer: the one that evaluates.
+        task, data: what is evaluated, and on what.
+        record: where the files go.
+    """
 
     terminal_rows: tuple[tuple[str, str], ...]
     """Title and key of the numbers that the terminal shows, before those of each class."""
     class_score: tuple[str, str]
     """Title and key of the number that the terminal shows for each class."""
 
-    def __init__(self, trainer: pl.Trainer, experiment: Experiment, record: RunRecord) -> None:
-        self.trainer, self.experiment, self.record = trainer, experiment, record
+    def __init__(self, trainer: pl.Trainer, task: StreetTask, data: StreetData, record: RunRecord) -> None:
+        self.trainer, self.task, self.data, self.record = trainer, task, data, record
 
     @abstractmethod
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
@@ -38,6 +45,7 @@ class Report(ABC):
         """Predict what the data set has without its truth; called in every process."""
 
     def draw_curves(self, metrics: dict[str, Any]) -> None:
+        """Draw the training that led to the epoch, which the record must hold."""
         phases = [(phase["name"], phase["first_epoch"]) for phase in metrics["phases"]]
         curves = training_curves(
             self.record.history(),

@@ -30,15 +30,14 @@ class ClassificationReport(Report):
     terminal_rows = (("accuracy", "accuracy"), ("macro-F1", "macro_f1"), ("loss", "loss"))
     class_score = ("F1", "f1")
 
-    def __init__(self, trainer, experiment, record) -> None:
-        super().__init__(trainer, experiment, record)
+    def __init__(self, trainer, task, data, record) -> None:
+        super().__init__(trainer, task, data, record)
         self.by_split: dict[str, Predictions] = {}
 
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
-        task, data = self.experiment.task, self.experiment.data
-        assert isinstance(task, ClassificationTask)
-        self.by_split[split] = collect_predictions(task.probabilities, data, split)
-        return {split: summarize_classification(self.by_split[split], task.label_space)}
+        assert isinstance(self.task, ClassificationTask)
+        self.by_split[split] = collect_predictions(self.task.probabilities, self.data, split)
+        return {split: summarize_classification(self.by_split[split], self.task.label_space)}
 
     def write(self, metrics: dict[str, Any]) -> None:
         record, shown = self.record, metrics["eval_split"]
@@ -47,8 +46,7 @@ class ClassificationReport(Report):
         files.write_text(record.path / "report.txt", classification_report(predictions))
         files.write_csv(record.path / "report.csv", report_rows(metrics[shown]), REPORT_FIELDS)
         self._write_misclassified(predictions)
-        self.draw_curves(metrics)
-        space = self.experiment.task.label_space
+        space = self.task.label_space
         self.save_figure("confusion_matrix", confusion_matrix(np.asarray(metrics[shown]["confusion"]), space, shown))
         self._draw_most_wrong(predictions, shown)
 
@@ -65,15 +63,15 @@ class ClassificationReport(Report):
         files.write_csv(self.record.path / "misclassified.csv", wrong, MISCLASSIFIED_FIELDS)
 
     def _draw_most_wrong(self, predictions: Predictions, split: str) -> None:
-        samples = {sample.id: sample for sample in self.experiment.data.samples(split)}
+        samples = {sample.id: sample for sample in self.data.samples(split)}
         photos = [
             prediction_photo(
-                self.experiment.source.read(samples[predictions.ids[i]]),
+                self.data.source.read(samples[predictions.ids[i]]),
                 predictions.ids[i],
                 int(predictions.labels[i]),
                 int(predictions.predictions[i]),
                 float(predictions.probabilities[i, predictions.predictions[i]]),
-                self.experiment.task.label_space,
+                self.task.label_space,
             )
             for i in most_wrong(predictions)
         ]

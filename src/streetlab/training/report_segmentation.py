@@ -28,7 +28,7 @@ _EACH = 3
 
 
 class SegmentationReport(Report):
-    """confusions.npz, images.csv, report.csv, report.txt, figures; masks for a benchmark where truth is withheld."""
+    """confusions.npz, report.csv, report.txt, figures; masks for a benchmark where truth is withheld."""
 
     terminal_rows = (
         ("mIoU", "miou"),
@@ -39,14 +39,14 @@ class SegmentationReport(Report):
     )
     class_score = ("IoU", "iou")
 
-    def __init__(self, trainer, experiment, record) -> None:
-        super().__init__(trainer, experiment, record)
-        assert isinstance(experiment.task, SegmentationTask)
-        self.task: SegmentationTask = experiment.task
+    task: SegmentationTask
+
+    def __init__(self, trainer, task, data, record) -> None:
+        super().__init__(trainer, task, data, record)
         self.confusions: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
-        data, names = self.experiment.data, self.task.label_space.names
+        data, names = self.data, self.task.label_space.names
         rows, matrices = (tensor.cpu().numpy() for tensor in self.task.confusions.compute())
         samples = data.samples(split)
         self.confusions[split] = [samples[row].id for row in rows], matrices
@@ -61,7 +61,7 @@ class SegmentationReport(Report):
         return found
 
     def predict_withheld(self) -> None:
-        data = self.experiment.data
+        data = self.data
         if data.source.eval_split == "test":
             return
         samples = data.source.samples("test")
@@ -75,7 +75,6 @@ class SegmentationReport(Report):
         summary = metrics[shown]
         files.write_text(record.path / "report.txt", segmentation_report(summary))
         files.write_csv(record.path / "report.csv", report_rows(summary), REPORT_FIELDS)
-        self.draw_curves(metrics)
         title = f"{shown}, {summary['n']} images"
         self.save_figure("confusion_matrix", confusion_matrix(np.asarray(summary["confusion"]), space, title))
         self.save_figure("iou_per_class", iou_bars(summary, space, title))
@@ -84,16 +83,17 @@ class SegmentationReport(Report):
     def _draw_best_median_worst(self, split: str) -> None:
         ids, matrices = self.confusions[split]
         scores = image_mious(matrices)
-        rows = {sample.id: row for row, sample in enumerate(self.experiment.data.samples(split))}
+        rows = {sample.id: row for row, sample in enumerate(self.data.samples(split))}
         items = []
         for i, rank in best_median_worst(scores, _EACH):
-            pixels, truth = self.experiment.data.cached_pair(split, rows[ids[i]])
-            items.append(SegmentedPhoto(pixels, truth, self._predict(pixels), ids[i], float(scores[i]), rank))
+            pixels, truth = self.data.cached_pair(split, rows[ids[i]])
+            items.append(SegmentedPhoto(pixels, truth, predict_mask(self.task, pixels), ids[i], float(scores[i]), rank))
         self.save_figure("best_median_worst", segmentation_sheet(items, self.task.label_space, f"{split} images"))
 
-    @torch.inference_mode()
-    def _predict(self, pixels: np.ndarray) -> np.ndarray:
-        """Class ids `(H, W)` of one image `(H, W, 3)` uint8 at training size."""
-        images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-        scores = self.task.eval().test_time(self.task.logits, normalize(images.to(self.task.device)))
-        return scores.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
+
+@torch.inference_mode()
+def predict_mask(task: SegmentationTask, pixels: np.ndarray) -> np.ndarray:
+    """Class ids `(H, W)` uint8 of one image `(H, W, 3)` uint8 at training size, asked as the best epoch is."""
+    images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    scores = task.eval().test_time(task.logits, normalize(images.to(task.device)))
+    return scores.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)

@@ -2,84 +2,81 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import socket
 import sys
-import warnings
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
 from streetlab.config import bind, instantiate, plain
-from streetlab.errors import UserError
 from streetlab.runs.naming import config_hash
-from streetlab.runs.record import RunRecord
+from streetlab.runs.opening import open_record
+from streetlab.runs.record import RunRecord, now
 from streetlab.training import loggers
+from streetlab.training.agreement import agree, check_size, followed, is_first
 from streetlab.training.build import build_callbacks, build_experiment, build_loggers
 from streetlab.training.checkpoints import epochs_behind, read_resumable, retire
-from streetlab.training.evaluation import REPORTS, evaluate_best
+from streetlab.training.evaluation import evaluate_best
+from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
 from streetlab.training.provenance import provenance
+from streetlab.training.terminal import print_summary, quiet_lightning
+from streetlab.training.wandb_logger import one_run
+from streetlab.training.wandb_results import log_results
 
 log = logging.getLogger(__name__)
 
-_FOLLOW = "STREETLAB_FOLLOW"
-"""Tells the further processes of a DDP run, which Lightning starts with the same command line, which record and
-checkpoint the first one chose. They train along and write nothing."""
 
+def run(cfg: DictConfig) -> float | None:
+    """Train the run that `cfg`, conf/train.yaml composed, asks for, and complete its record.
 
-def run(cfg: DictConfig) -> None:
-    """Entry point of the command; `cfg` is conf/train.yaml composed."""
+    Returns:
+        the objective of the best epoch on val; nothing in processes other than the first.
+    """
     bind(cfg, GIVEN)
     config = plain(cfg)
-    if _FOLLOW in os.environ and not _is_first_process():
-        folder, checkpoint = json.loads(os.environ[_FOLLOW])
-        train(cfg, config, RunRecord(folder), checkpoint and Path(checkpoint))
-        return
-    record, resume = open_record(Path(HydraConfig.get().runtime.output_dir), config, cfg.resume)
-    if record is None:
-        return
+    check_size(cfg.trainer)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    began = time.perf_counter()
+    record, resume = agree(lambda: open_record(folder, config, cfg.resume))
+    if not is_first():
+        with waits_for_the_first():
+            train(cfg, config, record, resume)
+        return None
     record.write_config(config, list(HydraConfig.get().overrides.task))
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
     record.write_status(
-        state="running", started=_now(), ended=None, error=None, config_hash=config_hash(config), choices=choices,
-        **provenance(),
+        state="running", started=now(), ended=None, error=None, traceback=None, config_hash=config_hash(config),
+        choices=choices, **provenance(),
     )  # fmt: skip
-    os.environ[_FOLLOW] = json.dumps([str(record.path.resolve()), resume and str(resume.resolve())])
-    with _log_file(record.path / "train.log"), _sigterm_as_interrupt():
+    with followed((record, resume)), _log_file(record.path / "train.log"), ends_as_ctrl_c(), one_run(record):
         try:
             metrics = train(cfg, config, record, resume)
         except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            state = "interrupted" if interrupted else "failed"
-            text = "interrupted; the same command goes on from the last complete epoch" if interrupted else str(error)
-            record.write_status(state=state, ended=_now(), error=text)
-            log.error("%s: %s", state, text, exc_info=not isinstance(error, UserError | KeyboardInterrupt))
-            loggers.finish(failed=True)
+            if isinstance(error, KeyboardInterrupt):
+                record.write_end("interrupted", "the same command goes on from the last complete epoch")
+                log.error("interrupted")
+            else:
+                # as text: a handler that keeps log entries would keep the error's frames, and with them the network
+                log.error("failed: %s", record.write_end("failed", error)["traceback"] or error)
             raise
-        finally:
-            del os.environ[_FOLLOW]
-        record.write_status(state="completed", ended=_now())
+        record.write_status(seconds=round(time.perf_counter() - began, 3))
+        record.write_end("completed")
         retire(record.checkpoints)
-    loggers.finish(failed=False)
     if metrics:
-        _print_summary(record, metrics)
+        print_summary(record, metrics, f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
+    return metrics["objective"]["best"] if metrics else None
 
 
 def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None) -> dict[str, Any]:
     """Build, train all phases, test the best epoch. Returns what metrics.json holds."""
     experiment = build_experiment(cfg, config)
     experiment.data.setup()
-    if _is_first_process():
+    if is_first():
         record.write_status(split_hash=experiment.source.split_hash(experiment.data.samples))
     keep_epochs, resumed_phase = 0, None
     if resume:
@@ -92,79 +89,21 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
         log.info("%s", report.summary())
     if resume:
         log.info("resuming after epoch %d", keep_epochs)
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = instantiate(
             cfg.trainer,
             callbacks=build_callbacks(cfg, experiment, record.checkpoints),
-            loggers=build_loggers(cfg, record, record_logger),
+            loggers=build_loggers(cfg, record_logger),
             root=record.path,
         )
         try:
             experiment.regime.fit(trainer, experiment.task, experiment.data, resume, resumed_phase)
+            record_logger.enabled = False
+            metrics = evaluate_best(trainer, experiment, record)
         except SystemExit:  # Lightning's way to leave after Ctrl-C
             raise KeyboardInterrupt from None
-        record_logger.enabled = False
-        return evaluate_best(trainer, experiment, record)
-
-
-def open_record(folder: Path, config: dict[str, Any], resume: str) -> tuple[RunRecord | None, Path | None]:
-    """The record to write to and the checkpoint to go on from; no record where there is nothing to do.
-
-    Args:
-        folder: where the run belongs by its name.
-        resume: auto, never, or a checkpoint's path.
-
-    Raises:
-        UserError: the folder holds another config's record, or is not writable.
-    """
-    if resume == "never":
-        number = 2
-        fresh = folder
-        while fresh.exists() and any(fresh.iterdir()):
-            fresh = folder.with_name(f"{folder.name}-{number}")
-            number += 1
-        folder = fresh
-    checkpoint = None if resume in ("auto", "never") else Path(resume).expanduser()
-    if checkpoint is not None and not checkpoint.is_file():
-        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file)")
-    record = RunRecord(folder)
-    if (folder / "config.yaml").exists() and resume != "never":
-        if config_hash(record.config) != config_hash(config):
-            raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
-        if record.state == "completed":
-            if checkpoint is not None:
-                raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
-            print(f"already completed, skipped: {folder} (resume=never trains anew)")
-            return None, None
-        _refuse_if_alive(record)
-        last = record.checkpoints / "last.ckpt"
-        if checkpoint is None and last.exists():
-            checkpoint = last
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
-    try:
-        record.checkpoints.mkdir(parents=True, exist_ok=True)
-        record.figures.mkdir(exist_ok=True)
-        (folder / "train.log").touch()
-    except OSError as error:
-        raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
-    return record, checkpoint
-
-
-def _refuse_if_alive(record: RunRecord) -> None:
-    """A record that another process of this machine is writing right now is not for us."""
-    status = record.status
-    process = status.get("process")
-    if status.get("state") != "running" or status.get("host") != socket.gethostname() or not process:
-        return
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return  # it was killed: its record is there to be resumed
-    except PermissionError:
-        pass
-    if process != os.getpid():
-        raise UserError(f"{record.path} is being written by process {process}; wait for it or give output=DIR")
+        log_results(trainer, experiment, record)
+        return metrics
 
 
 GIVEN = {
@@ -172,18 +111,10 @@ GIVEN = {
     "model": ["num_classes"],
     "regime": ["optimizer", "scheduler", "seed"],
     "trainer": ["callbacks", "loggers", "root"],
-    "logger.tensorboard": ["record"],
-    "logger.wandb": ["record"],
+    "logger.tensorboard": ["record_logger"],
+    "logger.wandb": ["record_logger"],
 }
 """What the program adds to the config's own words when it instantiates a node."""
-
-
-def _is_first_process() -> bool:
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _ToTerminal(logging.StreamHandler):
@@ -217,67 +148,3 @@ def _log_file(path: Path) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does; both handlers are as before afterwards, for the next job of a sweep."""
-
-    def interrupt(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's chatter out of the terminal: what it says about devices and folders stands in the record."""
-    chatty = logging.getLogger("pytorch_lightning")
-    level = chatty.level
-    chatty.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        for message in (
-            ".*treespec",
-            ".*sync_dist=True",
-            "Checkpoint directory",
-            ".*does not have many workers",
-            ".*number of training batches",
-            ".*Detected call of `lr_scheduler.step",
-            ".*in eval mode at the start of training",
-            "GPU available but",
-        ):
-            warnings.filterwarnings("ignore", message=message)
-        try:
-            yield
-        finally:
-            chatty.setLevel(level)
-
-
-def _print_summary(record: RunRecord, metrics: dict[str, Any]) -> None:
-    table = Table(title=f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
-    table.add_column("")
-    splits = list(dict.fromkeys(("val", metrics["eval_split"])))
-    for split in splits:
-        table.add_column(f"{split} (n = {metrics[split]['n']})", justify="right")
-    report = REPORTS[metrics["task"]]
-    for title, name in report.terminal_rows:
-        table.add_row(title, *(_number(metrics[split][name]) for split in splits))
-    title, score = report.class_score
-    for name in metrics[splits[0]]["per_class"]:
-        table.add_row(f"{title} {name}", *(_number(metrics[split]["per_class"][name][score]) for split in splits))
-    Console().print(table)
-    print(record.path)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

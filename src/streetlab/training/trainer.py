@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.training.agreement import environment
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -72,15 +73,20 @@ def build_trainer(
         options: further arguments of `pytorch_lightning.Trainer`.
     """
     accelerator = resolve_accelerator(accelerator)
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=accelerator,
         precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
         callbacks=list(callbacks),
         logger=list(loggers) or False,
         default_root_dir=root,
+        plugins=environment(),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the batches know their rank
         **options,
     )
+    # Signals are for training.interruption: on SIGTERM Lightning begins a broadcast, and a process that alone got the
+    # signal waits in it for the others forever.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from PIL import Image
 
-from streetlab.viz.figure import svg
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _WIDEST = 1600
 
@@ -36,6 +36,8 @@ def render(template: str, **context: Any) -> str:
 
 def inline_figure(figure: Figure, name: str) -> Markup:
     """The figure as inline SVG; `name` is unique in the page."""
+    from streetlab.viz.figure import svg  # a page of tables alone does not wait for Matplotlib
+
     return Markup(svg(figure, name))
 
 

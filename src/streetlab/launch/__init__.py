@@ -1,0 +1,1 @@
+"""How a search chooses its jobs, and where the jobs of a sweep run."""

@@ -1,0 +1,42 @@
+"""The run that `run=DIR` names."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from streetlab.errors import UserError
+from streetlab.runs.record import RunRecord, find_runs
+
+OUTPUTS = Path("outputs")
+
+
+def chosen_run(path: str) -> RunRecord:
+    """The record at that folder; it may be of any state, and may have been moved.
+
+    Raises:
+        UserError: no such folder, or no record in it; the nearest run is named.
+    """
+    folder = Path(path).expanduser()
+    if (folder / "config.yaml").is_file():
+        return RunRecord(folder)
+    if folder.is_file():
+        above = next((parent for parent in folder.parents[:2] if (parent / "config.yaml").is_file()), None)
+        near = f"; did you mean '{above}'?" if above else ""
+        raise UserError(f"run: {folder} is a file, not a run's folder{near}")
+    if not folder.is_dir():
+        raise UserError(f"run: no folder {folder}{_nearest(folder)}")
+    below = [record.path for record in find_runs(folder) if record.path != folder]
+    if below:
+        raise UserError(f"run: {folder} is no run, but holds {len(below)}; name one, such as {below[0]}")
+    raise UserError(f"run: {folder} holds no run record (config.yaml is missing){_nearest(folder)}")
+
+
+def _nearest(folder: Path) -> str:
+    """`; did you mean ...?` for a run of a similar name beside the folder, or among all where that is nowhere."""
+    around = next((parent for parent in folder.parents[:2] if parent.is_dir()), OUTPUTS)
+    if around == Path() or not around.is_dir():
+        around = OUTPUTS
+    runs = {record.name: record.path for record in find_runs(around)} if around.is_dir() else {}
+    near = difflib.get_close_matches(folder.name, runs, n=1, cutoff=0.5)
+    return f"; did you mean '{runs[near[0]]}'?" if near else ""

@@ -1,0 +1,74 @@
+"""Opening a record to train into: is there anything to do, into which folder, and from which checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from streetlab.errors import UserError
+from streetlab.place import place
+from streetlab.runs.liveness import writer
+from streetlab.runs.naming import config_hash, fresh
+from streetlab.runs.record import RunRecord
+
+
+def completed_record(folder: Path, config: Mapping[str, Any], resume: str) -> RunRecord | None:
+    """The record of this very config that is complete, so that there is nothing to do.
+
+    Raises:
+        UserError: the folder holds another config's record, or a checkpoint is named for a completed run.
+    """
+    record = RunRecord(folder)
+    if resume == "never" or not (folder / "config.yaml").exists():
+        return None
+    if config_hash(record.config) != config_hash(config):
+        raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
+    if record.state != "completed":
+        return None
+    if resume != "auto":
+        raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
+    return record
+
+
+def open_record(folder: Path, config: Mapping[str, Any], resume: str) -> tuple[RunRecord, Path | None]:
+    """The record to write to and the checkpoint to go on from.
+
+    Args:
+        folder: where the run belongs by its name.
+        resume: auto, never, or a checkpoint's path.
+
+    Raises:
+        UserError: no such checkpoint; the folder holds something else, is being written, or cannot be written.
+    """
+    if _is_this_jobs(folder):
+        resume = "auto"
+    if resume == "never":
+        folder = fresh(folder)
+    checkpoint = None if resume in ("auto", "never") else Path(resume).expanduser()
+    if checkpoint is not None and not checkpoint.is_file():
+        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file)")
+    record = RunRecord(folder)
+    if (folder / "config.yaml").exists():
+        process = writer(record)
+        if process not in (None, os.getpid()):
+            raise UserError(f"{folder} is being written by process {process}; wait for it or give output=DIR")
+        last = record.checkpoints / "last.ckpt"
+        if checkpoint is None and last.exists():
+            checkpoint = last
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
+    try:
+        record.checkpoints.mkdir(parents=True, exist_ok=True)
+        record.figures.mkdir(exist_ok=True)
+        (folder / "train.log").touch()
+    except OSError as error:
+        raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
+    return record, checkpoint
+
+
+def _is_this_jobs(folder: Path) -> bool:
+    """Whether the record is of this very job, put in a cluster's queue again: it goes on with `resume=never` too."""
+    job = place().job
+    return bool(job) and (folder / "status.json").exists() and RunRecord(folder).status.get("job") == job

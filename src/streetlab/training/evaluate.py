@@ -1,0 +1,213 @@
+"""`streetlab evaluate`: tests a run's checkpoint again, from the run's own config, into a folder below the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from streetlab.config import instantiate, plain
+from streetlab.config.command_line import own_keys
+from streetlab.config.quoting import quote_paths
+from streetlab.config.recorded import RecordedConfig, recorded_config
+from streetlab.data.datamodule import StreetData
+from streetlab.data.index.scan import SPLITS
+from streetlab.errors import UserError, did_you_mean
+from streetlab.nets.cost import describe
+from streetlab.runs.chosen import chosen_run
+from streetlab.runs.naming import config_hash, matches, run_name
+from streetlab.runs.record import RunRecord, now
+from streetlab.training.agreement import check_size
+from streetlab.training.evaluation import evaluate_splits, summarize
+from streetlab.training.provenance import provenance
+from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild
+from streetlab.training.terminal import print_summary, quiet_lightning
+
+TESTED = ("dataset", "model", "task", "loss", "trainer", "image_size", "batch_size", "num_workers")
+"""The parts of a run's config that an evaluation is made of."""
+TRAINED_ONLY = (
+    "model.weights",
+    "task.aux_weight",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "trainer.limit_train_batches",
+    "trainer.log_every_n_steps",
+)
+"""What decides in those parts how a run trains, and nothing else."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is to be tested, and where the answer goes.
+
+    Attributes:
+        run: the record; never written to.
+        state: the run's.
+        config: the run's, with the overrides.
+        choices: from its config groups, where it tells, and those made anew.
+        weights: the checkpoint's.
+        split: train, val or test; None: val and test.
+        precision: what the Trainer computes in; None: what the config says.
+        words: how it was asked, overrides and the command's own.
+        name: made of the words and the config.
+        answer: the record to write.
+    """
+
+    run: RunRecord
+    state: str
+    config: DictConfig
+    choices: Mapping[str, str]
+    weights: TrainedWeights
+    split: str | None
+    precision: str | None
+    words: Sequence[str]
+    name: str
+    answer: RunRecord
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; `cfg` is conf/evaluate.yaml composed."""
+    question = read_question(cfg)
+    with quiet_lightning():
+        metrics = evaluate(question)
+    if metrics:
+        print_summary(question.answer, metrics, f"epoch {metrics['best_epoch']} of {question.run.name}")
+
+
+def read_question(cfg: DictConfig) -> Question:
+    """Everything that can be wrong before data is touched.
+
+    Raises:
+        UserError: no such run, checkpoint or split; an override that does not fit the run's config or changes nothing.
+    """
+    if cfg.split not in (None, *SPLITS):
+        near = did_you_mean(str(cfg.split), SPLITS)
+        raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null for val and test{near}")
+    run = chosen_run(cfg.run)
+    words = [str(word) for word in cfg.overrides]
+    recorded = recorded_config(run.config, words, own_keys("evaluate"))
+    _refuse_without_effect(recorded)
+    status = run.status if (run.path / "status.json").is_file() else {}
+    precision = _precision(recorded, run.config, status)  # before the config names the answer
+    asked = {"checkpoint": cfg.checkpoint, "split": cfg.split}
+    words += quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
+    name = run_name(words, plain(recorded.config) | asked, keep=[word.partition("=")[0] for word in words])
+    return Question(
+        run,
+        str(status.get("state", "unknown")),
+        recorded.config,
+        dict(status.get("choices") or {}) | recorded.choices,
+        read_weights(find_checkpoint(run, cfg.checkpoint)),
+        cfg.split,
+        precision,
+        words,
+        name,
+        RunRecord(Path(cfg.output).expanduser() if cfg.output else run.path / "evaluate" / name),
+    )
+
+
+def _refuse_without_effect(recorded: RecordedConfig) -> None:
+    for key in recorded.keys:
+        if key == "data" and "dataset" in recorded.choices:
+            continue  # the data set that is chosen anew lies there
+        if not matches(key, TESTED) or matches(key, TRAINED_ONLY):
+            raise UserError(f"{key}: has no part in an evaluation; what has: {', '.join(TESTED)}")
+
+
+def _precision(recorded: RecordedConfig, own: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
+    """Keep the run's precision, unless another is asked for: other hardware is no reason to compute other numbers.
+
+    The config says what was asked of the run, also where another `trainer` is chosen; what `auto` came to stands
+    in the run's status.
+    """
+    trainer = recorded.config.trainer
+    if "trainer.precision" in recorded.keys or "precision" not in trainer or "precision" not in own["trainer"]:
+        return None
+    trainer.precision = own["trainer"]["precision"]
+    return status.get("precision")
+
+
+def evaluate(question: Question) -> dict[str, Any]:
+    """Test the splits and write the answer.
+
+    Returns:
+        what metrics.json holds; nothing in processes other than the first.
+
+    Raises:
+        UserError: the data set cannot be read or has other classes; the answer's folder holds something else.
+    """
+    answer, weights = question.answer, question.weights
+    check_size(question.config.trainer)
+    options = {"precision": question.precision} if question.precision else {}
+    trainer: pl.Trainer = instantiate(question.config.trainer, enable_checkpointing=False, **options)
+    task, data = rebuild(question.config, weights)
+    splits = _splits(question.split, data)
+    data.open(splits)
+    evaluated = {
+        "run": str(question.run.path.resolve()),
+        "state": question.state,
+        "checkpoint": str(weights.path.resolve()),
+        "sha256": weights.sha256,
+        "epoch": weights.epoch,
+        "splits": list(splits),
+        "precision": trainer.precision,
+        "name": question.name,
+    }
+    if trainer.is_global_zero:
+        _open(question, evaluated, data, trainer)
+    try:
+        report, numbers = evaluate_splits(trainer, task, data, answer, splits)
+        if question.split is None:
+            report.predict_withheld()
+        if not trainer.is_global_zero:
+            return {}
+        metrics = summarize(task, numbers, splits[-1], weights.epoch, evaluated=evaluated)
+        answer.write_metrics(metrics)
+        cost = describe(task.network, data.image_size)
+        answer.write_model(cost | {"checkpoint_bytes": weights.path.stat().st_size})
+        report.write(metrics)
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning exits after Ctrl-C
+        if trainer.is_global_zero:
+            answer.write_end("interrupted" if interrupted else "failed", "interrupted" if interrupted else error)
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    answer.write_end("completed")
+    return metrics
+
+
+def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
+    if asked is None:
+        return data.splits[1:]
+    if asked not in data.splits:
+        raise UserError(
+            f"split: data set {data.source.name} does not tell the truth of {asked}; allowed: {', '.join(data.splits)} "
+            "(null tests val, and predicts test)"
+        )
+    return (asked,)
+
+
+def _open(question: Question, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer) -> None:
+    """Begin the answer: an earlier one to the same question is replaced, anything else is in the way."""
+    answer = question.answer
+    if answer.path.exists() and (not answer.path.is_dir() or any(answer.path.iterdir())):
+        there = answer.status.get("evaluated") if (answer.path / "status.json").is_file() else None
+        if there is None or there["name"] != question.name:
+            what = "holds no evaluation" if there is None else f"holds another evaluation ({there['name']})"
+            raise UserError(f"output: {answer.path} {what}; give another with output=DIR")
+    config = plain(question.config)
+    answer.write_config(config, question.words)
+    device = trainer.strategy.root_device
+    answer.write_status(
+        state="running", started=now(), ended=None, error=None, traceback=None, config_hash=config_hash(config),
+        split_hash=data.source.split_hash(data.samples), choices=question.choices, evaluated=evaluated,
+        **provenance() | {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
+    )  # fmt: skip
+    if question.state != "completed":
+        print(f"{question.run.path} is {question.state}: tested is its epoch {evaluated['epoch']}")

@@ -1,0 +1,61 @@
+"""What the terminal shows of an evaluation, and what it is spared."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from streetlab.data.index.scan import SPLITS
+from streetlab.runs.record import RunRecord
+from streetlab.training.evaluation import REPORTS
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's chatter out of the terminal: what it says about devices and folders stands in the record."""
+    chatty = logging.getLogger("pytorch_lightning")
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            ".*treespec",
+            ".*sync_dist=True",
+            "Checkpoint directory",
+            ".*does not have many workers",
+            ".*number of training batches",
+            ".*Detected call of `lr_scheduler.step",
+            ".*in eval mode at the start of training",
+            "GPU available but",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            yield
+        finally:
+            chatty.setLevel(level)
+
+
+def print_summary(record: RunRecord, metrics: dict[str, Any], title: str) -> None:
+    """Show the numbers of every split that was tested, and the record's path in the last line."""
+    table = Table(title=title)
+    table.add_column("")
+    splits = [split for split in SPLITS if split in metrics]
+    for split in splits:
+        table.add_column(f"{split} (n = {metrics[split]['n']})", justify="right")
+    report = REPORTS[metrics["task"]]
+    for word, name in report.terminal_rows:
+        table.add_row(word, *(_number(metrics[split][name]) for split in splits))
+    word, score = report.class_score
+    for name in metrics[splits[0]]["per_class"]:
+        table.add_row(f"{word} {name}", *(_number(metrics[split]["per_class"][name][score]) for split in splits))
+    Console().print(table)
+    print(record.path)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

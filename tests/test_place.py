@@ -1,0 +1,34 @@
+"""Every launcher's variables are read as it documents them: a wrong rank would have two processes write one record."""
+
+from __future__ import annotations
+
+import pytest
+
+from streetlab.place import Place, place
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+LOCAL = {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_GLOBALID": "1", "SUBMITIT_LOCAL_NTASKS": "2"}
+SLURM = {"SLURM_JOB_ID": "8", "SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "8"}
+ARRAY = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Place()),
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, Place(1, 2, "lightning")),
+        (TORCHRUN, Place(3, 4, "torchrun")),
+        (SLURM | TORCHRUN, Place(3, 4, "torchrun")),
+        (LOCAL | {"SUBMITIT_LOCAL_JOB_ID": "12"}, Place(1, 2, "submitit", "12")),
+        (SLURM | {"SUBMITIT_EXECUTOR": "slurm"}, Place(5, 8, "submitit", "8")),
+        (SLURM | ARRAY | {"SUBMITIT_EXECUTOR": "slurm", "LOCAL_RANK": "1"}, Place(5, 8, "submitit", "7_2")),
+        (SLURM, Place(5, 8, "srun", "8")),
+        ({"SLURM_JOB_ID": "8", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),  # a batch script without srun
+    ],
+)
+def test_the_place_of_a_process(monkeypatch, environment, expected):
+    for name in (*TORCHRUN, *LOCAL, *SLURM, *ARRAY):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert place() == expected
