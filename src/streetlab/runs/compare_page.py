@@ -1,4 +1,4 @@
-"""The HTML page of a comparison: leaderboard, curves, class scores, confusion matrices, sheets of photos."""
+"""The HTML page of a comparison: leaderboard, tests, costs, curves, class scores, matrices, sheets of photos."""
 
 from __future__ import annotations
 
@@ -7,47 +7,67 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from markupsafe import Markup
-
 from streetlab.data.index.labels import LabelSpace
-from streetlab.errors import UserError
+from streetlab.runs import compare_figures as figures
+from streetlab.runs.compare_figures import Colored
+from streetlab.runs.compare_options import Options
+from streetlab.runs.compare_verdicts import Verdicts
 from streetlab.runs.grouping import FinishedRun, differing_keys, show
-from streetlab.runs.leaderboard import Row
-from streetlab.runs.leaderboard_text import COST_HEADERS, DASH, cost_cell, run_accuracy, words
+from streetlab.runs.leaderboard_text import (
+    COST_HEADERS,
+    DASH,
+    against_header,
+    cost_cell,
+    difference_cell,
+    interval_text,
+    run_accuracy,
+    score,
+    words,
+)
 from streetlab.runs.selection import Selection
-from streetlab.viz.bars import ClassScores, per_class_bars
-from streetlab.viz.confusion import confusion_matrix
-from streetlab.viz.curves import Curve, overlaid_curves
-from streetlab.viz.figure import series_color
-from streetlab.viz.page import inline_figure, inline_photos, link, render
+from streetlab.viz.page import link, render
 
-_MOST_IN_A_SMALL_FIGURE = 8
-_SHEETS = ("most_wrong.png", "best_median_worst.png")
-"""The sheet of a run's record that the page shows, the first that is there."""
+_MOST_OPEN = 50
+"""Rows of the leaderboard that lie open; the others unfold."""
 
 
-def compare_page(rows: Sequence[Row], selection: Selection, heading: str, notes: Sequence[str], output: Path) -> str:
+def compare_page(
+    heading: str, notes: Sequence[str], selection: Selection, verdicts: Verdicts, options: Options, output: Path
+) -> str:
     """The page as HTML text; links to the records are relative to `output`, where it is going to lie."""
-    colors = [series_color(position) for position in range(len(rows))]
-    space = label_space(selection.runs)
+    rows, baseline, metric = verdicts.rows, verdicts.baseline, selection.metric
+    everything, drawn = figures.color_rows(rows, baseline, options.most_tested)
+    singly = figures.runs_shown_singly(drawn, options.most_tested)
+    space, ticks = label_space(selection.runs), figures.scale(rows)
     return render(
         "compare.html",
         title=heading,
         notes=list(notes),
-        metric=words(selection.metric),
-        split=rows[0].split,
-        accuracy=words(rows[0].accuracy_key),
-        with_accuracy=selection.metric != rows[0].accuracy_key,
+        metric=words(metric),
+        split=baseline.split,
+        accuracy=words(baseline.accuracy_key),
+        with_accuracy=metric != baseline.accuracy_key,
+        against=against_header(baseline) if any(row.comparison for row in rows) else "",
         classification=selection.task == "classification",
         cost_headers=list(COST_HEADERS.values()),
-        rows=[_row(row, color, output) for row, color in zip(rows, colors, strict=True)],
-        ticks=_scale(rows),
-        curves=_curves(rows, colors, selection.metric),
-        bars=_bars(rows, colors, space),
-        matrices=_matrices(rows, colors, space),
-        sheets=_sheets(rows, colors),
-        settings=_settings(rows),
+        rows=[_row(colored, ticks, output) for colored in everything],
+        open_rows=_MOST_OPEN,
+        ticks=ticks,
+        drawn=[{"color": colored.color, "name": colored.row.group.name} for colored in drawn],
+        beyond=_beyond(rows, drawn),
+        forest=figures.forest(everything, baseline, metric, selection.mode, options.delta),
+        sentences=[
+            {"color": c.color, "rank": c.row.rank, "name": c.row.group.name, "text": c.row.comparison.sentence}
+            for c in everything
+            if c.row.comparison
+        ],
+        scatters=figures.scatters(everything, metric, selection.mode),
+        curves=figures.curves(drawn, metric),
+        bars=figures.bars(drawn, space),
+        matrices=figures.matrices(singly, space),
+        sheets=figures.sheets(singly),
+        first_only=len(singly) < sum(len(colored.row.group.runs) for colored in drawn),
+        settings=_settings(drawn),
         skipped=[
             {"path": str(record.path), "link": _relative(record.path, output), "reason": reason}
             for record, reason in selection.skipped
@@ -64,23 +84,32 @@ def label_space(runs: Sequence[FinishedRun]) -> LabelSpace | None:
         return None
 
 
-def _row(row: Row, color: str, output: Path) -> dict[str, Any]:
-    mean, spread = row.mean("objective"), row.spread("objective")
-    accuracy, accuracy_spread = row.mean("accuracy"), row.spread("accuracy")
+def _row(colored: Colored, ticks: tuple[float, float], output: Path) -> dict[str, Any]:
+    """What the leaderboard shows of a row; `strip` are places on a little axis of 136 units."""
+    row = colored.row
+
+    def place(value: float) -> str:
+        return f"{4 + 128 * (value - ticks[0]) / (ticks[1] - ticks[0]):.1f}"
+
+    spread, accuracy_spread = row.spread("objective"), row.spread("accuracy")
     return {
         "rank": row.rank,
-        "color": color,
+        "color": colored.color,
         "parts": row.group.parts,
-        "mean": _number(mean),
-        "spread": "" if spread is None else f"± {spread:.3f}",
-        "values": row.values("objective"),
-        "accuracy": _number(accuracy),
-        "accuracy_spread": "" if accuracy_spread is None else f"± {accuracy_spread:.3f}",
+        "mean": score(row.mean("objective")),
+        "spread": "" if spread is None else f"± {score(spread)}",
+        "interval": interval_text(row.interval),
+        "strip": [place(value) for value in row.values("objective")],
+        "strip_line": [place(end) for end in row.interval or ()],
+        "accuracy": score(row.mean("accuracy")),
+        "accuracy_spread": "" if accuracy_spread is None else f"± {score(accuracy_spread)}",
+        "verdict": row.verdict or DASH,
+        "difference": difference_cell(row) if row.comparison else "",
         "costs": [cost_cell(key, row.mean(key)) for key in COST_HEADERS],
         "runs": [
             {
                 "seed": DASH if result.seed is None else result.seed,
-                "objective": _number(result.objective),
+                "objective": score(result.objective),
                 "accuracy": run_accuracy(result),
                 "link": _relative(run.record.path, output),
                 "path": str(run.record.path),
@@ -90,99 +119,24 @@ def _row(row: Row, color: str, output: Path) -> dict[str, Any]:
     }
 
 
-def _scale(rows: Sequence[Row]) -> tuple[float, float]:
-    """The ends of the little axis beside the scores: the values' range, widened to whole twentieths."""
-    values = [value for row in rows for value in row.values("objective")]
-    if not values:
-        return 0.0, 1.0
-    low, high = np.floor(min(values) * 20 - 0.2) / 20, np.ceil(max(values) * 20 + 0.2) / 20
-    return float(low), float(high)
+def _beyond(rows: Sequence[Any], drawn: Sequence[Colored]) -> str:
+    """Which rows the figures show, where they do not show all."""
+    if len(drawn) == len(rows):
+        return ""
+    return f"The {len(drawn)} coloured configurations of {len(rows)}: the best, and the baseline."
 
 
-def _curves(rows: Sequence[Row], colors: Sequence[str], metric: str) -> list[Markup]:
-    curves = []
-    for row, color in zip(rows, colors, strict=True):
-        for run in row.group.runs:
-            try:
-                history = run.record.history()
-            except UserError:
-                continue  # a record without its metrics.csv still has its place in the table
-            curves.append(Curve(row.group.name, color, history))
-    columns = dict.fromkeys(("loss", metric)) if curves else ()
-    return [inline_figure(overlaid_curves(curves, column), f"curves-{column}") for column in columns]
-
-
-def _bars(rows: Sequence[Row], colors: Sequence[str], space: LabelSpace | None) -> Markup | None:
-    if space is None:
-        return None
-    groups = []
-    for row, color in zip(rows, colors, strict=True):
-        scores = [s for run in row.group.runs if (s := _class_scores(run, space)) is not None]
-        if scores:
-            groups.append(ClassScores(color, scores))
-    title = f"{_class_score(space)[1]} per class"
-    return inline_figure(per_class_bars(groups, space, title), "bars") if groups else None
-
-
-def _class_score(space: LabelSpace) -> tuple[str, str]:
-    """Key and word of the score that a task reports by class."""
-    return ("f1", "F1") if space.task == "classification" else ("iou", "IoU")
-
-
-def _class_scores(run: FinishedRun, space: LabelSpace) -> list[float] | None:
-    """K scores, NaN for a class that occurs in neither truth nor prediction; None where the record has none."""
-    per_class, (key, _) = run.test.get("per_class") or {}, _class_score(space)
-    try:
-        scores = [per_class[name][key] for name in space.names]
-        return [float("nan") if score is None else float(score) for score in scores]
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _matrices(rows: Sequence[Row], colors: Sequence[str], space: LabelSpace | None) -> list[dict[str, Any]]:
-    """One matrix per run: seeds are never pooled as if they were more photos."""
-    drawn: list[dict[str, Any]] = []
-    for row, color in zip(rows, colors, strict=True):
-        for run in row.group.runs:
-            matrix = run.test.get("confusion")
-            if space is None or matrix is None or np.shape(matrix) != (len(space), len(space)):
-                continue
-            figure = confusion_matrix(matrix, space)
-            svg = inline_figure(figure, f"matrix-{len(drawn)}")
-            drawn.append({"svg": svg, "large": len(space) > _MOST_IN_A_SMALL_FIGURE, **_caption(row, run, color)})
-    return drawn
-
-
-def _sheets(rows: Sequence[Row], colors: Sequence[str]) -> list[dict[str, Any]]:
-    sheets = []
-    for row, color in zip(rows, colors, strict=True):
-        for run in row.group.runs:
-            for name in _SHEETS:
-                try:
-                    source = inline_photos((run.record.figures / name).read_bytes())
-                except OSError:
-                    continue  # the figure is optional, and a damaged one is no reason to have no page
-                sheets.append({"source": source, **_caption(row, run, color)})
-                break
-    return sheets
-
-
-def _caption(row: Row, run: FinishedRun, color: str) -> dict[str, Any]:
-    return {"name": row.group.name, "seed": DASH if run.seed is None else run.seed, "color": color}
-
-
-def _settings(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Every key of the resolved configs that differs between groups, one cell per group."""
-    firsts = [row.group.runs[0] for row in rows]
-    return [
-        {"key": key, "cells": [show(run.settings[key]) if key in run.settings else DASH for run in firsts]}
-        for key in differing_keys(firsts)
-    ]
+def _settings(drawn: Sequence[Colored]) -> dict[str, Any]:
+    """Every key of the resolved configs that differs between the drawn groups, one cell per group."""
+    firsts = [colored.row.group.runs[0] for colored in drawn]
+    return {
+        "heads": [{"rank": colored.row.rank, "color": colored.color} for colored in drawn],
+        "keys": [
+            {"key": key, "cells": [show(run.settings[key]) if key in run.settings else DASH for run in firsts]}
+            for key in differing_keys(firsts)
+        ],
+    }
 
 
 def _relative(path: Path, output: Path) -> str:
     return link(os.path.relpath(path.resolve(), output.resolve()) + "/")
-
-
-def _number(value: float | None) -> str:
-    return DASH if value is None else f"{value:.3f}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,9 +73,11 @@ def read_finished(record: RunRecord) -> FinishedRun:
     """Read a completed record.
 
     Raises:
-        UserError: config.yaml, metrics.json or status.json is missing or damaged.
+        UserError: config.yaml, metrics.json or status.json is missing, empty or damaged.
     """
-    config, status = record.config, record.status
+    config, metrics, status = record.config, record.metrics, record.status
+    if not config or not metrics:
+        raise UserError(f"{record.path}: config.yaml or metrics.json is empty")
     # neither is needed to rank a run: its cost shows as –, its choices are read off the config
     overrides, model = _or_empty(lambda: record.overrides, []), _or_empty(lambda: record.model, {})
     return FinishedRun(
@@ -81,33 +85,38 @@ def read_finished(record: RunRecord) -> FinishedRun:
         seed=config.get("seed"),
         settings=flatten(config),
         choices=_choices(config, overrides) | dict(status.get("choices") or {}),
-        metrics=record.metrics,
+        metrics=metrics,
         model=model,
         status=status,
     )
 
 
 def group_by_seed(
-    runs: Iterable[FinishedRun],
+    runs: Iterable[FinishedRun], mark: Callable[[FinishedRun], str] = lambda run: ""
 ) -> tuple[list[RunGroup], list[tuple[RunRecord, str]]]:
     """Group runs whose settings are equal but for the seed, and name the groups.
 
     A second run of the same settings and seed is no new evidence: the one that ended last counts, the others
     are returned with the reason.
+
+    Args:
+        runs: of one task.
+        mark: what sets runs apart besides their settings; it becomes the last part of their group's name.
     """
-    by_settings: dict[str, list[FinishedRun]] = defaultdict(list)
+    by_settings: dict[tuple[str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
-        by_settings[json.dumps(run.settings, sort_keys=True, default=str)].append(run)
-    kept, repeated = [], []
-    for members in by_settings.values():
+        by_settings[json.dumps(run.settings, sort_keys=True, default=str), mark(run)].append(run)
+    kept, marks, repeated = [], [], []
+    for (_, marked), members in by_settings.items():
         latest: dict[Any, FinishedRun] = {}
         for run in sorted(members, key=lambda run: str(run.status.get("ended") or "")):
             if run.seed in latest:
                 repeated.append((latest[run.seed].record, f"same config and seed as {run.record.path}"))
             latest[run.seed] = run
         kept.append(tuple(sorted(latest.values(), key=lambda run: (run.seed is None, run.seed or 0))))
+        marks.append((marked,) if marked else ())
     names = name_apart([members[0] for members in kept])
-    return [RunGroup(members, parts) for members, parts in zip(kept, names, strict=True)], repeated
+    return [RunGroup(*group) for group in zip(kept, map(operator.add, names, marks), strict=True)], repeated
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,27 +161,32 @@ def name_apart(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
     if len(runs) == 1:
         run = runs[0]
         lone = run.choices.get("experiment")
-        return [(lone,) if lone else tuple(_label(run, top, runs) for top in ("model", "regime"))]
+        return [(lone,) if lone else tuple(_labels(runs, top)[0] for top in ("model", "regime"))]
     parts: list[list[str]] = [[] for _ in runs]
     everyone = list(range(len(runs)))
     presets = {i: runs[i].choices.get("experiment", "") for i in everyone}
+    labels = functools.cache(lambda top: _labels(runs, top))  # every preset asks for the same ones
     for preset, members in _partition(presets).items():
         if preset and len(members) < len(runs):
             for i in members:
                 parts[i].append(preset)
         # a run without a preset has no name that explains anything, so it is seen against all
-        _name_by_group(runs, members if preset else everyone, set(members), parts)
+        _name_by_group(runs, members if preset else everyone, set(members), labels, parts)
     return [tuple(part) or (run.record.name,) for part, run in zip(parts, runs, strict=True)]
 
 
 def _name_by_group(
-    runs: Sequence[FinishedRun], against: Sequence[int], named: set[int], parts: list[list[str]]
+    runs: Sequence[FinishedRun],
+    against: Sequence[int],
+    named: set[int],
+    labels_of: Callable[[str], list[str]],
+    parts: list[list[str]],
 ) -> None:
     """Add `group=choice` and `dotted.key=value` to the parts of the runs at `named`, against `against`."""
     varying = differing_keys([runs[i] for i in against])
     for top in dict.fromkeys(key.partition(".")[0] for key in varying):
         keys = [key for key in varying if key.partition(".")[0] == top]
-        labels = {i: "" if keys == [top] else _label(runs[i], top, runs) for i in against}
+        labels = {i: "" if keys == [top] else labels_of(top)[i] for i in against}
         by_label = _partition(labels)
         for label, members in by_label.items():
             unexplained = [key for key in differing_keys([runs[i] for i in members]) if key in keys]
@@ -195,14 +209,21 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def _label(run: FinishedRun, top: str, runs: Sequence[FinishedRun]) -> str:
-    """What stands for one config group: the choice itself, or what the resolved config tells of it."""
-    if top in run.choices:
-        return run.choices[top]
-    below = _below(run, top)
-    for other in runs:
-        if top in other.choices and _below(other, top) == below:
-            return other.choices[top]
+def _labels(runs: Sequence[FinishedRun], top: str) -> list[str]:
+    """What stands for one config group in each run: the choice itself, or what the resolved config tells of it."""
+    below = [_below(run, top) for run in runs]
+    chosen: dict[str, str] = {}
+    for run, values in zip(runs, below, strict=True):
+        if top in run.choices:
+            chosen.setdefault(_frozen(values), run.choices[top])
+    return [
+        run.choices.get(top) or chosen.get(_frozen(values)) or _description(values, top)
+        for run, values in zip(runs, below, strict=True)
+    ]
+
+
+def _description(below: Mapping[str, Any], top: str) -> str:
+    """A config group without a known choice: its phases, its name, or the class that it builds."""
     if isinstance(phases := below.get(f"{top}.phases.order"), list):
         return "+".join(f"{name} {show(below.get(f'{top}.phases.{name}.epochs'))}" for name in phases)
     return str(below.get(f"{top}.name") or str(below.get(f"{top}._target_", _MISSING)).rpartition(".")[2])
@@ -224,6 +245,7 @@ def _choices(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, s
     return chosen
 
 
+@functools.cache  # the keys of a thousand records are a hundred
 def _left_out(key: str) -> bool:
     return key in ("seed", "experiment", "debug") or matches(key, LEFT_OUT)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streetlab.runs.grouping import FinishedRun, RunGroup
+from streetlab.runs.pairwise import PairedComparison
 from streetlab.runs.statistics import wilson_interval
 
 COSTS = (
@@ -42,11 +43,23 @@ class RunResult:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One run group and its results in the order of its runs. `rank` counts from 1; equal means share one."""
+    """One run group, its results in the order of its runs, and what is certain about them.
+
+    Args:
+        rank: from 1; equal means share one.
+        group, results: the runs and each one's numbers.
+        interval: 95% of the objective: one run's over the photos, or the mean's over five seeds and more; None
+            where it was not estimated.
+        verdict: `baseline`, or better, worse, equivalent, not enough data; empty where nothing was tested.
+        comparison: the test against the baseline that the verdict is from.
+    """
 
     rank: int
     group: RunGroup
     results: tuple[RunResult, ...]
+    interval: tuple[float, float] | None = None
+    verdict: str = ""
+    comparison: PairedComparison | None = None
 
     @property
     def split(self) -> str:
@@ -89,7 +102,11 @@ def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]
         order.append((mean is None, sign * (mean or 0.0), row.group.name))
     ordered = [row for _, row in sorted(zip(order, rows, strict=True), key=lambda pair: pair[0])]
     means = [row.mean("objective") for row in ordered]
-    return [Row(means.index(mean) + 1, row.group, row.results) for mean, row in zip(means, ordered, strict=True)]
+    ranks: dict[float | None, int] = {}
+    return [
+        replace(row, rank=ranks.setdefault(mean, position))
+        for position, (mean, row) in enumerate(zip(means, ordered, strict=True), start=1)
+    ]
 
 
 def accuracy_key(run: FinishedRun) -> str:
@@ -129,11 +146,14 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
             "name": row.group.name,
             "seeds": ";".join("" if seed is None else str(seed) for seed in row.group.seeds),
             "runs": len(row.results),
+            "split_hash": row.group.runs[0].status.get("split_hash"),
             f"{row.split}_n": next((r.n for r in row.results if r.n is not None), None),
             f"{row.split}_{metric}": row.mean("objective"),
             f"{row.split}_{metric}_sd": row.spread("objective"),
             f"{row.split}_{metric}_by_seed": _each(row, "objective"),
+            **_ends(f"{row.split}_{metric}", row.interval),
             **_accuracy_columns(row, metric),
+            **_comparison_columns(row),
             **{key: row.mean(key) for key in COSTS},
             "records": ";".join(str(run.record.path) for run in row.group.runs),
         }
@@ -142,18 +162,39 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
 
 
 def _accuracy_columns(row: Row, metric: str) -> dict[str, Any]:
-    column = f"{row.split}_{row.accuracy_key}"
-    low, high = row.results[0].interval or (None, None) if len(row.results) == 1 else (None, None)
-    photos = row.accuracy_key == "accuracy"
-    interval = {f"{column}_low95": low, f"{column}_high95": high} if photos else {}
     if metric == row.accuracy_key:
-        return interval
+        return {}
+    column = f"{row.split}_{row.accuracy_key}"
+    lone = row.results[0].interval if len(row.results) == 1 else None
     return {
         column: row.mean("accuracy"),
         f"{column}_sd": row.spread("accuracy"),
         f"{column}_by_seed": _each(row, "accuracy"),
-        **interval,
+        **(_ends(column, lone) if row.accuracy_key == "accuracy" else {}),
     }
+
+
+def _comparison_columns(row: Row) -> dict[str, Any]:
+    """The test against the baseline, every number of it; empty where there was none."""
+    tested = row.comparison
+    mcnemar = tested.mcnemar if tested else None
+    low, high = tested.interval if tested else (None, None)
+    return {
+        "verdict": row.verdict,
+        "difference": tested.difference if tested else None,
+        "low95": low,
+        "high95": high,
+        "p": tested.p_value if tested else None,
+        "p_holm": tested.p_adjusted if tested else None,
+        "mcnemar_p": mcnemar.p_exact if mcnemar else None,
+        "mcnemar_mid_p": mcnemar.p_mid if mcnemar else None,
+        "smallest_difference": tested.smallest_difference if tested else None,
+    }
+
+
+def _ends(column: str, interval: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {f"{column}_low95": low, f"{column}_high95": high}
 
 
 def _each(row: Row, what: str) -> str:

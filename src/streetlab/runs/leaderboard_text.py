@@ -11,6 +11,7 @@ from streetlab.runs.leaderboard import Row, RunResult
 
 DASH = "–"
 METRIC_WORDS = {"macro_f1": "macro F1", "miou": "mIoU"}
+_LONGEST_NAME = 24
 COST_HEADERS = {
     "best_epoch": "best epoch",
     "parameters": "params (M)",
@@ -29,33 +30,62 @@ def words(metric: str) -> str:
     return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
+def score(value: float | None) -> str:
+    """Three decimals, or a dash."""
+    return DASH if value is None else f"{value:.3f}"
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """`[0.814, 0.932]`; empty for None."""
+    return "" if interval is None else f"[{score(interval[0])}, {score(interval[1])}]"
+
+
 def quality_headers(row: Row, metric: str) -> list[str]:
     """Headers of the columns that `quality_cells` fills, the same for every row of a leaderboard."""
-    score = ["seeds", f"{row.split} {words(metric)}"]
-    return score if metric == row.accuracy_key else [*score, f"{row.split} {words(row.accuracy_key)}"]
+    headers = ["seeds", f"{row.split} {words(metric)}"]
+    return headers if metric == row.accuracy_key else [*headers, f"{row.split} {words(row.accuracy_key)}"]
 
 
 def quality_cells(row: Row, metric: str, between: str = " ") -> list[str]:
-    """Seeds and n of seeds, objective with each seed's value, accuracy with interval or each seed's value."""
+    """Seeds and n of seeds, objective with its interval and each seed's value, accuracy likewise."""
     seeds = ", ".join(DASH if seed is None else str(seed) for seed in row.group.seeds)
     count = len(row.results)
-    cells = [seeds if count == 1 else f"{count} ({seeds})"]
-    cells += [score_cell(row, "objective", between)] if metric != row.accuracy_key else []
-    return [*cells, accuracy_cell(row, between)]
+    cells = [seeds if count == 1 else f"{count} ({seeds})", score_cell(row, "objective", between)]
+    return cells if metric == row.accuracy_key else [*cells, accuracy_cell(row, between)]
 
 
 def score_cell(row: Row, what: str, between: str = " ") -> str:
     """`0.831 ± 0.012 (0.825 0.822 0.845)`: mean, standard deviation over seeds, each seed's value.
 
-    `between` parts the mean from the seeds' values.
+    The objective's interval, where there is one, follows the mean in brackets. `between` parts the three.
     """
     mean, spread = row.mean(what), row.spread(what)
     if mean is None:
         return DASH
-    if spread is None:
-        return f"{mean:.3f}"
-    each = " ".join(DASH if (v := getattr(r, what)) is None else f"{v:.3f}" for r in row.results)
-    return f"{mean:.3f} ± {spread:.3f}{between}({each})"
+    cell = score(mean) if spread is None else f"{score(mean)} ± {score(spread)}"
+    if what == "objective" and row.interval is not None:
+        cell += f"{between}{interval_text(row.interval)}"
+    each = " ".join(score(getattr(r, what)) for r in row.results)
+    return cell if spread is None else f"{cell}{between}({each})"
+
+
+def against_header(baseline: Row) -> str:
+    """`against resnet18`; a long name is told by its rank."""
+    name = baseline.group.name
+    return f"against {name if len(name) <= _LONGEST_NAME else f'#{baseline.rank}'}"
+
+
+def against_cell(row: Row, between: str = " ") -> str:
+    """`better +0.047 [+0.012, +0.083]`: verdict, difference to the baseline, its 95% interval."""
+    return row.verdict or DASH if row.comparison is None else f"{row.verdict}{between}{difference_cell(row)}"
+
+
+def difference_cell(row: Row) -> str:
+    """`+0.047 [+0.012, +0.083]`: difference to the baseline and its 95% interval."""
+    if row.comparison is None:
+        return DASH
+    low, high = row.comparison.interval
+    return f"{row.comparison.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def accuracy_cell(row: Row, between: str = " ") -> str:
@@ -67,18 +97,19 @@ def accuracy_cell(row: Row, between: str = " ") -> str:
 
 def run_accuracy(result: RunResult) -> str:
     """`0.886 [0.814, 0.932]`, the 95% interval for n photos."""
-    if result.accuracy is None:
-        return DASH
-    if result.interval is None:
-        return f"{result.accuracy:.3f}"
-    return f"{result.accuracy:.3f} [{result.interval[0]:.3f}, {result.interval[1]:.3f}]"
+    return f"{score(result.accuracy)} {interval_text(result.interval)}".rstrip()
+
+
+def cost_in_unit(key: str, value: float) -> float:
+    """A cost in the unit of its header: millions of parameters, MB."""
+    return value * _SCALE.get(key, 1.0)
 
 
 def cost_cell(key: str, value: float | None) -> str:
     """A cost in the unit of its header."""
     if value is None:
         return DASH
-    scaled = value * _SCALE.get(key, 1.0)
+    scaled = cost_in_unit(key, value)
     digits = _DIGITS.get(key, 1 if scaled >= 10 else 2)
     # a mean epoch over seeds is rarely whole
     return f"{scaled:.1f}" if key == "best_epoch" and scaled != int(scaled) else f"{scaled:.{digits}f}"
@@ -89,29 +120,42 @@ def cost_cells(row: Row) -> list[str]:
     return [cost_cell(key, row.mean(key)) for key in COST_HEADERS]
 
 
-def markdown(rows: Sequence[Row], metric: str, heading: str, notes: Sequence[str]) -> str:
+def markdown(rows: Sequence[Row], baseline: Row, metric: str, heading: str, notes: Sequence[str]) -> str:
     """The leaderboard as a Markdown table below a heading, the notes as a list after it."""
-    headers = ["#", "run", *quality_headers(rows[0], metric), *COST_HEADERS.values()]
+    against = [against_header(baseline)] if any(row.comparison for row in rows) else []
+    headers = ["#", "run", *quality_headers(rows[0], metric), *against, *COST_HEADERS.values()]
     lines = [f"# {_plain(heading)}", "", _line(headers), _line(["---"] * len(headers))]
     for row in rows:
-        lines.append(_line([str(row.rank), row.group.name, *quality_cells(row, metric), *cost_cells(row)]))
+        tested = [against_cell(row)] if against else []
+        lines.append(_line([str(row.rank), row.group.name, *quality_cells(row, metric), *tested, *cost_cells(row)]))
     lines += ["", *(f"- {_plain(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
 
-def terminal_tables(rows: Sequence[Row], metric: str, width: int) -> list[Table]:
-    """Rich tables: one where the terminal is wide enough, else quality and cost below each other."""
+def terminal_tables(rows: Sequence[Row], baseline: Row, metric: str, width: int) -> list[Table]:
+    """Rich tables: one where the terminal is wide enough, else quality, cost and tests below each other."""
     quality, costs = quality_headers(rows[0], metric), list(COST_HEADERS.values())
-    if width >= 170:
-        wide = _table(["run", *quality, *costs])
+    against = [against_header(baseline)] if any(row.comparison for row in rows) else []
+    if width >= 170 + 25 * len(against):
+        wide = _table(["run", *quality, *against, *costs])
         for row in rows:
-            _add(wide, row, [_name(row), *quality_cells(row, metric, "\n"), *cost_cells(row)])
+            tested = [against_cell(row, "\n")] if against else []
+            _add(wide, row, [_name(row), *quality_cells(row, metric, "\n"), *tested, *cost_cells(row)])
         return [wide]
     first, second = _table(["run", *quality]), _table(costs)
+    third = _table([*against, "difference [95%]", "p (Holm)"])
     for row in rows:
         _add(first, row, [_name(row), *quality_cells(row, metric, "\n")])
         _add(second, row, cost_cells(row))
-    return [first, second]
+        if row.verdict:
+            _add(third, row, [row.verdict, difference_cell(row), _p_cell(row)])
+    return [first, second, third] if against else [first, second]
+
+
+def _p_cell(row: Row) -> str:
+    if row.comparison is None:
+        return DASH
+    return "< 0.001" if row.comparison.p_adjusted < 0.001 else score(row.comparison.p_adjusted)
 
 
 def _name(row: Row) -> str:

@@ -6,14 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streetlab.errors import UserError
+from streetlab.errors import UserError, did_you_mean
 from streetlab.runs.grouping import FinishedRun, RunGroup, group_by_seed, read_finished
 from streetlab.runs.record import RunRecord, find_runs, split_usable
+
+_MOST_LISTED = 5
+_COUNTS = ("n", "pixels")
+"""Numbers of a split that say how much was tested, not how well."""
+_LESS_IS_BETTER = ("loss", "error", "errors")
+"""A metric whose name ends in one of these words is better where it is smaller."""
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Run groups that may be ranked against each other, and every record left out with its reason."""
+    """Run groups that stand in one table, and every record left out with its reason.
+
+    Args:
+        groups: each of one config and one tested split.
+        skipped: what was found beside them.
+        task: classification or segmentation.
+        metric: what ranks the groups, a key of the evaluated split's numbers.
+        mode: max or min.
+    """
 
     groups: tuple[RunGroup, ...]
     skipped: tuple[tuple[RunRecord, str], ...]
@@ -26,13 +40,29 @@ class Selection:
         """All runs, group by group."""
         return [run for group in self.groups for run in group.runs]
 
+    @property
+    def splits(self) -> list[str]:
+        """The tested splits as `tested_split` tells them apart; several only where that was asked for."""
+        return list(dict.fromkeys(tested_split(group.runs[0]) for group in self.groups))
 
-def select(paths: Sequence[Path]) -> Selection:
+
+def tested_split(run: FinishedRun) -> str:
+    """`ab12cd34 n=112`: hash of the split and number of photos; runs that share it were tested on the same photos."""
+    return f"{str(run.status.get('split_hash') or 'unknown')[:8]} n={run.test.get('n', 'unknown')}"
+
+
+def select(paths: Sequence[Path], objective: str | None = None, different_splits: bool = False) -> Selection:
     """Find the records at or below `paths` and keep those that can be compared.
 
+    Args:
+        paths: folders of records, or records.
+        objective: what to rank by, None for the task's own; a number of the evaluated split such as accuracy. Of
+            a metric that is not the task's own, less is better where its name ends in loss, error or errors.
+        different_splits: allow runs that were tested on different photos of one data set.
+
     Raises:
-        UserError: no record, none complete, several tasks, or tests that are not the same: data set, split, number of
-            images, resolution of the truth.
+        UserError: no record, none complete, several tasks, an unknown objective, or tests that are not the same:
+            data set, split, number of images, resolution of the truth.
     """
     records = _records(paths)
     usable, skipped = split_usable(records)
@@ -50,20 +80,23 @@ def select(paths: Sequence[Path]) -> Selection:
     runs, partial = _without_partial_tests(runs)
     skipped += partial
     if not runs:
-        listed = "".join(f"\n  {record.path}: {reason}" for record, reason in skipped)
-        raise UserError(f"none of the {len(records)} records under {_list(paths)} is complete:{listed}")
+        listed = "".join(f"\n  {record.path}: {reason}" for record, reason in skipped[:_MOST_LISTED])
+        more = f"\n  and {len(skipped) - _MOST_LISTED} more" if len(skipped) > _MOST_LISTED else ""
+        raise UserError(f"none of the {len(records)} records under {_list(paths)} is complete:{listed}{more}")
     task = _one(runs, "task", lambda run: run.task)
     _one(runs, "data set", lambda run: str(run.settings.get("dataset.name", "unknown")))
-    _one(runs, "split hash", lambda run: run.status.get("split_hash"))
-    noun = "photos" if task == "classification" else "images"
-    _one(runs, f"number of tested {noun}", lambda run: f"{run.eval_split} n = {run.test.get('n', 'unknown')}")
+    _one(runs, "evaluated split", lambda run: run.eval_split)
+    if not different_splits:
+        noun = "photos" if task == "classification" else "images"
+        told = "different_splits=true shows them in one table, untested"
+        _one(runs, "split hash", lambda run: run.status.get("split_hash"), told)
+        _one(runs, f"number of tested {noun}", lambda run: f"{run.eval_split} n = {run.test.get('n', 'unknown')}", told)
     _one(runs, "resolution of the test", _resolution)
-    objective = _objective(runs)
-    groups, repeated = group_by_seed(runs)
+    metric, mode = _own_objective(runs) if objective is None else _asked_objective(runs, objective)
+    mixed = different_splits and len({tested_split(run) for run in runs}) > 1
+    groups, repeated = group_by_seed(runs, (lambda run: f"split={tested_split(run)}") if mixed else (lambda run: ""))
     skipped += repeated
-    return Selection(
-        tuple(groups), tuple(sorted(skipped, key=lambda pair: pair[0].path)), task, objective[0], objective[1]
-    )
+    return Selection(tuple(groups), tuple(sorted(skipped, key=lambda pair: pair[0].path)), task, metric, mode)
 
 
 def _records(paths: Sequence[Path]) -> list[RunRecord]:
@@ -109,7 +142,7 @@ def _resolution(run: FinishedRun) -> str | None:
     return "x".join(map(str, size)) if isinstance(size, list | tuple) else None
 
 
-def _one(runs: Sequence[FinishedRun], what: str, read: Callable[[FinishedRun], str | None]) -> str:
+def _one(runs: Sequence[FinishedRun], what: str, read: Callable[[FinishedRun], str | None], otherwise: str = "") -> str:
     """The value that all runs share, None left aside; several are an error that names a run for each."""
     found: dict[str, list[FinishedRun]] = {}
     for run in runs:
@@ -119,23 +152,45 @@ def _one(runs: Sequence[FinishedRun], what: str, read: Callable[[FinishedRun], s
     if len(found) > 1:
         listed = "".join(
             f"\n  {value}: {len(members)} run{'s' * (len(members) > 1)}, such as {members[0].record.path}"
-            for value, members in sorted(found.items())
+            for value, members in sorted(found.items())[:_MOST_LISTED]
         )
+        listed += f"\n  and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
         raise UserError(
             f"runs can be compared only where the {what} is the same; name those of one kind with "
-            f"runs=[A,B]; found{listed}"
+            f"runs=[A,B]{f', or {otherwise}' if otherwise else ''}; found{listed}"
         )
     return next(iter(found), "unknown")
 
 
-def _objective(runs: Sequence[FinishedRun]) -> tuple[str, str]:
-    """The task's objective, without `val/`; runs of one task may not rank by different ones."""
+def _own_objective(runs: Sequence[FinishedRun]) -> tuple[str, str]:
+    """Metric and mode of the task's objective, without `val/`; the runs may not be of different ones."""
     for run in runs:
         if not isinstance(run.metrics.get("objective"), dict) or "metric" not in run.metrics["objective"]:
             raise UserError(f"{run.record.path / 'metrics.json'}: objective.metric is missing")
-    shared = _one(runs, "objective", _objective_words)
-    metric, _, mode = shared.partition(" ")
+    told = "choose what to rank by with objective=..."
+    metric, _, mode = _one(runs, "objective", _objective_words, told).partition(" ")
     return metric, mode
+
+
+def _asked_objective(runs: Sequence[FinishedRun], asked: str) -> tuple[str, str]:
+    """The metric of that name, which some run must have, and the mode that goes with it."""
+    scores = [_scores(run) for run in runs]
+    if not any(asked in names for names in scores):
+        shared = [name for name in scores[0] if all(name in names for names in scores)]
+        raise UserError(
+            f"objective: no run has a number {asked!r} of the {runs[0].eval_split} split; all have "
+            f"{', '.join(shared) or 'none in common'}{did_you_mean(asked, dict.fromkeys(n for s in scores for n in s))}"
+        )
+    for run in runs:
+        own = run.metrics.get("objective")
+        if isinstance(own, dict) and str(own.get("metric")).rpartition("/")[2] == asked and "mode" in own:
+            return asked, str(own["mode"])
+    return asked, "min" if asked.rpartition("_")[2] in _LESS_IS_BETTER else "max"
+
+
+def _scores(run: FinishedRun) -> list[str]:
+    """The keys of the evaluated split's numbers that can rank runs."""
+    return [key for key, value in run.test.items() if key not in _COUNTS and type(value) in (int, float)]
 
 
 def _objective_words(run: FinishedRun) -> str:

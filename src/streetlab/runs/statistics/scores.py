@@ -1,0 +1,62 @@
+"""Scores of many test sets at once, all from three counts per class: hits, predicted and true.
+
+The counts of photos add up to those of a test set, weighted ones to those of a resampled test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""(..., K, 3) counts to (...) scores."""
+
+
+def photo_counts(labels: ArrayLike, predictions: ArrayLike, k: int) -> NDArray[np.float64]:
+    """(N, K, 3) counts of N photos with one label each."""
+    true, predicted = np.eye(k)[np.asarray(labels)], np.eye(k)[np.asarray(predictions)]
+    return np.stack([true * predicted, predicted, true], axis=-1)
+
+
+def image_counts(matrices: ArrayLike) -> NDArray[np.float64]:
+    """(N, K, 3) pixel counts from (N, K, K) confusion matrices whose row is the truth."""
+    stack = np.asarray(matrices, dtype=np.float64)
+    hits = np.diagonal(stack, axis1=-2, axis2=-1)
+    return np.stack([hits, stack.sum(axis=-2), stack.sum(axis=-1)], axis=-1)
+
+
+def sum_by_cluster(counts: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(G, K, 3) from (N, K, 3) and each photo's cluster, 0..G-1."""
+    summed = np.zeros((int(clusters.max()) + 1, *counts.shape[1:]))
+    np.add.at(summed, clusters, counts)
+    return summed
+
+
+def accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of photos, or of pixels, that are right."""
+    return _ratio(counts[..., 0].sum(axis=-1), counts[..., 2].sum(axis=-1))
+
+
+def macro_f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean F1 of the classes that occur in truth or predictions, as `classification.summarize_confusion` has it."""
+    hits, predicted, true = np.moveaxis(counts, -1, 0)
+    return _mean_of_present(2 * hits, predicted + true)
+
+
+def miou(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean IoU of the classes that occur in truth or predictions, as `segmentation.summarize_segmentation` has it."""
+    hits, predicted, true = np.moveaxis(counts, -1, 0)
+    return _mean_of_present(hits, predicted + true - hits)
+
+
+def _mean_of_present(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+    present = bottom > 0
+    each = np.divide(top, bottom, out=np.zeros_like(top), where=present)
+    return _ratio(each.sum(axis=-1), present.sum(axis=-1))
+
+
+def _ratio(top: NDArray[Any], bottom: NDArray[Any]) -> NDArray[np.float64]:
+    return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=bottom > 0)
