@@ -50,7 +50,7 @@ def test_the_variance_over_draws_is_the_unbiased_one_of_a_stratified_sum():
     strata, values = np.repeat([0, 1, 2], [3, 8, 20]), rng.normal(size=31)
     drawn = _weights(strata, 40_000) @ values
     expected = sum(n * values[strata == s].var(ddof=1) for s, n in enumerate([3, 8, 20]))
-    assert drawn.var() == pytest.approx(expected, rel=0.04)  # the plain bootstrap is 9% below
+    assert drawn.var() == pytest.approx(expected, rel=0.04)  # the plain bootstrap is 18% below
     assert drawn.mean() == pytest.approx(values.sum(), abs=0.1)
 
 

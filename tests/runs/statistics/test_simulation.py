@@ -142,7 +142,7 @@ def test_equal_recipes_are_told_apart_in_at_most_5_percent_of_the_sets_of_seeds(
         difference, photos = _difference(runs, seeds[0], clusters, macro_f1, seed)
         rejected.append(difference.p_value < 0.05)
         photos_only.append(photos < 0.05)
-    # below 3% where chance makes the seeds' share of the variance come out at nothing: careful, not wrong
+    # 3.2 to 4.5% in 4,000 worlds each: careful rather than wrong
     assert _within(np.mean(rejected), worlds, (0.02, 0.07))
     if spread:
         assert not _within(np.mean(photos_only), worlds, (0.02, 0.07))
@@ -152,19 +152,19 @@ def test_equal_recipes_are_told_apart_in_at_most_5_percent_of_the_sets_of_seeds(
 def test_segmentation_runs_are_told_apart_in_5_percent_and_miou_is_covered(worlds):
     rng = np.random.default_rng(3)
     k, images = 6, 112
-    shares = np.array([0.4, 0.3, 0.15, 0.1, 0.04, 0.01])
+    shares = np.array([0.35, 0.25, 0.15, 0.15, 0.06, 0.04])
 
     def matrices(skill, pixels):
         """(N, K, K): a share `skill` of each class's pixels is right, the rest goes to the next class."""
-        hits = skill * pixels
-        return np.einsum("nk,kl->nkl", hits, np.eye(k)) + np.einsum("nk,kl->nkl", pixels - hits, np.eye(k)[:, _next(k)])
+        right, wrong = np.eye(k), np.roll(np.eye(k), 1, axis=1)
+        return (skill * pixels)[..., None] * right + ((1 - skill) * pixels)[..., None] * wrong
 
     def skills(n, runs):
         hard = rng.beta(8, 2, (n, k))
         return [np.clip(hard + rng.normal(0, 0.04, (n, 1)) + rng.normal(0, 0.02, (n, k)), 0, 1) for _ in range(runs)]
 
     def areas(n):
-        return rng.dirichlet(6 * shares, n) * 1000
+        return rng.dirichlet(10 * shares, n) * 1000
 
     many = areas(200_000)
     truth = float(miou(image_counts(matrices(skills(200_000, 1)[0], many).sum(axis=0))))
@@ -181,10 +181,6 @@ def test_segmentation_runs_are_told_apart_in_5_percent_and_miou_is_covered(world
         covered.append(low <= truth <= high)
     assert _within(np.mean(rejected), worlds, (0.03, 0.07))
     assert _within(np.mean(covered), worlds, (0.93, 0.97))
-
-
-def _next(k: int) -> np.ndarray:
-    return (np.arange(k) - 1) % k
 
 
 def test_five_seeds_cover_their_mean_in_95_percent_and_a_percentile_bootstrap_does_not():

@@ -55,9 +55,10 @@ def score_interval(
     """Interval of a score in 0..1 from its bootstrap standard error, symmetric on the logit scale.
 
     The delta method gives the error of the logit, `standard_error / (score (1 - score))`. It stays inside 0..1 and
-    follows the skew of good scores. By simulation (macro-F1 of 0.75 to 0.96, n = 112, with and without duplicates,
-    1,000 draws each) it covers in 94.8 to 96.5% of cases; the percentile bootstrap in 80 to 94%, BCa in 80 to 95%,
-    score ± t standard errors in 81 to 95%.
+    follows the skew of good scores. In 1,000 simulated test sets of 112 photos each, with and without duplicates,
+    it covered a true macro-F1 of 0.75 to 0.96 in 94.8 to 96.5% of cases; score ± t standard errors in 81 to 95%, the
+    percentile bootstrap in 80 to 95%, with bias correction too. Of mIoU over 112 images it covers 95%, and 91 to
+    93% where a class lies in a handful of images, which no resampling of them can mend.
 
     Where resampling shows no variance, as at a score of 1, it is Wilson's interval with the clusters as trials.
 
