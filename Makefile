@@ -14,11 +14,14 @@ demo: .venv/ready
 	$(BIN)/streetlab compare runs=$(DEMO)/regimes
 	@echo "and what is where in a street: $(DEMO)/segmentation/figures/best_median_worst.png"
 
+# a process for each core with one thread each: more threads than cores only wait for each other
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/training_speed.py
