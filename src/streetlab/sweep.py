@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from streetlab.config.values import plain
 from streetlab.errors import UserError
 from streetlab.place import place
 from streetlab.runs.liveness import writer
+from streetlab.runs.naming import config_hash
 from streetlab.runs.record import RunRecord, now
 from streetlab.runs.sweep_summary import in_words, write_summary
 
@@ -74,7 +76,7 @@ class SweepReport(Callback):
 def record_failure(
     folder: Path, config: DictConfig, overrides: Sequence[str], error: BaseException, started: str
 ) -> None:
-    """Leave a record of a job that failed before it had opened its own; nothing where it had.
+    """Leave a record of a job that failed before it had opened its own; nothing where it had, or could not.
 
     Args:
         folder: the job's.
@@ -83,11 +85,19 @@ def record_failure(
         started: when the job began, as `record.now` says it.
     """
     record = RunRecord(folder)
-    if (folder / "status.json").exists():
-        status = record.status
-        theirs = status.get("state") == "completed" or writer(record) is not None
-        if theirs or str(status.get("started") or "") >= started:
+    with suppress(UserError):  # the error itself has been said; there is no place to keep it
+        if not _is_this_jobs_to_write(record, config, started):
             return
-    record.write_config(plain(config), overrides)
-    record.write_status(started=started)
-    record.write_end("failed", error)
+        record.write_config(plain(config), overrides)
+        record.write_status(started=started)
+        record.write_end("failed", error)
+
+
+def _is_this_jobs_to_write(record: RunRecord, config: DictConfig, started: str) -> bool:
+    """Whether the folder is empty, or holds what an earlier call of the same job left."""
+    if not (record.path / "config.yaml").exists():
+        return not record.path.exists() or not any(record.path.iterdir())
+    status = record.status
+    over = status.get("state") == "completed" or writer(record) is not None
+    said = str(status.get("started") or "") >= started
+    return not over and not said and config_hash(record.config) == config_hash(config)

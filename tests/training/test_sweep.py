@@ -72,6 +72,18 @@ def test_a_job_that_fails_before_its_record_was_opened_has_one_all_the_same(word
     assert all(record.status["error"] for record in find_runs(tmp_path / "sweep"))
 
 
+def test_a_job_that_may_not_have_its_folder_leaves_what_is_there(words, tmp_path, capsys):
+    assert cli.run([*words, "seed=0,1"]) == 0
+    one, other = find_runs(tmp_path / "sweep")
+    changed = one.config | {"batch_size": 3}
+    one.write_config(changed, ["batch_size=3"])
+    one.write_status(state="failed")
+    assert cli.run([*words, "seed=0,1"]) == 1
+    assert "holds the record of another config" in capsys.readouterr().err
+    assert one.config == changed
+    assert other.state == "completed"
+
+
 def test_an_extended_sweep_runs_what_is_new(words, tmp_path, capsys):
     assert cli.run([*words, "seed=0,1"]) == 0
     before = {r.name: r.status["ended"] for r in find_runs(tmp_path / "sweep")}
