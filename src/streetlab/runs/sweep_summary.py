@@ -16,6 +16,7 @@ from streetlab.viz.page import link, render
 
 STATES = ("completed", "running", "failed", "interrupted", "killed", "damaged", "unknown")
 _SCORES = ("accuracy", "macro_f1", "miou", "pixel_accuracy")
+_TIMES = ("started", "ended")
 _LAST = ("best_epoch", "minutes", "started", "ended", "error")
 
 
@@ -50,7 +51,7 @@ def write_summary(folder: Path) -> list[dict[str, Any]]:
         files.write_csv(folder / "summary.csv", rows, list(rows[0]))
         files.write_json(folder / "summary.json", {"jobs": rows, "states": count_states(rows)})
         files.write_text(folder / "summary.md", _markdown(folder.name, rows))
-        files.write_text(folder / "summary.html", _page(folder.name, rows))
+        files.write_text(folder / "summary.html", _page(folder, rows))
     return rows
 
 
@@ -127,17 +128,23 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
-def _page(name: str, rows: Sequence[dict[str, Any]]) -> str:
+def _time(stamp: str | None) -> str:
+    """`2026-11-21 12:42`, in UTC as the record has it."""
+    return (stamp or "")[:16].replace("T", " ")
+
+
+def _page(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
     columns = [column for column in rows[0] if column not in ("run", "state")]
     return render(
         "sweep.html",
-        title=name,
+        title=folder.name,
+        compared=(folder / "compare" / "compare.html").is_file(),
         states=count_states(rows),
         columns=columns,
         numeric={column for column in columns if all(isinstance(row[column], int | float | None) for row in rows)},
         rows=[
             {"run": row["run"], "link": link(row["run"] + "/"), "state": row["state"]}
-            | {"cells": {column: _cell(row[column]) for column in columns}}
+            | {"cells": {column: _time(row[column]) if column in _TIMES else _cell(row[column]) for column in columns}}
             for row in rows
         ],
     )
