@@ -13,6 +13,11 @@ class UserError(Exception):
     """
 
 
+def first_line(text: object) -> str:
+    """The first line of what a text or an error says; empty where it says nothing."""
+    return (str(text).strip().splitlines() or [""])[0]
+
+
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest allowed choice, or an empty string where none is near.
 

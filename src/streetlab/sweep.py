@@ -89,8 +89,7 @@ def record_failure(
         if not _is_this_jobs_to_write(record, config, started):
             return
         record.write_config(plain(config), overrides)
-        record.write_status(started=started)
-        record.write_end("failed", error)
+        record.write_end("failed", error, started=started)
 
 
 def _is_this_jobs_to_write(record: RunRecord, config: DictConfig, started: str) -> bool:

@@ -82,14 +82,11 @@ def _check(override: Override, is_choice: bool, recorded: Mapping[str, Any]) -> 
     if override.is_sweep_override():
         raise UserError(f"{word} names several values; one run has one config")
     if is_choice and (override.package is not None or key not in recorded):
+        parts = ", ".join(name for name, node in recorded.items() if isinstance(node, Mapping))
         raise UserError(
-            f"{word}: only a choice of one part ({', '.join(name for name in recorded if _is_part(recorded[name]))}) "
-            "can be made in a recorded config; give the keys that it would set"
+            f"{word}: only a choice of one part ({parts}) can be made in a recorded config; "
+            "give the keys that it would set"
         )
-
-
-def _is_part(node: Any) -> bool:
-    return isinstance(node, Mapping)
 
 
 def _with_choices(compose: Composer, recorded: Mapping[str, Any], chosen: Sequence[Override]) -> DictConfig:

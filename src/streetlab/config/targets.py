@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from streetlab.config.values import REFUSED, plain, without_hydra
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError, did_you_mean, first_line
 
 Given = Mapping[str, Iterable[str]]
 
@@ -93,7 +93,7 @@ def binding_faults(config: DictConfig | Mapping[str, Any], given: Given = NOTHIN
         try:
             tree = OmegaConf.to_container(without_hydra(config), resolve=True)
         except OmegaConfBaseException as error:
-            yield f"{error.full_key}: {_first_line(error)}"
+            yield f"{error.full_key}: {first_line(error)}"
             return
     yield from _faults(tree, "", given)
 
@@ -195,11 +195,7 @@ def locate(path: str) -> Callable[..., Any]:
         found = get_object(path)
     except Exception as error:
         cause = error.__cause__ or error
-        raise ImportError(f"cannot import {path} ({type(cause).__name__}: {_first_line(cause)})") from error
+        raise ImportError(f"cannot import {path} ({type(cause).__name__}: {first_line(cause)})") from error
     if not callable(found):
         raise ImportError(f"{path} is a {type(found).__name__}, not a class or function")
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

@@ -9,8 +9,8 @@ from streetlab.runs.compare_verdicts import Verdicts
 from streetlab.runs.leaderboard import Row
 from streetlab.runs.leaderboard_text import words
 from streetlab.runs.selection import Selection, limit_key
+from streetlab.runs.statistics.intervals import FEWEST_SEEDS
 
-FEW_SEEDS = 5
 _MOST_NAMED = 3
 
 
@@ -71,11 +71,11 @@ def _intervals(selection: Selection, rows: Sequence[Row]) -> list[str]:
     counts = [len(row.results) for row in rows]
     if max(counts) > 1:
         told.append("Over seeds: mean ± sample standard deviation, then each seed's value.")
-    if max(counts) >= FEW_SEEDS:
+    if max(counts) >= FEWEST_SEEDS:
         told.append("Brackets beside a mean: its 95% interval over seeds by Student's t.")
-    if any(1 < count < FEW_SEEDS for count in counts):
+    if any(1 < count < FEWEST_SEEDS for count in counts):
         told.append("n < 5: not estimated. Fewer than five seeds give no interval over seeds.")
-    if min(counts) < FEW_SEEDS:
+    if min(counts) < FEWEST_SEEDS:
         told.append("Fewer than five seeds: the order of close configurations can be chance.")
     return told
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streetlab.runs.leaderboard import Row, RunResult
+from streetlab.runs.markdown import plain, table
 
 DASH = "–"
 METRIC_WORDS = {"macro_f1": "macro F1", "miou": "mIoU"}
@@ -124,11 +125,12 @@ def markdown(rows: Sequence[Row], baseline: Row, metric: str, heading: str, note
     """The leaderboard as a Markdown table below a heading, the notes as a list after it."""
     against = [against_header(baseline)] if any(row.comparison for row in rows) else []
     headers = ["#", "run", *quality_headers(rows[0], metric), *against, *COST_HEADERS.values()]
-    lines = [f"# {_plain(heading)}", "", _line(headers), _line(["---"] * len(headers))]
+    cells = []
     for row in rows:
         tested = [against_cell(row)] if against else []
-        lines.append(_line([str(row.rank), row.group.name, *quality_cells(row, metric), *tested, *cost_cells(row)]))
-    lines += ["", *(f"- {_plain(note)}" for note in notes)] if notes else []
+        cells.append([str(row.rank), row.group.name, *quality_cells(row, metric), *tested, *cost_cells(row)])
+    lines = [f"# {plain(heading)}", "", *table(headers, cells)]
+    lines += ["", *(f"- {plain(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
 
@@ -173,12 +175,3 @@ def _table(headers: Sequence[str]) -> Table:
 def _add(table: Table, row: Row, cells: Sequence[str]) -> None:
     # Text, not str: brackets in names and intervals are no markup
     table.add_row(str(row.rank), *map(Text, cells))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _plain(text: str) -> str:
-    """One line without anything that Markdown renders as HTML."""
-    return " ".join(text.split()).replace("<", "&lt;").replace("`", "'")

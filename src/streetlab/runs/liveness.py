@@ -36,9 +36,9 @@ def state_now(record: RunRecord) -> str:
     A record that cannot be read is `damaged`.
     """
     try:
-        state = record.state
-        if state == "running" and record.status.get("host") == socket.gethostname() and writer(record) is None:
-            return "killed"
-        return state
+        status = record.status
     except UserError:
         return "damaged"
+    state, host = str(status.get("state", "unknown")), status.get("host")
+    here = host == socket.gethostname()
+    return "killed" if state == "running" and here and not is_running(host, status.get("process")) else state

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from numpy.typing import ArrayLike
 
-from streetlab.errors import UserError
+from streetlab.errors import UserError, first_line
 from streetlab.runs import files
 from streetlab.runs.confusions import Confusions, read_confusions, write_confusions
 from streetlab.runs.predictions import Predictions, read_predictions, write_predictions
@@ -128,9 +128,8 @@ class RunRecord:
         state = str(status.get("state", "unknown"))
         if state == "completed":
             return None
-        message = str(status.get("error") or "").strip()
-        first_line = message.splitlines()[0] if message else ""
-        return f"{state}: {first_line}" if first_line else state
+        reason = first_line(status.get("error") or "")
+        return f"{state}: {reason}" if reason else state
 
     def fault(self) -> str | None:
         """Why the run cannot be reported on: half-written, running, failed, interrupted; None if complete."""
@@ -155,8 +154,11 @@ class RunRecord:
         files.write_json(path, status)
         return status
 
-    def write_end(self, state: str, error: BaseException | str | None = None) -> dict[str, Any]:
+    def write_end(self, state: str, error: BaseException | str | None = None, **fields: Any) -> dict[str, Any]:
         """Write how the run ended and when; of an error its text, and its traceback unless it is the user's.
+
+        Args:
+            fields: of status.json, written with it.
 
         Returns:
             the whole of status.json.
@@ -165,7 +167,7 @@ class RunRecord:
         if isinstance(error, BaseException) and not isinstance(error, UserError):
             where = "".join(traceback.format_exception(error))
         text = None if error is None else str(error)
-        return self.write_status(state=state, ended=now(), error=text, traceback=where)
+        return self.write_status(state=state, ended=now(), error=text, traceback=where, **fields)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json."""

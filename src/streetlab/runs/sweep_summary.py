@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from streetlab.config.quoting import unquote
-from streetlab.errors import UserError
+from streetlab.errors import UserError, first_line
 from streetlab.runs import files
 from streetlab.runs.liveness import state_now
+from streetlab.runs.markdown import plain, table
 from streetlab.runs.record import RunRecord, find_runs
 from streetlab.viz.page import link, render
 
@@ -89,15 +90,15 @@ def _numbers(record: RunRecord) -> dict[str, Any]:
     try:
         status = record.status
     except UserError as error:
-        return {"error": _first_line(error)}
+        return {"error": first_line(error)}
     row: dict[str, Any] = {key: status.get(key) for key in ("started", "ended")}
-    row["error"] = _first_line(status.get("error")) or None
+    row["error"] = first_line(status.get("error") or "") or None
     if status.get("state") != "completed":
         return row
     try:
         metrics, model = record.metrics, record.model
     except UserError as error:
-        return row | {"state": "damaged", "error": _first_line(error)}
+        return row | {"state": "damaged", "error": first_line(error)}
     objective, split = metrics.get("objective") or {}, str(metrics.get("eval_split") or "test")
     if "metric" in objective:
         row[f"val_{objective['metric']}"] = objective.get("best")
@@ -107,19 +108,10 @@ def _numbers(record: RunRecord) -> dict[str, Any]:
     return row | {"best_epoch": metrics.get("best_epoch"), "minutes": None if seconds is None else seconds / 60}
 
 
-def _first_line(text: Any) -> str:
-    lines = str(text or "").strip().splitlines()
-    return lines[0] if lines else ""
-
-
 def _markdown(name: str, rows: Sequence[dict[str, Any]]) -> str:
     columns = list(rows[0])
-    lines = [f"# {name}", "", in_words(rows), "", _line(columns), _line(["---"] * len(columns))]
-    return "\n".join([*lines, *(_line([_cell(row[column]) for column in columns]) for row in rows)]) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    return "\n".join([f"# {plain(name)}", "", in_words(rows), "", *table(columns, cells)]) + "\n"
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 from streetlab.data.augment import Augment
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LABEL_SPACES, TASKS, LabelSpace
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError, did_you_mean, first_line
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import CHECKPOINT_KEY, StreetTask
 from streetlab.training.build import build_data, build_task
@@ -77,7 +77,7 @@ def read_weights(path: Path) -> TrainedWeights:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"checkpoint: {path} does not load ({(str(error).splitlines() or ['?'])[0]})") from None
+        raise UserError(f"checkpoint: {path} does not load ({first_line(error) or '?'})") from None
     if not isinstance(contents, dict) or not {"epoch", "state_dict", CHECKPOINT_KEY} <= contents.keys():
         raise UserError(
             f"checkpoint: {path} is no checkpoint of a run (it lacks epoch, state_dict or {CHECKPOINT_KEY})"

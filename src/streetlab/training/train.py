@@ -64,8 +64,7 @@ def run(cfg: DictConfig) -> float | None:
                 # as text: a handler that keeps log entries would keep the error's frames, and with them the network
                 log.error("failed: %s", record.write_end("failed", error)["traceback"] or error)
             raise
-        record.write_status(seconds=round(time.perf_counter() - began, 3))
-        record.write_end("completed")
+        record.write_end("completed", seconds=round(time.perf_counter() - began, 3))
         retire(record.checkpoints)
     if metrics:
         print_summary(record, metrics, f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")

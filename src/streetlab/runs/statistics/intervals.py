@@ -9,7 +9,8 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm, t
 
-_FEWEST_SEEDS = 5
+FEWEST_SEEDS = 5
+"""What an interval over seeds needs."""
 
 
 def wilson_interval(hits: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -43,7 +44,7 @@ def student_interval(values: Sequence[float], confidence: float = 0.95) -> tuple
     too small by the factor (n - 1) / n, and it knows no t.
     """
     n = len(values)
-    if n < _FEWEST_SEEDS or not np.isfinite(values).all():
+    if n < FEWEST_SEEDS or not np.isfinite(values).all():
         return None
     mean, half = float(np.mean(values)), float(t.ppf(0.5 + confidence / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
     return mean - half, mean + half
