@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +49,53 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@dataclass(frozen=True)
+class OpenedPage:
+    """A page in Chromium: Playwright's `page`, what it asked for besides itself, and what its scripts complained of."""
+
+    page: Any
+    requests: list[str]
+    errors: list[str]
+
+
+@pytest.fixture(scope="session")
+def _chromium() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    if program is None:
+        # where a browser is promised, a test that passes without one would hide that the promise was broken
+        (pytest.fail if os.environ.get("STREETLAB_BROWSER") == "required" else pytest.skip)("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(_chromium: Any) -> Iterator[Callable[[Path], OpenedPage]]:
+    """`open_page(path)`: an HTML file in headless Chromium, without a network."""
+    contexts = []
+
+    def open_(path: Path) -> OpenedPage:
+        context = _chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
+        contexts.append(context)
+        opened = OpenedPage(context.new_page(), [], [])
+        address = path.resolve().as_uri()
+        opened.page.on(
+            "request",
+            lambda request: None if request.url in (address,) or request.url.startswith("data:")
+            else opened.requests.append(request.url),
+        )  # fmt: skip
+        opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        opened.page.goto(address)
+        return opened
+
+    yield open_
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(autouse=True)
