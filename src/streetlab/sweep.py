@@ -20,6 +20,7 @@ from streetlab.errors import UserError
 from streetlab.place import place
 from streetlab.runs.liveness import writer
 from streetlab.runs.naming import config_hash
+from streetlab.runs.opening import recorded_hash
 from streetlab.runs.record import RunRecord, now
 from streetlab.runs.sweep_summary import in_words, write_summary
 
@@ -99,4 +100,4 @@ def _is_this_jobs_to_write(record: RunRecord, config: DictConfig, started: str) 
     status = record.status
     over = status.get("state") == "completed" or writer(record) is not None
     said = str(status.get("started") or "") >= started
-    return not over and not said and config_hash(record.config) == config_hash(config)
+    return not over and not said and recorded_hash(record) == config_hash(config)

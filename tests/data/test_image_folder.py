@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -62,8 +63,49 @@ def test_the_same_bytes_never_lie_in_two_splits(tmp_path, photo_tree):
 def test_photos_unknown_to_the_split_are_counted_and_the_first_is_named(tmp_path, photo_tree):
     folder(photo_tree(tmp_path / "photos", TREE), tmp_path / "cache")
     photo_tree(tmp_path / "photos", {"litter/new": 2})
-    with pytest.raises(UserError, match=r"knows nothing of 2 of the photos, first litter/new/0\.png"):
+    message = r"knows nothing of 2 of the 26 photos, first litter/new/0\.png \(delete the file for a new split"
+    with pytest.raises(UserError, match=message):
         folder(tmp_path / "photos", tmp_path / "cache")
+    (file,) = (tmp_path / "cache" / "splits").iterdir()
+    with pytest.raises(UserError, match=r"knows nothing of 2 of the 26 photos, .* \(make a new split, or take"):
+        folder(tmp_path / "photos", tmp_path / "cache", split_file=file)
+
+
+def test_the_split_file_of_other_photos_is_told_from_one_that_lacks_a_few(tmp_path, photo_tree):
+    folder(photo_tree(tmp_path / "photos", TREE), tmp_path / "cache")
+    (file,) = (tmp_path / "cache" / "splits").iterdir()
+    other = photo_tree(tmp_path / "other", {f"{name}/deeper": 4 for name in TREE})
+    with pytest.raises(UserError, match=r"knows none of the 12 photos, first clean/deeper/0\.png: it is the split of"):
+        folder(other, tmp_path / "cache", split_file=file)
+
+
+def test_entries_of_photos_that_are_gone_are_counted_in_the_log(tmp_path, photo_tree, caplog):
+    folder(photo_tree(tmp_path / "photos", TREE), tmp_path / "cache")
+    (file,) = (tmp_path / "cache" / "splits").iterdir()
+    (tmp_path / "photos/clean/0.png").unlink()
+    with caplog.at_level("INFO", "streetlab"):
+        folder(tmp_path / "photos", tmp_path / "cache", split_file=file)
+    assert f"{file}: 1 of its 24 photos are not in" in caplog.text
+
+
+def test_groups_and_labels_come_from_the_split_file_and_its_hash_is_known(tmp_path, photo_tree):
+    source = folder(photo_tree(tmp_path / "photos", TREE), tmp_path / "cache")
+    assert (source.split_file_sha256, source.split_record()["split_file"]) == (None, None)
+    sample = source.samples("train")[0]
+    assert sample.group == sample.id
+    (drawn,) = (tmp_path / "cache" / "splits").iterdir()
+    plain = json.loads(drawn.read_text())
+    plain["photos"][source.content_hash(sample)] |= {"group": "twins", "label": "Litter"}
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps(plain))
+    told = folder(tmp_path / "photos", tmp_path / "cache", split_file=file)
+    changed = next(other for other in told.samples("train") if other.id == sample.id)
+    assert (changed.group, told.label_space.names[changed.label]) == ("twins", "Litter")
+    assert told.split_hash() != source.split_hash()
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told.split_file_sha256 == sha256
+    about = {"name": "split.json", "sha256": sha256}
+    assert told.split_record() == {"split_hash": told.split_hash(), "split_file": about}
 
 
 def test_a_photo_that_a_split_file_leaves_out_is_in_no_split(tmp_path, photo_tree):
@@ -77,7 +119,7 @@ def test_a_photo_that_a_split_file_leaves_out_is_in_no_split(tmp_path, photo_tre
 
 def test_a_class_too_small_to_split_is_named_with_the_root(tmp_path, photo_tree):
     photo_tree(tmp_path / "photos", TREE | {"litter": 2})
-    with pytest.raises(UserError, match=r"dataset\.root: .*photos: class Litter has 2 distinct photos"):
+    with pytest.raises(UserError, match=r"dataset\.root: .*photos: class Litter has 2 groups of photos"):
         folder(tmp_path / "photos", tmp_path / "cache")
 
 
@@ -112,8 +154,17 @@ def test_the_photos_are_never_written_to(tmp_path, photo_tree):
 def test_a_photo_that_cannot_be_read_is_named_when_the_split_is_drawn(tmp_path, photo_tree):
     photo_tree(tmp_path / "photos", TREE)
     (tmp_path / "photos/clean/gone.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(UserError, match=r"gone\.png: cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"gone\.png: cannot be read \(No such file.*dataset\.on_error=skip"):
         folder(tmp_path / "photos", tmp_path / "cache")
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_of_a_split_where_that_is_asked_for(tmp_path, photo_tree, caplog):
+    photo_tree(tmp_path / "photos", TREE)
+    (tmp_path / "photos/clean/gone.png").symlink_to(tmp_path / "nowhere.png")
+    for options in ({}, {"folds": 4, "fold": 0}):
+        source = folder(tmp_path / "photos", tmp_path / "cache", on_error="skip", **options)
+        assert sum(len(source.samples(split)) for split in SPLITS) == 24
+    assert "left out 1 of 25 photos" in caplog.text
 
 
 def test_an_unwritable_cache_is_one_clear_line_when_the_split_is_drawn(tmp_path, photo_tree):

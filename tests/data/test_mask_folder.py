@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from streetlab.data.index.labels import CAMVID, CITYSCAPES, categorical_palette
+from streetlab.data.index.split import content_hash, write_split
 from streetlab.data.mask_folder import MaskFolder
 from streetlab.errors import UserError
 
@@ -81,9 +82,34 @@ def test_without_split_folders_a_split_is_drawn_once_and_kept_by_contents(tmp_pa
     assert contents(folder(root, split_seed=1, split_file=file)) == before
 
 
+def test_folds_cover_every_image_and_groups_and_splits_come_from_a_split_file(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "yard", SPLIT_TREE)
+    tested = [folder(root, folds=3, fold=fold).samples("test") for fold in range(3)]
+    assert sorted(sample.id for part in tested for sample in part) == sorted(
+        sample.id for split in SPLITS for sample in folder(root).samples(split)
+    )
+    digests = {sample.id: content_hash(sample.path) for part in tested for sample in part}  # type: ignore[arg-type]
+    photos = {digest: {"split": "val", "group": id_[-5]} for id_, digest in digests.items()}  # by their number
+    photos[digests["test/b/2.bmp"]]["split"] = None
+    write_split(tmp_path / "split.json", photos, 0)
+    source = folder(root, split_file=tmp_path / "split.json")
+    assert [len(source.samples(split)) for split in SPLITS] == [0, 8, 0]
+    assert {sample.group for sample in source.samples("val")} == {"0", "1", "2", "3"}
+    assert source.split_file_sha256 == content_hash(tmp_path / "split.json")
+
+
+def test_an_image_that_cannot_be_read_leaves_with_its_mask(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "yard", {"a": 8})
+    (root / "images/a/5.bmp").unlink()
+    (root / "images/a/5.bmp").symlink_to(tmp_path / "nowhere")
+    source = folder(root, on_error="skip")
+    pairs = {(s.path.stem, s.mask_path.stem) for split in SPLITS for s in source.samples(split)}  # type: ignore[union-attr]
+    assert pairs == {(name, name) for name in "0123467"}
+
+
 def test_too_few_images_to_split_are_counted(tmp_path: Path) -> None:
     assert complaint(write_tree(tmp_path / "yard", {"a": 2})) == (
-        f"dataset.root: {tmp_path}/yard: 2 images; a split needs at least three"
+        f"dataset.root: {tmp_path}/yard: the data set has 2 groups of photos (copies are one); a split needs at least 3"
     )
 
 

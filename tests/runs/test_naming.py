@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -126,6 +127,34 @@ def test_nested_data_sets_are_known_by_their_folders_names_too():
 
     assert config_hash(parts("/a/x")) == config_hash(parts("/b/x"))
     assert config_hash(parts("/a/x")) != config_hash(parts("/a/y"))
+
+
+def test_another_split_of_the_same_file_name_gets_another_record_and_the_same_split_elsewhere_finds_it(tmp_path):
+    files = {name: tmp_path / name / "split.json" for name in ("audit", "moved", "again")}
+    for name, file in files.items():
+        file.parent.mkdir()
+        file.write_text("other photos" if name == "again" else "photos")
+    words = {name: [f"dataset.split_file={file}"] for name, file in files.items()}
+    names = {name: run_name(words[name], changed(dataset__split_file=str(file))) for name, file in files.items()}
+    assert names["audit"].startswith("split_file_split.json-")
+    assert names["audit"] == names["moved"] != names["again"]
+    before = changed(dataset__split_file=str(files["audit"]))
+    hashed = config_hash(before)
+    files["audit"].write_text("audited anew")
+    assert config_hash(before) != hashed
+    assert config_hash(before, hashlib.sha256(b"photos").hexdigest()) == hashed
+    files["audit"].unlink()
+    assert config_hash(before) != hashed  # and no error: whoever needs the file says so
+    nested = {"dataset": {"sources": {"a": {"split_file": str(files["moved"])}}}}
+    hashed = config_hash(nested)
+    files["moved"].write_text("audited anew")
+    assert config_hash(nested) != hashed
+
+
+def test_folds_that_are_off_find_the_records_from_before_there_were_any():
+    assert config_hash(changed(dataset__folds=None, dataset__fold=None)) == config_hash(changed())
+    folds = [config_hash(changed(dataset__folds=5, dataset__fold=fold)) for fold in range(5)]
+    assert len({config_hash(changed()), *folds}) == 6
 
 
 def test_a_sweep_preset_names_the_sweep_and_not_its_jobs():

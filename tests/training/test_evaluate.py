@@ -22,8 +22,10 @@ from tests.training.test_segmentation import SMALL, STREETS
 
 from streetlab import cli
 from streetlab.errors import UserError
+from streetlab.runs.expected_precision import Prior, expected_precision
 from streetlab.runs.record import RunRecord, find_runs
 from streetlab.runs.selection import select
+from streetlab.runs.statistics.calibration import adaptive_ece, apply_temperature, fit_temperature
 from streetlab.training.evaluate import read_question
 from streetlab.training.rebuild import find_checkpoint, read_weights
 
@@ -31,7 +33,9 @@ Evaluate = Callable[..., RunRecord]
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
 BOTH = {"config.yaml", "overrides.yaml", "status.json", "metrics.json", "model.json", "report.txt", "report.csv"}
 PARTS = {
-    "classification": BOTH | {"predictions.csv", "misclassified.csv", "confusion_matrix.png", "most_wrong.png"},
+    "classification": BOTH
+    | {"predictions.csv", "misclassified.csv", "confusion_matrix.png", "most_wrong.png"}
+    | {"reliability.png"},
     "segmentation": BOTH | {"confusions.npz", "confusion_matrix.png", "iou_per_class.png", "best_median_worst.png"},
 }
 
@@ -73,8 +77,8 @@ def evaluate(run: RunRecord, *words: str) -> RunRecord:
 
 def question(run: RunRecord, *overrides: str) -> DictConfig:
     """The command's config."""
-    asked = {"run": str(run.path), "checkpoint": "best", "split": None, "output": None, "overrides": [*overrides]}
-    return OmegaConf.create(asked)
+    own = {"run": str(run.path), "checkpoint": "best", "split": None, "prior": None, "output": None}
+    return OmegaConf.create(own | {"overrides": [*overrides]})
 
 
 def answers(run: RunRecord) -> list[RunRecord]:
@@ -212,6 +216,42 @@ def test_what_auto_came_to_on_the_runs_machine_is_kept_with_another_trainer(clas
     assert (asked.precision, asked.config.trainer.precision) == (None, "32-true")
 
 
+def test_the_runs_temperature_serves_where_val_is_not_tested(classifier, tmp_path):
+    own = classifier.metrics["test"]
+    val = classifier.predictions("val")
+    assert own["temperature"] == pytest.approx(fit_temperature(val.probabilities, val.labels), rel=1e-6)
+    assert own["temperature_from"] == "val"
+    assert "temperature" not in classifier.metrics["val"]
+    root = write_photos(tmp_path / "new", {"train": 1, "val": 1, "test": 3})
+    alone = evaluate(
+        classifier, "dataset=image_folder", f"dataset.root={root}", "dataset.labels=cleanliness", "split=test"
+    )
+    found, tested = alone.metrics["test"], alone.predictions("test")
+    assert (found["temperature"], found["temperature_from"]) == (own["temperature"], "the run's val")
+    expected = adaptive_ece(apply_temperature(tested.probabilities, own["temperature"]), tested.labels)
+    assert found["ece_calibrated"] == pytest.approx(expected, abs=1e-6)
+    for words in (["split=val"], ["split=test", "checkpoint=last"]):
+        answer = evaluate(classifier, *words)
+        assert "temperature" not in answer.metrics[answer.metrics["eval_split"]], "fitted to other photos or weights"
+
+
+def test_a_prior_gives_the_precision_to_expect(classifier, capfd):
+    answer = evaluate(classifier, "prior=0.05")
+    assert answer.name.startswith("prior_")
+    expected = expected_precision(classifier.predictions("test"), Prior("Litter", 0.05))
+    assert answer.metrics["test"]["expected_precision"] == expected
+    for text in (capfd.readouterr().out, (answer.path / "report.txt").read_text()):
+        assert "precision at 5% Litter" in text
+    assert "Clean ↔ Litter errors" in (answer.path / "report.txt").read_text()
+    named = evaluate(classifier, "prior={Clean: 0.7}", "split=val")
+    assert named.metrics["val"]["expected_precision"]["class"] == "Clean"
+
+
+def test_a_prior_of_pixels_is_refused(segmenter, capfd):
+    assert cli.run(["evaluate", f"run={segmenter.path}", "prior=0.05"]) == 2
+    assert "prior: cityscapes has one class per pixel" in capfd.readouterr().err
+
+
 def test_an_interrupted_run_is_tested_as_far_as_it_came(classifier, capfd):
     classifier.write_end("interrupted")
     answer = evaluate(classifier, "split=val")
@@ -248,6 +288,7 @@ def test_nothing_else_is_overwritten(complain, classifier, tmp_path):
     ("words", "said"),
     [
         ("split=tset", "split: 'tset' is not one of train, val, test, or null for val and test; did you mean 'test'?"),
+        ("prior=5", "prior: 5 is no share of Litter; give a number between 0 and 1, such as 0.05"),
         ("optimizer.lr=1", "optimizer.lr: has no part in an evaluation; what has: dataset, model, task"),
         ("model=resnet18", "does not fit the network"),
         ("dataset=synthetic_streets", "synthetic_streets has one class per pixel, the run learned one label per photo"),

@@ -21,7 +21,7 @@ SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}
 PARTS = (
     "config.yaml", "overrides.yaml", "status.json", "metrics.csv", "metrics.json", "predictions.csv", "model.json",
     "checkpoints/best.ckpt", "checkpoints/last.ckpt", "figures/curves.png", "figures/confusion_matrix.png",
-    "figures/most_wrong.png", "report.txt", "report.csv", "misclassified.csv", "train.log",
+    "figures/most_wrong.png", "figures/reliability.png", "report.txt", "report.csv", "misclassified.csv", "train.log",
 )  # fmt: skip
 
 

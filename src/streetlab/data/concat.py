@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.files import refuse_cache_below
@@ -67,6 +68,10 @@ class Concat(DataSource):
     def read_pair(self, sample: Sample, min_side: int | None = None) -> tuple[Image.Image, np.ndarray]:
         source, own = self._own(sample)
         return source.read_pair(own, min_side)
+
+    def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
+        source, own = self._own(sample)
+        return source.evidence(own)
 
     def truth_name(self, sample: Sample) -> str:
         source, own = self._own(sample)

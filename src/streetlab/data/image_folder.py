@@ -8,9 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from streetlab.data.decode import read_photo
-from streetlab.data.files import content_hash, fingerprint, place_photos, refuse_cache_below
+from streetlab.data.files import content_hash, fingerprint, refuse_cache_below
 from streetlab.data.index.labels import LABEL_SPACES
 from streetlab.data.index.scan import SPLITS, scan_class_folders
+from streetlab.data.placement import Placement
 from streetlab.data.source import DataSource, Sample
 from streetlab.errors import UserError, did_you_mean
 
@@ -24,9 +25,8 @@ class ImageFolder(DataSource):
     Args:
         root: the tree.
         labels: name of a label space that the folders must match; null takes the folders' names.
-        split_file: a split to use instead of the tree's own (see `streetlab.data.index.split`).
-        split_seed: of the split that is drawn where the tree has none; not the run's seed, so that runs with
-            other seeds share the split.
+        split_file, split_seed, folds, fold: which photo is in which split, where it is not the tree that says so;
+            see `Placement`.
     """
 
     def __init__(
@@ -37,10 +37,13 @@ class ImageFolder(DataSource):
         labels: str | None = None,
         split_file: str | Path | None = None,
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int | None = None,
         on_error: str = "fail",
         on_device: bool = False,
     ) -> None:
         super().__init__(name, cache_dir, on_error, on_device)
+        placement = Placement(split_file, split_seed, folds, fold, on_error)
         self.root = Path(root).expanduser()
         spaces = {key: space for key, space in LABEL_SPACES.items() if space.task == "classification"}
         if labels is not None and labels not in spaces:
@@ -48,15 +51,14 @@ class ImageFolder(DataSource):
             raise UserError(f"dataset.labels: no label space '{labels}' for photos ({', '.join(spaces)}){near}")
         photos, self.label_space = scan_class_folders(self.root, "dataset.root", spaces[labels] if labels else None)
         refuse_cache_below(self.root, self.cache_dir)
-        names = self.label_space.names
-        self._photos = place_photos(photos, self.root, self.cache_dir, names, split_file, split_seed)
+        self._photos, self.split_file = placement.place(photos, self.root, self.cache_dir, self.label_space.names)
 
     @cached_property
     def _by_split(self) -> dict[str, list[Sample]]:
         by_split: dict[str, list[Sample]] = {split: [] for split in SPLITS}
         for photo in self._photos:
             if photo.split in by_split:
-                by_split[photo.split].append(Sample(photo.id, photo.label, photo.id, photo.path))
+                by_split[photo.split].append(Sample(photo.id, photo.label, photo.group or photo.id, photo.path))
         return by_split
 
     def samples(self, split: str) -> list[Sample]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from streetlab.data.archive import ZipMember
-from streetlab.data.files import place_photos, refuse_cache_below
+from streetlab.data.files import refuse_cache_below
 from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace, categorical_palette
 from streetlab.data.index.mapping import target_space
 from streetlab.data.index.pairs import Pair, scan_mask_folder
 from streetlab.data.index.scan import Photo
+from streetlab.data.index.split import SplitFile
 from streetlab.data.mask_source import MaskSource
+from streetlab.data.placement import Placement
 from streetlab.errors import UserError
 
 Classes = Sequence[str] | Mapping[str, int]
@@ -34,7 +36,7 @@ class MaskFolder(MaskSource):
         map: see `MaskSource`.
         ignore: further values in the files that count for nothing; 255 always does.
         palette: one RGB colour per class; null: colours of our own.
-        split_file, split_seed: as in `ImageFolder`.
+        split_file, split_seed, folds, fold: as in `ImageFolder`; all images count as one class.
     """
 
     def __init__(
@@ -52,17 +54,21 @@ class MaskFolder(MaskSource):
         palette: Sequence[Sequence[int]] | None = None,
         split_file: str | Path | None = None,
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int | None = None,
         on_error: str = "fail",
         on_device: bool = False,
     ) -> None:
+        placement = Placement(split_file, split_seed, folds, fold, on_error)
         root = Path(root).expanduser()
         space = _file_space(root.resolve().name, classes, labels, ignore, palette)
         pairs = scan_mask_folder(root, "dataset.root", images, masks, mask_suffix)
         refuse_cache_below(root, Path(cache_dir).expanduser())
-        pairs = _placed(pairs, root, Path(cache_dir).expanduser(), split_file, split_seed)
+        pairs, read = _placed(pairs, root, Path(cache_dir).expanduser(), placement)
         if not any(pair.split == "test" for pair in pairs):
             self.eval_split = "val"
         super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device)
+        self.split_file = read
 
 
 def _file_space(
@@ -116,13 +122,15 @@ def _colors(palette: Sequence[Sequence[int]] | None, names: Sequence[str]) -> tu
     return tuple((red, green, blue) for red, green, blue in palette)
 
 
-def _placed(pairs: list[Pair], root: Path, cache_dir: Path, split_file: str | Path | None, seed: int) -> list[Pair]:
-    """The pairs with their splits, by the contents of their images."""
+def _placed(
+    pairs: list[Pair], root: Path, cache_dir: Path, placement: Placement
+) -> tuple[list[Pair], SplitFile | None]:
+    """The pairs with their splits and groups, by the contents of their images, and the split file if one was read."""
     photos = []
     for pair in pairs:
         assert not isinstance(pair.image, ZipMember)
         photos.append(Photo(pair.id, pair.image, pair.split, 0))
-    if len(photos) < 3 and split_file is None and photos[0].split is None:
-        raise UserError(f"dataset.root: {root}: {len(photos)} images; a split needs at least three")
-    placed = place_photos(photos, root, cache_dir, ("(all)",), split_file, seed)
-    return [replace(pair, split=photo.split) for pair, photo in zip(pairs, placed, strict=True)]
+    placed, read = placement.place(photos, root, cache_dir, ())
+    by_id = {photo.id: photo for photo in placed}
+    kept = [(pair, by_id[pair.id]) for pair in pairs if pair.id in by_id]
+    return [replace(pair, split=photo.split, group=photo.group or pair.group) for pair, photo in kept], read

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.archive import ZipMember
 from streetlab.data.index.labels import LabelSpace
-from streetlab.data.index.split import split_hash
+from streetlab.data.index.split import SplitFile, split_hash
 from streetlab.errors import UserError, did_you_mean
 
 ON_ERROR = ("fail", "skip")
@@ -63,11 +65,13 @@ class DataSource(ABC):
     Attributes:
         eval_split: the split whose numbers are reported: `val` where the truth of `test` is withheld.
         drawn_when_read: reading computes the picture, in Python, instead of decoding a file.
+        split_file: the file that the splits are from, where one was asked for.
     """
 
     label_space: LabelSpace
     eval_split: str = "test"
     drawn_when_read: bool = False
+    split_file: SplitFile | None = None
 
     def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail", on_device: bool = False) -> None:
         if on_error not in ON_ERROR:
@@ -79,6 +83,11 @@ class DataSource(ABC):
         self.cache_dir = Path(cache_dir).expanduser()
         self.on_error = on_error
         self.on_device = on_device
+
+    @property
+    def split_file_sha256(self) -> str | None:
+        """SHA-256 (hex) of the file that the splits are from, where one was asked for."""
+        return None if self.split_file is None else self.split_file.sha256
 
     @property
     def has_masks(self) -> bool:
@@ -100,6 +109,10 @@ class DataSource(ABC):
         value that stands for no class.
         """
         raise NotImplementedError(f"{type(self).__name__} has no masks")
+
+    def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
+        """The pixels (H, W) that the label follows from, at the image's own size; None where nobody knows them."""
+        return None
 
     @abstractmethod
     def fingerprint(self, sample: Sample) -> str:
@@ -124,6 +137,12 @@ class DataSource(ABC):
             for split in ("train", "val", "test")
             for sample in samples(split)
         )
+
+    def split_record(self, samples: Callable[[str], Sequence[Sample]] | None = None) -> dict[str, Any]:
+        """What status.json says of the split: its hash (see `split_hash`), and the file that it is from."""
+        file = self.split_file
+        about = None if file is None else {"name": file.path.name, "sha256": file.sha256}
+        return {"split_hash": self.split_hash(samples), "split_file": about}
 
     def truth_name(self, sample: Sample) -> str:
         """The name of the sample's class; where pixels have classes, how the masks are read."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.drawn import Drawn, scene_size
@@ -94,6 +95,10 @@ class SyntheticCleanliness(_Labelled):
     def draw(self, seed: int) -> tuple[np.ndarray, int]:
         scene = draw_scene(seed, *self.size)
         return scene.image, scene.label
+
+    def evidence(self, sample: Sample) -> NDArray[np.bool_]:
+        """The litter; a clean street may have none."""
+        return draw_scene(int(sample.id), *self.size).litter
 
     def fingerprint(self, sample: Sample) -> str:
         return f"scene:{GENERATOR_VERSION}:{self.size}:{sample.id}"

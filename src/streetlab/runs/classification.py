@@ -1,7 +1,8 @@
-"""A classifier's numbers from one confusion matrix: accuracy, per-class scores, macro-F1, kappa."""
+"""A classifier's numbers on one split: accuracy, per-class scores, macro-F1, kappa, calibration; and as text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from numpy.typing import NDArray
 
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.runs.expected_precision import expected_precision_text, expected_precision_title
 from streetlab.runs.predictions import Predictions
+from streetlab.runs.statistics.bootstrap import cluster_photos
+from streetlab.runs.statistics.calibration import calibration_numbers
 
 REPORT_FIELDS = ("class", "precision", "recall", "f1", "support")
 
@@ -21,12 +25,13 @@ def confusion_counts(labels: NDArray[np.int64], predictions: NDArray[np.int64], 
 
 
 def summarize_classification(predictions: Predictions, label_space: LabelSpace) -> dict[str, Any]:
-    """Every number of one split, all from its one confusion matrix.
+    """Every number that follows from one split alone.
 
     Returns:
         accuracy, macro_f1, n, per_class `{name: {precision, recall, f1, support}}`, confusion (K×K list, the
         row is the truth); for an ordinal space also quadratic_weighted_kappa (None where it is undefined: one
-        class only) and far_errors, the number of photos that are two or more steps off (Clean ↔ Litter).
+        class only), far_errors, the number of photos that are two or more steps off (Clean ↔ Litter), and
+        far_error_share, their share of all photos; then what `calibration_numbers` gives, and accuracy_ceiling.
 
     Raises:
         UserError: no photo, or other class names than the label space's.
@@ -45,6 +50,9 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
         steps = np.abs(np.subtract.outer(np.arange(len(names)), np.arange(len(names))))
         summary["quadratic_weighted_kappa"] = quadratic_weighted_kappa(matrix)
         summary["far_errors"] = int(matrix[steps >= 2].sum())
+        summary["far_error_share"] = summary["far_errors"] / summary["n"]
+    summary |= calibration_numbers(predictions.probabilities, predictions.labels)
+    summary["accuracy_ceiling"] = accuracy_ceiling(predictions.labels, predictions.groups)
     return summary
 
 
@@ -89,18 +97,33 @@ def quadratic_weighted_kappa(matrix: NDArray[np.int64]) -> float | None:
     return 1 - float((weights * matrix).sum()) / chance if chance > 0 else None
 
 
+def accuracy_ceiling(labels: NDArray[np.int64], groups: Sequence[str]) -> float:
+    """The best accuracy on these photos of a classifier that gives one answer to all photos of a group.
+
+    Where photos of a group carry different labels, it is right on those of the most frequent one. For groups of
+    equal bytes or pixels no classifier can do better. Near twins count as well: what tells them apart (a scale, a
+    margin, a compression) says nothing of litter, so a classifier that gets beyond the ceiling there has learned the
+    noise. Photos whose groups are not known stand alone, and the ceiling of such a split is 1.
+    """
+    clusters = cluster_photos(groups)
+    votes = np.zeros((int(clusters.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(votes, (clusters, labels), 1)
+    return float(votes.max(axis=1).sum() / len(labels))
+
+
+def far_errors_name(names: Sequence[str]) -> str:
+    """What errors of two or more steps are called: `Clean ↔ Litter errors` where these are the only ones."""
+    return f"{names[0]} ↔ {names[-1]} errors" if len(names) == 3 else "errors of 2 or more steps"
+
+
 def report_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """The per-class table for CSV, columns `REPORT_FIELDS`."""
     return [{"class": name, **scores} for name, scores in summary["per_class"].items()]
 
 
-def classification_report(predictions: Predictions) -> str:
-    """The per-class table as text for logs, with accuracy, macro-F1 and n below."""
-    k, names = len(predictions.names), tuple(predictions.names)
-    if not len(predictions):
-        raise UserError("no predictions: the split is empty, so there is nothing to report")
-    summary = summarize_confusion(confusion_counts(predictions.labels, predictions.predictions, k), names)
-    width = max(len("macro F1"), *map(len, names))
+def classification_report(summary: dict[str, Any]) -> str:
+    """The per-class table as text for logs, with accuracy, macro-F1 and n below, then the other numbers there are."""
+    width = max(len("macro F1"), *map(len, summary["per_class"]))
     lines = [f"{'':{width}}  precision  recall     F1      n"]
     for name, score in summary["per_class"].items():
         lines.append(
@@ -110,7 +133,35 @@ def classification_report(predictions: Predictions) -> str:
     lines.append("")
     lines.append(f"{'accuracy':{width}}  {'':9}  {'':6}  {summary['accuracy']:5.3f}  {summary['n']:5d}")
     lines.append(f"{'macro F1':{width}}  {'':9}  {'':6}  {summary['macro_f1']:5.3f}  {summary['n']:5d}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_further_lines(summary)]) + "\n"
+
+
+def _further_lines(summary: dict[str, Any]) -> list[str]:
+    """Kappa, far errors, calibration, ceiling and expected precision, a line each."""
+    lines = []
+    if summary.get("quadratic_weighted_kappa") is not None:
+        lines.append(f"quadratic-weighted kappa: {summary['quadratic_weighted_kappa']:.3f}")
+    if "far_errors" in summary:
+        far = f"{summary['far_errors']} ({summary['far_error_share']:.1%} of {summary['n']})"
+        lines.append(f"{far_errors_name(list(summary['per_class']))}: {far}")
+    lines.append(_calibration_line(summary))
+    if "temperature" in summary:
+        fitted = f"with temperature {summary['temperature']:.3f}, fitted on {summary['temperature_from']}"
+        lines.append(f"{fitted}: {_calibration_line(summary, '_calibrated')}")
+    if summary["accuracy_ceiling"] < 1:
+        lines.append(f"accuracy ceiling {summary['accuracy_ceiling']:.3f}: photos of one group have different labels")
+    if "expected_precision" in summary:
+        found = summary["expected_precision"]
+        lines.append(
+            f"{expected_precision_title(found)}: {expected_precision_text(found)}, from recall {found['recall']:.3f} "
+            f"(n = {found['n']}) and false positive rate {found['false_positive_rate']:.3f} (n = {found['n_others']})"
+        )
+    return lines
+
+
+def _calibration_line(summary: dict[str, Any], suffix: str = "") -> str:
+    ece, chance, brier, nll = (summary[name + suffix] for name in ("ece", "ece_by_chance", "brier", "nll"))
+    return f"ECE {ece:.3f} ({chance:.3f} by chance alone), Brier score {brier:.3f}, negative log-likelihood {nll:.3f}"
 
 
 def _ratio(top: NDArray[Any], bottom: NDArray[Any]) -> NDArray[np.float64]:

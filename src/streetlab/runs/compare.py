@@ -16,9 +16,10 @@ from streetlab.runs.compare_options import DEFAULTS, Options, options_of, run_pa
 from streetlab.runs.compare_page import compare_page
 from streetlab.runs.compare_verdicts import Verdicts, judge
 from streetlab.runs.leaderboard import Row, rank_groups, table_rows
+from streetlab.runs.leaderboard_measures import measures_markdown, measures_terminal
 from streetlab.runs.leaderboard_text import markdown, terminal_tables
 from streetlab.runs.record import RunRecord
-from streetlab.runs.selection import Selection, select
+from streetlab.runs.selection import Selection, folds_text, select
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,8 @@ def run(cfg: DictConfig) -> None:
     page = write_comparison(comparison, output)
     console = Console()
     selection, verdicts = comparison.selection, comparison.verdicts
-    for table in terminal_tables(verdicts.rows, verdicts.baseline, selection.metric, console.width):
+    tables = terminal_tables(verdicts.rows, verdicts.baseline, selection.metric, console.width)
+    for table in [*tables, *measures_terminal(verdicts.rows)]:
         console.print(table)
         console.print()
     for note in comparison.notes:
@@ -84,7 +86,7 @@ def write_comparison(comparison: Comparison, output: Path) -> Path:
     skipped = [_skipped_line(*pair) for pair in selection.skipped]
     below = [*sentences(verdicts), *comparison.notes, *skipped]
     text = markdown(verdicts.rows, verdicts.baseline, selection.metric, comparison.heading, below)
-    files.write_text(output / "leaderboard.md", text)
+    files.write_text(output / "leaderboard.md", text + measures_markdown(verdicts.rows))
     html = compare_page(comparison.heading, comparison.notes, selection, verdicts, comparison.options, output)
     return files.write_text(output / "compare.html", html)
 
@@ -92,7 +94,10 @@ def write_comparison(comparison: Comparison, output: Path) -> Path:
 def _heading(selection: Selection) -> str:
     runs = selection.runs
     dataset = runs[0].settings.get("dataset.name", "unknown data")
-    return f"{dataset}: {_count(len(selection.groups), 'configuration')}, {_count(len(runs), 'run')}"
+    counted = _count(sum(len(group.records) for group in selection.groups), "run")
+    (folds, *others) = dict.fromkeys(map(folds_text, runs))
+    told = f"{counted} ({folds})" if folds and not others else counted
+    return f"{dataset}: {_count(len(selection.groups), 'configuration')}, {told}"
 
 
 def _skipped_line(record: RunRecord, reason: str) -> str:

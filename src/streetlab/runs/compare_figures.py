@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.runs.folds import FOLD
 from streetlab.runs.grouping import FinishedRun
 from streetlab.runs.leaderboard import Row
 from streetlab.runs.leaderboard_text import COST_HEADERS, DASH, cost_in_unit, words
@@ -99,12 +100,12 @@ def scatters(rows: Sequence[Colored], metric: str, mode: str) -> list[Markup]:
 
 
 def curves(rows: Sequence[Colored], metric: str) -> list[Markup]:
-    """Validation loss and objective over epochs, a line per run."""
+    """Validation loss and objective over epochs, a line per run and fold."""
     drawn = []
     for colored in rows:
-        for run in colored.row.group.runs:
+        for record in colored.row.group.records:
             try:
-                history = run.record.history()
+                history = record.history()
             except UserError:
                 continue  # a record without its metrics.csv still has its place in the table
             drawn.append(Curve(colored.row.group.name, colored.color, history))
@@ -140,15 +141,17 @@ def matrices(runs: Sequence[tuple[Colored, FinishedRun]], space: LabelSpace | No
 
 
 def sheets(runs: Sequence[tuple[Colored, FinishedRun]]) -> list[dict[str, Any]]:
-    """The sheet of photos that each run's record keeps."""
+    """The sheet of photos that each run's record keeps; of a set of folds that of the first."""
     shown = []
     for colored, run in runs:
+        member = run.members[0]
         for name in _SHEETS:
             try:
-                source = inline_photos((run.record.figures / name).read_bytes())
+                source = inline_photos((member.record.figures / name).read_bytes())
             except OSError:
                 continue  # the figure is optional, and a damaged one is no reason to have no page
-            shown.append({"source": source, **_caption(colored, run)})
+            fold = f", fold {member.settings[FOLD]} of {len(run.by_fold)}" if run.by_fold else ""
+            shown.append({"source": source, **_caption(colored, run, fold)})
             break
     return shown
 
@@ -185,6 +188,6 @@ def _class_scores(run: FinishedRun, space: LabelSpace) -> list[float] | None:
         return None
 
 
-def _caption(colored: Colored, run: FinishedRun) -> dict[str, Any]:
+def _caption(colored: Colored, run: FinishedRun, fold: str = "") -> dict[str, Any]:
     seed = DASH if run.seed is None else run.seed
-    return {"name": colored.row.group.name, "seed": seed, "color": colored.color}
+    return {"name": colored.row.group.name, "seed": f"{seed}{fold}", "color": colored.color}

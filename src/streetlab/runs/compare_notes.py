@@ -41,6 +41,12 @@ def _measurement(selection: Selection) -> list[str]:
         f"Ranked by {words(selection.metric)} on the {first.eval_split} split, "
         f"n = {' or '.join(counts)} {unit(selection)}; {better} is better."
     ]
+    for folds in dict.fromkeys(len(run.by_fold) for run in selection.runs if run.by_fold):
+        told.append(
+            f"{folds} folds, out of fold: each of the {unit(selection)} was tested once, by the run of its fold, which "
+            "neither learned from it nor chose its epoch by it; a seed's numbers are from all folds together, its "
+            "minutes their sum, its other costs means (memory: the largest)."
+        )
     if isinstance(size := first.test.get("resolution"), list):
         told.append(f"Measured against masks of {size[0]} × {size[1]} pixels (height × width).")
     if len(selection.splits) > 1:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from streetlab.data.index.labels import LabelSpace
 from streetlab.runs import compare_figures as figures
 from streetlab.runs.compare_figures import Colored
 from streetlab.runs.compare_options import Options
 from streetlab.runs.compare_verdicts import Verdicts
+from streetlab.runs.folds import FOLD
 from streetlab.runs.grouping import FinishedRun, differing_keys, show
+from streetlab.runs.leaderboard import RunResult
+from streetlab.runs.leaderboard_measures import HEADING, measure_table
 from streetlab.runs.leaderboard_text import (
     COST_HEADERS,
     DASH,
@@ -38,7 +40,7 @@ def compare_page(
     rows, baseline, metric = verdicts.rows, verdicts.baseline, selection.metric
     everything, drawn = figures.color_rows(rows, baseline, options.most_tested)
     singly = figures.runs_shown_singly(drawn, options.most_tested)
-    space, ticks = label_space(selection.runs), figures.scale(rows)
+    space, ticks = selection.runs[0].label_space, figures.scale(rows)
     return render(
         "compare.html",
         title=heading,
@@ -52,6 +54,8 @@ def compare_page(
         cost_headers=list(COST_HEADERS.values()),
         rows=[_row(colored, ticks, output) for colored in everything],
         open_rows=_MOST_OPEN,
+        measures=measure_table(rows),
+        measures_heading=HEADING,
         ticks=ticks,
         drawn=[{"color": colored.color, "name": colored.row.group.name} for colored in drawn],
         beyond=_beyond(rows, drawn),
@@ -73,15 +77,6 @@ def compare_page(
             for record, reason in selection.skipped
         ],
     )
-
-
-def label_space(runs: Sequence[FinishedRun]) -> LabelSpace | None:
-    """The label space that the first run's metrics.json carries; None where it has none or a damaged one."""
-    plain = runs[0].metrics.get("label_space")
-    try:
-        return LabelSpace.from_dict(plain) if plain else None
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _row(colored: Colored, ticks: tuple[float, float], output: Path) -> dict[str, Any]:
@@ -106,15 +101,24 @@ def _row(colored: Colored, ticks: tuple[float, float], output: Path) -> dict[str
         "verdict": row.verdict or DASH,
         "difference": difference_cell(row) if row.comparison else "",
         "costs": [cost_cell(key, row.mean(key)) for key in COST_HEADERS],
-        "runs": [
+        "runs": [_run(run, result, output) for run, result in zip(row.group.runs, row.results, strict=True)],
+    }
+
+
+def _run(run: FinishedRun, result: RunResult, output: Path) -> dict[str, Any]:
+    """The numbers of one seed, and a link to its record or to that of each fold."""
+    seed = str(DASH if result.seed is None else result.seed)
+    return {
+        "seed": seed if run.by_fold else "",
+        "objective": score(result.objective),
+        "accuracy": run_accuracy(result),
+        "links": [
             {
-                "seed": DASH if result.seed is None else result.seed,
-                "objective": score(result.objective),
-                "accuracy": run_accuracy(result),
-                "link": _relative(run.record.path, output),
-                "path": str(run.record.path),
+                "text": str(member.settings[FOLD]) if run.by_fold else seed,
+                "link": _relative(member.record.path, output),
+                "path": str(member.record.path),
             }
-            for run, result in zip(row.group.runs, row.results, strict=True)
+            for member in run.members
         ],
     }
 

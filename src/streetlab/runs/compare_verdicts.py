@@ -91,8 +91,8 @@ def find_baseline(rows: Sequence[Row], asked: str | None) -> Row:
     path = Path(asked).expanduser().resolve()
     ways: tuple[Callable[[Row], bool], ...] = (
         lambda row: row.group.name == asked,
-        lambda row: any(run.record.path.resolve() == path for run in row.group.runs),
-        lambda row: any(run.record.name == asked for run in row.group.runs),
+        lambda row: any(record.path.resolve() == path for record in row.group.records),
+        lambda row: any(record.name == asked for record in row.group.records),
         lambda row: asked in row.group.parts,
         lambda row: asked.lower() in row.group.name.lower(),
     )
@@ -103,7 +103,7 @@ def find_baseline(rows: Sequence[Row], asked: str | None) -> Row:
         if found:
             raise UserError(f"baseline: {asked!r} fits {len(found)} configurations: {_names(found)}; name one of them")
     parts = dict.fromkeys(part for row in rows for part in row.group.parts)
-    records = dict.fromkeys(run.record.name for row in rows for run in row.group.runs)
+    records = dict.fromkeys(record.name for row in rows for record in row.group.records)
     near = did_you_mean(asked, [*(row.group.name for row in rows), *parts, *records])
     raise UserError(
         f"baseline: no configuration or record is called {asked!r}{near} (the configurations: {_names(rows)})"

@@ -58,6 +58,21 @@ class Confusions:
         return self.matrices.sum(axis=0)
 
 
+def join_confusions(parts: Sequence[Confusions]) -> Confusions:
+    """The images of all parts as one split, in the order of the parts.
+
+    Raises:
+        ValueError: no part, or parts with other class names.
+    """
+    if len({tuple(part.names) for part in parts}) != 1:
+        raise ValueError(f"join_confusions: the {len(parts)} parts must share one list of class names")
+    return Confusions(
+        ids=[identity for part in parts for identity in part.ids],
+        matrices=np.concatenate([part.matrices for part in parts]),
+        names=parts[0].names,
+    )
+
+
 def write_confusions(path: Path, by_split: Mapping[str, tuple[Sequence[str], ArrayLike]], names: Sequence[str]) -> Path:
     """Write confusions.npz atomically: `names`, and `<split>_ids`, `<split>_matrices` (uint32) for each split.
 

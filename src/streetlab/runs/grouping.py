@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.runs.confusions import Confusions, join_confusions
 from streetlab.runs.naming import LEFT_OUT, PATHS, matches
+from streetlab.runs.predictions import Predictions, join_predictions
 from streetlab.runs.record import RunRecord
 
 _MISSING = "–"
@@ -19,12 +22,14 @@ _MISSING = "–"
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """What a comparison needs of one completed record, read once.
+    """What a comparison needs of one completed record, read once, or of a complete set of folds (see `folds`).
 
     Args:
+        record: the run folder; of a set of folds that of the first.
         settings: the resolved config as `dotted.key: value`, without the seed and what changes no result.
         choices: what was chosen from each config group, as far as the record tells.
         metrics, model, status: the record's files; model is empty where it is missing.
+        by_fold: the runs that this one is joined from, by fold; empty for a run of its own.
     """
 
     record: RunRecord
@@ -34,6 +39,18 @@ class FinishedRun:
     metrics: dict[str, Any]
     model: dict[str, Any]
     status: dict[str, Any]
+    by_fold: tuple[FinishedRun, ...] = ()
+
+    @property
+    def members(self) -> tuple[FinishedRun, ...]:
+        """The runs on disk that the numbers are from: itself, or one per fold."""
+        return self.by_fold or (self,)
+
+    @property
+    def where(self) -> str:
+        """The folders for a message: `runs/a`, `runs/a and 4 more folds`."""
+        others = len(self.members) - 1
+        return f"{self.record.path}" + (f" and {others} more fold{'s' * (others > 1)}" if others else "")
 
     @property
     def task(self) -> str:
@@ -49,6 +66,31 @@ class FinishedRun:
     def test(self) -> dict[str, Any]:
         """The final numbers of that split; empty where the record has none."""
         return self.metrics.get(self.eval_split) or {}
+
+    @property
+    def label_space(self) -> LabelSpace | None:
+        """The classes that metrics.json names; None where it names none or is damaged there."""
+        plain = self.metrics.get("label_space")
+        try:
+            return LabelSpace.from_dict(plain) if plain else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def predictions(self) -> Predictions:
+        """The classifier's predictions on the evaluated split, of all folds together.
+
+        Raises:
+            UserError: see `RunRecord.predictions`.
+        """
+        return join_predictions([member.record.predictions(self.eval_split) for member in self.members])
+
+    def confusions(self) -> Confusions:
+        """The segmenter's confusion matrix of each image of the evaluated split, of all folds together.
+
+        Raises:
+            UserError: see `RunRecord.confusions`.
+        """
+        return join_confusions([member.record.confusions(self.eval_split) for member in self.members])
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +110,11 @@ class RunGroup:
         """One seed per run."""
         return tuple(run.seed for run in self.runs)
 
+    @property
+    def records(self) -> tuple[RunRecord, ...]:
+        """Every record behind the runs: one per run, or one per run and fold."""
+        return tuple(member.record for run in self.runs for member in run.members)
+
 
 def read_finished(record: RunRecord) -> FinishedRun:
     """Read a completed record.
@@ -83,12 +130,18 @@ def read_finished(record: RunRecord) -> FinishedRun:
     return FinishedRun(
         record=record,
         seed=config.get("seed"),
-        settings=flatten(config),
+        settings=flatten(config) | _split_read(status),
         choices=_choices(config, overrides) | dict(status.get("choices") or {}),
         metrics=metrics,
         model=model,
         status=status,
     )
+
+
+def _split_read(status: Mapping[str, Any]) -> dict[str, str]:
+    """Two split files of one name are two settings: what sets them apart is what they held."""
+    file = status.get("split_file")
+    return {"dataset.split_file": f"{file['name']} {file['sha256'][:8]}"} if file else {}
 
 
 def group_by_seed(
@@ -111,7 +164,8 @@ def group_by_seed(
         latest: dict[Any, FinishedRun] = {}
         for run in sorted(members, key=lambda run: str(run.status.get("ended") or "")):
             if run.seed in latest:
-                repeated.append((latest[run.seed].record, f"same config and seed as {run.record.path}"))
+                reason = f"same config and seed as {run.where}"
+                repeated += [(member.record, reason) for member in latest[run.seed].members]
             latest[run.seed] = run
         kept.append(tuple(sorted(latest.values(), key=lambda run: (run.seed is None, run.seed or 0))))
         marks.append((marked,) if marked else ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,17 +20,36 @@ COSTS = (
     "minutes",
     "images_per_second",
 )
+_OVER_FOLDS: dict[str, Callable[[Sequence[float]], float]] = {"minutes": sum, "peak_memory_bytes": max}
+"""What a cost of several folds is; the mean where it is not named."""
+
+MEASURES = (
+    "quadratic_weighted_kappa",
+    "far_errors",
+    "far_error_share",
+    "ece",
+    "ece_by_chance",
+    "ece_calibrated",
+    "ece_by_chance_calibrated",
+    "brier",
+    "brier_calibrated",
+    "nll",
+    "nll_calibrated",
+    "accuracy_ceiling",
+)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The numbers of one run; None where the record has none.
+    """The numbers of one run, or of its folds together; None where the record has none.
 
     Args:
         objective, accuracy: on the evaluated split; the accuracy is of photos, or of pixels in segmentation.
         interval: Wilson's 95% interval of the accuracy; classification only.
         n: photos or images tested.
-        costs: `COSTS` in the units epoch (from 1), count, bytes, 10⁹ multiply-adds, bytes, minutes, 1/s.
+        costs: `COSTS` in the units epoch (from 1), count, bytes, 10⁹ multiply-adds, bytes, minutes, 1/s; of folds
+            the minutes are the sum, the memory is the largest, the others are means.
+        measures: `MEASURES` on the evaluated split; far_errors are photos, far_error_share is of all photos.
     """
 
     seed: int | None
@@ -39,6 +58,7 @@ class RunResult:
     interval: tuple[float, float] | None
     n: int | None
     costs: dict[str, float | None]
+    measures: dict[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +92,7 @@ class Row:
         return accuracy_key(self.group.runs[0])
 
     def mean(self, what: str) -> float | None:
-        """Mean over the runs that have `objective`, `accuracy` or one of `COSTS`; None where none has."""
+        """Mean over the runs that have `objective`, `accuracy`, one of `COSTS` or `MEASURES`; None where none has."""
         values = self.values(what)
         return statistics.fmean(values) if values else None
 
@@ -83,7 +103,7 @@ class Row:
 
     def values(self, what: str) -> list[float]:
         """Each run's value, without the missing."""
-        each = [r.costs[what] if what in COSTS else getattr(r, what) for r in self.results]
+        each = [_value(result, what) for result in self.results]
         return [value for value in each if value is not None]
 
 
@@ -115,8 +135,8 @@ def accuracy_key(run: FinishedRun) -> str:
 
 
 def run_result(run: FinishedRun, metric: str) -> RunResult:
-    """Read one run's numbers off its metrics.json and model.json."""
-    test, model = run.test, run.model
+    """Read one run's numbers off its metrics.json and model.json, or those of its folds."""
+    test = run.test
     accuracy, n = _number(test.get(accuracy_key(run))), test.get("n")
     # pixels are no independent trials, so only photos that carry one label each get an interval
     photos = run.task == "classification"
@@ -127,11 +147,8 @@ def run_result(run: FinishedRun, metric: str) -> RunResult:
         accuracy=accuracy,
         interval=interval,
         n=n,
-        costs={
-            "best_epoch": _number(run.metrics.get("best_epoch")),
-            "minutes": _minutes(model),
-            **{key: _number(model.get(key)) for key in COSTS if key not in ("best_epoch", "minutes")},
-        },
+        costs={key: _cost(run, key) for key in COSTS},
+        measures={key: _number(test.get(key)) for key in MEASURES},
     )
 
 
@@ -140,12 +157,14 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
 
     Columns of scores begin with the evaluated split: `test_macro_f1`, `val_miou`.
     """
+    measured = [key for key in MEASURES if key != metric and any(row.values(key) for row in rows)]
     return [
         {
             "rank": row.rank,
             "name": row.group.name,
             "seeds": ";".join("" if seed is None else str(seed) for seed in row.group.seeds),
-            "runs": len(row.results),
+            "runs": len(row.group.records),
+            "folds": len(row.group.runs[0].by_fold) or None,
             "split_hash": row.group.runs[0].status.get("split_hash"),
             f"{row.split}_n": next((r.n for r in row.results if r.n is not None), None),
             f"{row.split}_{metric}": row.mean("objective"),
@@ -153,9 +172,10 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
             f"{row.split}_{metric}_by_seed": _each(row, "objective"),
             **_ends(f"{row.split}_{metric}", row.interval),
             **_accuracy_columns(row, metric),
+            **{f"{row.split}_{key}": row.mean(key) for key in measured},
             **_comparison_columns(row),
             **{key: row.mean(key) for key in COSTS},
-            "records": ";".join(str(run.record.path) for run in row.group.runs),
+            "records": ";".join(str(record.path) for record in row.group.records),
         }
         for row in rows
     ]
@@ -199,6 +219,28 @@ def _ends(column: str, interval: tuple[float, float] | None) -> dict[str, float 
 
 def _each(row: Row, what: str) -> str:
     return ";".join("" if (v := getattr(r, what)) is None else f"{v:.6g}" for r in row.results)
+
+
+def _value(result: RunResult, what: str) -> float | None:
+    for numbers in (result.costs, result.measures):
+        if what in numbers:
+            return numbers[what]
+    return getattr(result, what)
+
+
+def _cost(run: FinishedRun, key: str) -> float | None:
+    """One of `COSTS`; None where it is unknown of a fold."""
+    each = [_cost_of_one(member, key) for member in run.members]
+    known = [value for value in each if value is not None]
+    if len(known) < len(each):
+        return None
+    return _OVER_FOLDS.get(key, statistics.fmean)(known)
+
+
+def _cost_of_one(run: FinishedRun, key: str) -> float | None:
+    if key == "minutes":
+        return _minutes(run.model)
+    return _number((run.metrics if key == "best_epoch" else run.model).get(key))
 
 
 def _minutes(model: dict[str, Any]) -> float | None:

@@ -139,19 +139,34 @@ def terminal_tables(rows: Sequence[Row], baseline: Row, metric: str, width: int)
     quality, costs = quality_headers(rows[0], metric), list(COST_HEADERS.values())
     against = [against_header(baseline)] if any(row.comparison for row in rows) else []
     if width >= 170 + 25 * len(against):
-        wide = _table(["run", *quality, *against, *costs])
+        wide = new_table(["run", *quality, *against, *costs])
         for row in rows:
             tested = [against_cell(row, "\n")] if against else []
-            _add(wide, row, [_name(row), *quality_cells(row, metric, "\n"), *tested, *cost_cells(row)])
+            add_row(wide, row, [_name(row), *quality_cells(row, metric, "\n"), *tested, *cost_cells(row)])
         return [wide]
-    first, second = _table(["run", *quality]), _table(costs)
-    third = _table([*against, "difference [95%]", "p (Holm)"])
+    first, second = new_table(["run", *quality]), new_table(costs)
+    third = new_table([*against, "difference [95%]", "p (Holm)"])
     for row in rows:
-        _add(first, row, [_name(row), *quality_cells(row, metric, "\n")])
-        _add(second, row, cost_cells(row))
+        add_row(first, row, [_name(row), *quality_cells(row, metric, "\n")])
+        add_row(second, row, cost_cells(row))
         if row.verdict:
-            _add(third, row, [row.verdict, difference_cell(row), _p_cell(row)])
+            add_row(third, row, [row.verdict, difference_cell(row), _p_cell(row)])
     return [first, second, third] if against else [first, second]
+
+
+def new_table(headers: Sequence[str]) -> Table:
+    """A table without lines; its first column is the rank."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("#", justify="right")
+    for header in headers:
+        table.add_column(header, justify="left" if header == "run" else "right", overflow="fold")
+    return table
+
+
+def add_row(table: Table, row: Row, cells: Sequence[str]) -> None:
+    """The row's rank and the cells after it."""
+    # Text, not str: brackets in names and intervals are no markup
+    table.add_row(str(row.rank), *map(Text, cells))
 
 
 def _p_cell(row: Row) -> str:
@@ -162,16 +177,3 @@ def _p_cell(row: Row) -> str:
 
 def _name(row: Row) -> str:
     return "\n".join(row.group.parts)
-
-
-def _table(headers: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("#", justify="right")
-    for header in headers:
-        table.add_column(header, justify="left" if header == "run" else "right", overflow="fold")
-    return table
-
-
-def _add(table: Table, row: Row, cells: Sequence[str]) -> None:
-    # Text, not str: brackets in names and intervals are no markup
-    table.add_row(str(row.rank), *map(Text, cells))

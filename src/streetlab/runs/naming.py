@@ -38,6 +38,10 @@ LEFT_OUT = (
 )
 # Known by their last component: the same data and weights lie elsewhere on another machine.
 PATHS = ("dataset.root", "dataset.split_file", "model.weights")
+# What they hold counts too: a split of other photos, or a new one, may well be called split.json again.
+BY_CONTENT = ("dataset.split_file",)
+# They came after the first records; where they are null, those are still found.
+OFF_WHERE_NULL = ("dataset.folds", "dataset.fold")
 
 MAX_LENGTH = 100
 _HASH_LENGTH = 8
@@ -90,9 +94,13 @@ def fresh(folder: Path) -> Path:
     return numbered
 
 
-def config_hash(config: DictConfig | Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of everything in the config that can change the result."""
-    return _digest(_essence(_as_dict(config)))
+def config_hash(config: DictConfig | Mapping[str, Any], split_file: str | None = None) -> str:
+    """SHA-256 (hex) of everything in the config that can change the result.
+
+    Args:
+        split_file: SHA-256 (hex) of what `dataset.split_file` held, where that is known; by default it is read.
+    """
+    return _digest(_essence(_as_dict(config), split_file))
 
 
 def does_not_name_a_run(key: str) -> bool:
@@ -100,8 +108,8 @@ def does_not_name_a_run(key: str) -> bool:
     return _bare(key) == "trainer" or matches(_bare(key), (*LEFT_OUT, *PATHS))
 
 
-def _essence(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what `LEFT_OUT` names, and with paths reduced to their last component."""
+def _essence(tree: Mapping[str, Any], split_file: str | None = None) -> dict[str, Any]:
+    """The config without what `LEFT_OUT` names, and with paths reduced to their last component and their contents."""
 
     def reduce(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
@@ -109,10 +117,13 @@ def _essence(tree: Mapping[str, Any]) -> dict[str, Any]:
             return {
                 name: reduce(node[name], path)
                 for name, path in children.items()
-                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path)
+                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node[name], path)
             }
         if isinstance(node, (list, tuple)):
             return [reduce(item, key) for item in node]  # members of a list keep the list's key
+        if isinstance(node, str) and matches(key, BY_CONTENT):
+            known = split_file if key == "dataset.split_file" else None
+            return [_last_component(node), known or _content_hash(node)]
         if isinstance(node, str) and matches(key, PATHS):
             return _last_component(node)
         return node
@@ -134,6 +145,18 @@ def _is_progress(node: Any, key: str) -> bool:
         and isinstance(node, Mapping)
         and "progress" in str(node.get("_target_", "")).rpartition(".")[2].lower()
     )
+
+
+def _is_off(node: Any, key: str) -> bool:
+    return node is None and matches(key, OFF_WHERE_NULL)
+
+
+def _content_hash(path: str) -> str | None:
+    """SHA-256 (hex) of a file's bytes; None where it cannot be read, which whoever needs it will say."""
+    try:
+        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _is_left_out(key: str, tree: Mapping[str, Any]) -> bool:

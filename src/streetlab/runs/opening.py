@@ -23,13 +23,19 @@ def completed_record(folder: Path, config: Mapping[str, Any], resume: str) -> Ru
     record = RunRecord(folder)
     if resume == "never" or not (folder / "config.yaml").exists():
         return None
-    if config_hash(record.config) != config_hash(config):
+    if recorded_hash(record) != config_hash(config):
         raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
     if record.state != "completed":
         return None
     if resume != "auto":
         raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
     return record
+
+
+def recorded_hash(record: RunRecord) -> str:
+    """`config_hash` of a record's config, with the split file as the run read it: it may have changed or gone."""
+    status = record.status if (record.path / "status.json").is_file() else {}
+    return config_hash(record.config, (status.get("split_file") or {}).get("sha256"))
 
 
 def open_record(folder: Path, config: Mapping[str, Any], resume: str) -> tuple[RunRecord, Path | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +193,7 @@ class _Answers:
     """What one run said about each photo or image of its tested split, in the order of the ids.
 
     Args:
+        where: the run's folders, for messages.
         ids: N ids.
         groups: N names of duplicate groups.
         strata: (N,) what is resampled apart: the labels of photos; 0 for all images.
@@ -202,7 +202,7 @@ class _Answers:
         names: K class names.
     """
 
-    path: Path
+    where: str
     ids: Sequence[str]
     groups: Sequence[str]
     strata: NDArray[np.int64]
@@ -215,13 +215,13 @@ class _Answers:
         ids, others = set(self.ids), set(reference.ids)
         if ids != others:
             raise UserError(
-                f"{self.path}: tested on other photos than {reference.path} "
+                f"{self.where}: tested on other photos than {reference.where} "
                 f"({len(ids - others)} only here, {len(others - ids)} only there)"
             )
         if self.names != reference.names:
-            raise UserError(f"{self.path}: other classes than {reference.path}")
+            raise UserError(f"{self.where}: other classes than {reference.where}")
         if not np.array_equal(self.counts[..., 2], reference.counts[..., 2]):
-            raise UserError(f"{self.path}: the same photos are labelled otherwise in {reference.path}")
+            raise UserError(f"{self.where}: the same photos are labelled otherwise in {reference.where}")
 
 
 def _answers(run: FinishedRun, metric: str) -> _Answers:
@@ -234,11 +234,11 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
     if metric not in known:
         raise UserError(f"{metric} cannot be resampled photo by photo; {' and '.join(known) or 'nothing'} can")
     if run.task == "classification":
-        photos = run.record.predictions(run.eval_split)
+        photos = run.predictions()
         order = _by_id(photos.ids, run)
         labels, predictions = photos.labels[order], photos.predictions[order]
         return _Answers(
-            path=run.record.path,
+            where=run.where,
             ids=[photos.ids[i] for i in order],
             groups=[photos.groups[i] for i in order],
             strata=labels,
@@ -246,10 +246,10 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
             right=labels == predictions,
             names=tuple(photos.names),
         )
-    images = run.record.confusions(run.eval_split)
+    images = run.confusions()
     order = _by_id(images.ids, run)
     return _Answers(
-        path=run.record.path,
+        where=run.where,
         ids=[images.ids[i] for i in order],
         groups=[""] * len(order),
         strata=np.zeros(len(order), dtype=np.int64),
@@ -261,7 +261,7 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
 
 def _by_id(ids: Sequence[str], run: FinishedRun) -> list[int]:
     if len(set(ids)) < len(ids):
-        raise UserError(f"{run.record.path}: a photo stands twice in its {run.eval_split} split")
+        raise UserError(f"{run.where}: a photo stands twice in its {run.eval_split} split")
     return sorted(range(len(ids)), key=lambda position: ids[position])
 
 
@@ -280,7 +280,7 @@ class _Resampling:
         self._cluster_of = cluster_photos(reference.groups)
         self.clusters = len(np.unique(self._cluster_of))
         if self.clusters < 2:
-            raise UserError(f"{reference.path}: one photo, or duplicates of one, tell nothing of others")
+            raise UserError(f"{reference.where}: one photo, or duplicates of one, tell nothing of others")
         self._strata = strata_of(self._cluster_of, reference.strata)
         self.df = degrees_of_freedom(self._strata)
 
@@ -293,7 +293,7 @@ class _Resampling:
         counts = [sum_by_cluster(run.counts, self._cluster_of) for run in runs]
         drawn = bootstrap_scores(counts, self._strata, self._score, self._draws, self._seed)
         if not np.isfinite(drawn).all():
-            raise UserError(f"{runs[0].path}: too few of its images have pixels that count")
+            raise UserError(f"{runs[0].where}: too few of its images have pixels that count")
         return [float(self._score(run.counts.sum(axis=0))) for run in runs], drawn
 
 

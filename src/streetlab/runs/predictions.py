@@ -61,6 +61,24 @@ class Predictions:
         return len(self.ids)
 
 
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """The photos of all parts as one split, in the order of the parts.
+
+    Raises:
+        ValueError: no part, or parts with other class names.
+    """
+    if len({tuple(part.names) for part in parts}) != 1:
+        raise ValueError(f"join_predictions: the {len(parts)} parts must share one list of class names")
+    return Predictions(
+        ids=[identity for part in parts for identity in part.ids],
+        groups=[group for part in parts for group in part.groups],
+        labels=np.concatenate([part.labels for part in parts]),
+        predictions=np.concatenate([part.predictions for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        names=parts[0].names,
+    )
+
+
 def most_wrong(predictions: Predictions, count: int = 24) -> NDArray[np.int64]:
     """Positions of the wrong predictions, the most confident first; at most `count`, ties by position."""
     wrong = np.flatnonzero(predictions.predictions != predictions.labels)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.runs.folds import join_folds
 from streetlab.runs.grouping import FinishedRun, RunGroup, group_by_seed, read_finished
 from streetlab.runs.record import RunRecord, find_runs, split_usable
 
 _MOST_LISTED = 5
 _COUNTS = ("n", "pixels")
 """Numbers of a split that say how much was tested, not how well."""
-_LESS_IS_BETTER = ("loss", "error", "errors")
-"""A metric whose name ends in one of these words is better where it is smaller."""
+_LESS_IS_BETTER = ("loss", "error", "errors", "error_share", "ece", "brier", "nll")
+"""A metric whose name ends in one of these words, or in one and `calibrated`, is better where it is smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Selection:
     """Run groups that stand in one table, and every record left out with its reason.
 
     Args:
-        groups: each of one config and one tested split.
+        groups: each of one config and one tested split; a complete set of folds is one run in them.
         skipped: what was found beside them.
         task: classification or segmentation.
         metric: what ranks the groups, a key of the evaluated split's numbers.
@@ -47,8 +48,16 @@ class Selection:
 
 
 def tested_split(run: FinishedRun) -> str:
-    """`ab12cd34 n=112`: hash of the split and number of photos; runs that share it were tested on the same photos."""
-    return f"{str(run.status.get('split_hash') or 'unknown')[:8]} n={run.test.get('n', 'unknown')}"
+    """`ab12cd34 n=112`: hash of the split and number of photos; runs that share it were tested on the same photos.
+
+    Of a set of folds `ab12cd34 n=691 (5 folds, out of fold)`.
+    """
+    return _with_folds(f"{str(run.status.get('split_hash') or 'unknown')[:8]} n={run.test.get('n', 'unknown')}", run)
+
+
+def folds_text(run: FinishedRun) -> str:
+    """`5 folds, out of fold`; empty for a run of its own."""
+    return f"{len(run.by_fold)} folds, out of fold" if run.by_fold else ""
 
 
 def select(paths: Sequence[Path], objective: str | None = None, different_splits: bool = False) -> Selection:
@@ -57,7 +66,7 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
     Args:
         paths: folders of records, or records.
         objective: what to rank by, None for the task's own; a number of the evaluated split such as accuracy. Of
-            a metric that is not the task's own, less is better where its name ends in loss, error or errors.
+            a metric that is not the task's own, less is better where its name says so (`_LESS_IS_BETTER`).
         different_splits: allow runs that were tested on different photos of one data set.
 
     Raises:
@@ -77,8 +86,9 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
             runs.append(run)
         else:
             skipped.append((record, f"metrics.json has no numbers of the {run.eval_split} split"))
+    runs, apart = join_folds(runs)
     runs, partial = _without_partial_tests(runs)
-    skipped += partial
+    skipped += apart + partial
     if not runs:
         listed = "".join(f"\n  {record.path}: {reason}" for record, reason in skipped[:_MOST_LISTED])
         more = f"\n  and {len(skipped) - _MOST_LISTED} more" if len(skipped) > _MOST_LISTED else ""
@@ -89,7 +99,7 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
     if not different_splits:
         noun = "photos" if task == "classification" else "images"
         told = "different_splits=true shows them in one table, untested"
-        _one(runs, "split hash", lambda run: run.status.get("split_hash"), told)
+        _one(runs, "split hash", _split_hash, told)
         _one(runs, f"number of tested {noun}", lambda run: f"{run.eval_split} n = {run.test.get('n', 'unknown')}", told)
     _one(runs, "resolution of the test", _resolution)
     metric, mode = _own_objective(runs) if objective is None else _asked_objective(runs, objective)
@@ -128,12 +138,20 @@ def _without_partial_tests(
             partial.append((run, reason))
     if not whole:
         return list(runs), []
-    return whole, [(run.record, reason) for run, reason in partial]
+    return whole, [(member.record, reason) for run, reason in partial for member in run.members]
 
 
 def limit_key(run: FinishedRun) -> str:
     """The setting that cuts the split which the final numbers are from."""
     return f"trainer.limit_{'val' if run.eval_split == 'val' else 'test'}_batches"
+
+
+def _split_hash(run: FinishedRun) -> str | None:
+    return _with_folds(str(run.status["split_hash"]), run) if run.status.get("split_hash") else None
+
+
+def _with_folds(text: str, run: FinishedRun) -> str:
+    return f"{text} ({folds_text(run)})" if run.by_fold else text
 
 
 def _resolution(run: FinishedRun) -> str | None:
@@ -185,7 +203,8 @@ def _asked_objective(runs: Sequence[FinishedRun], asked: str) -> tuple[str, str]
         own = run.metrics.get("objective")
         if isinstance(own, dict) and str(own.get("metric")).rpartition("/")[2] == asked and "mode" in own:
             return asked, str(own["mode"])
-    return asked, "min" if asked.rpartition("_")[2] in _LESS_IS_BETTER else "max"
+    named = f"_{asked.removesuffix('_calibrated')}"
+    return asked, "min" if named.endswith(tuple(f"_{word}" for word in _LESS_IS_BETTER)) else "max"
 
 
 def _scores(run: FinishedRun) -> list[str]:

@@ -20,6 +20,7 @@ from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.cost import describe
 from streetlab.runs.chosen import chosen_run
+from streetlab.runs.expected_precision import Prior, read_prior
 from streetlab.runs.naming import config_hash, matches, run_name
 from streetlab.runs.record import RunRecord, now
 from streetlab.training.agreement import check_size
@@ -53,6 +54,8 @@ class Question:
         weights: the checkpoint's.
         split: train, val or test; None: val and test.
         precision: what the Trainer computes in; None: what the config says.
+        temperature: the run's own, for where val is not tested; None where it has none for these weights.
+        prior: the share of a class at which its precision is asked for.
         words: how it was asked, overrides and the command's own.
         name: made of the words and the config.
         answer: the record to write.
@@ -65,6 +68,8 @@ class Question:
     weights: TrainedWeights
     split: str | None
     precision: str | None
+    temperature: float | None
+    prior: Prior | None
     words: Sequence[str]
     name: str
     answer: RunRecord
@@ -83,7 +88,8 @@ def read_question(cfg: DictConfig) -> Question:
     """Everything that can be wrong before data is touched.
 
     Raises:
-        UserError: no such run, checkpoint or split; an override that does not fit the run's config or changes nothing.
+        UserError: no such run, checkpoint or split; an override that does not fit the run's config or changes
+            nothing; a prior that is no share of a class.
     """
     if cfg.split not in (None, *SPLITS):
         near = did_you_mean(str(cfg.split), SPLITS)
@@ -91,32 +97,54 @@ def read_question(cfg: DictConfig) -> Question:
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.config, words, own_keys("evaluate"))
-    _refuse_without_effect(recorded)
+    refuse_without_effect(recorded)
     status = run.status if (run.path / "status.json").is_file() else {}
     precision = _precision(recorded, run.config, status)  # before the config names the answer
+    weights = read_weights(find_checkpoint(run, cfg.checkpoint))
+    prior = read_prior(cfg.prior, weights.label_space)
     asked = {"checkpoint": cfg.checkpoint, "split": cfg.split}
+    if prior is not None:
+        asked["prior"] = f"{{{prior.name}: {prior.share:g}}}"
     words += quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
     name = run_name(words, plain(recorded.config) | asked, keep=[word.partition("=")[0] for word in words])
+    state = str(status.get("state", "unknown"))
     return Question(
         run,
-        str(status.get("state", "unknown")),
+        state,
         recorded.config,
         dict(status.get("choices") or {}) | recorded.choices,
-        read_weights(find_checkpoint(run, cfg.checkpoint)),
+        weights,
         cfg.split,
         precision,
+        _temperature(run, state, weights),
+        prior,
         words,
         name,
         RunRecord(Path(cfg.output).expanduser() if cfg.output else run.path / "evaluate" / name),
     )
 
 
-def _refuse_without_effect(recorded: RecordedConfig) -> None:
+def refuse_without_effect(
+    recorded: RecordedConfig, parts: Sequence[str] = TESTED, answer: str = "an evaluation"
+) -> None:
+    """Refuse a word that changes nothing: its answer would be filed as another.
+
+    Raises:
+        UserError: a word is about none of the `parts` of a config that the answer is made of.
+    """
     for key in recorded.keys:
         if key == "data" and "dataset" in recorded.choices:
             continue  # the data set that is chosen anew lies there
-        if not matches(key, TESTED) or matches(key, TRAINED_ONLY):
-            raise UserError(f"{key}: has no part in an evaluation; what has: {', '.join(TESTED)}")
+        if not matches(key, parts) or matches(key, TRAINED_ONLY):
+            raise UserError(f"{key}: has no part in {answer}; what has: {', '.join(parts)}")
+
+
+def _temperature(run: RunRecord, state: str, weights: TrainedWeights) -> float | None:
+    """What the run fitted on its val for the very weights that are tested; None where it has none."""
+    if state != "completed" or weights.path.resolve() != (run.checkpoints / "best.ckpt").resolve():
+        return None
+    metrics = run.metrics
+    return metrics[metrics["eval_split"]].get("temperature")
 
 
 def _precision(recorded: RecordedConfig, own: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
@@ -166,6 +194,7 @@ def evaluate(question: Question) -> dict[str, Any]:
             report.predict_withheld()
         if not trainer.is_global_zero:
             return {}
+        report.conclude(numbers, splits[-1], question.temperature, question.prior)
         metrics = summarize(task, numbers, splits[-1], weights.epoch, evaluated=evaluated)
         answer.write_metrics(metrics)
         cost = describe(task.network, data.image_size)
@@ -206,7 +235,7 @@ def _open(question: Question, evaluated: Mapping[str, Any], data: StreetData, tr
     device = trainer.strategy.root_device
     answer.write_status(
         state="running", started=now(), ended=None, error=None, traceback=None, config_hash=config_hash(config),
-        split_hash=data.source.split_hash(data.samples), choices=question.choices, evaluated=evaluated,
+        choices=question.choices, evaluated=evaluated, **data.source.split_record(data.samples),
         **provenance() | {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
     )  # fmt: skip
     if question.state != "completed":

@@ -40,6 +40,7 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
     report.predict_withheld()
     if not trainer.is_global_zero:
         return {}
+    report.conclude(numbers, data.splits[-1], temperature=None, prior=None)
     strip(best, checkpoint)
     phases = [
         {"name": phase.name, "first_epoch": regime.first_epoch(index) + 1, "epochs": phase.epochs}

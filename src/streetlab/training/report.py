@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from streetlab.data.datamodule import StreetData
 from streetlab.runs import files
+from streetlab.runs.expected_precision import Prior
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.viz.curves import training_curves
@@ -26,12 +27,17 @@ class Report(ABC):
     """
 
     terminal_rows: tuple[tuple[str, str], ...]
-    """Title and key of the numbers that the terminal shows, before those of each class."""
+    """Title and key of the numbers that the terminal shows first."""
     class_score: tuple[str, str]
     """Title and key of the number that the terminal shows for each class."""
 
     def __init__(self, trainer: pl.Trainer, task: StreetTask, data: StreetData, record: RunRecord) -> None:
         self.trainer, self.task, self.data, self.record = trainer, task, data, record
+
+    @classmethod
+    def terminal_texts(cls, summary: dict[str, Any]) -> dict[str, str]:
+        """What the terminal shows of one split's numbers before those of each class, by their titles."""
+        return {title: number_text(summary[name]) for title, name in cls.terminal_rows}
 
     @abstractmethod
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
@@ -40,6 +46,18 @@ class Report(ABC):
     @abstractmethod
     def write(self, metrics: dict[str, Any]) -> None:
         """Write the files beside metrics.json and the figures; called in the first process, after all splits."""
+
+    def conclude(  # noqa: B027  (most tasks have nothing to do here)
+        self, numbers: dict[str, dict[str, Any]], shown: str, temperature: float | None, prior: Prior | None
+    ) -> None:
+        """Add to the numbers what follows only from all splits together; called in the first process.
+
+        Args:
+            numbers: of all tested splits, by their key in metrics.json.
+            shown: the split that is reported.
+            temperature: fitted on val when the run was trained, for where val was not tested now.
+            prior: the share of a class at which its precision is asked for.
+        """
 
     def predict_withheld(self) -> None:  # noqa: B027  (most tasks have nothing to do here)
         """Predict what the data set has without its truth; called in every process."""
@@ -58,3 +76,8 @@ class Report(ABC):
 
     def save_figure(self, name: str, figure: Figure) -> None:
         files.write_bytes(self.record.figures / f"{name}.png", png(figure))
+
+
+def number_text(value: float | None) -> str:
+    """A number as the terminal shows it, to four places; a dash for none."""
+    return "–" if value is None else f"{value:.4f}"

@@ -12,20 +12,37 @@ from streetlab.runs import files
 from streetlab.runs.classification import (
     REPORT_FIELDS,
     classification_report,
+    far_errors_name,
     report_rows,
     summarize_classification,
 )
+from streetlab.runs.expected_precision import (
+    Prior,
+    expected_precision,
+    expected_precision_text,
+    expected_precision_title,
+)
 from streetlab.runs.predictions import Predictions, most_wrong
+from streetlab.runs.statistics.calibration import (
+    adaptive_ece,
+    apply_temperature,
+    calibration_numbers,
+    fit_temperature,
+    reliability_curve,
+)
 from streetlab.tasks.classification import ClassificationTask
-from streetlab.training.report import Report
+from streetlab.training.report import Report, number_text
 from streetlab.viz.confusion import confusion_matrix
+from streetlab.viz.reliability import Reliability, reliability_diagram
 from streetlab.viz.sheets import photo_sheet, prediction_photo
 
 MISCLASSIFIED_FIELDS = ("id", "true", "predicted", "confidence")
+_DRAWN_BINS = 10
+"""Bins of the reliability diagram; with as many as ECE has, their bars would hide each other."""
 
 
 class ClassificationReport(Report):
-    """predictions.csv, misclassified.csv, report.csv, report.txt and figures."""
+    """predictions.csv, misclassified.csv, report.csv, report.txt and figures; calibration, with val's temperature."""
 
     terminal_rows = (("accuracy", "accuracy"), ("macro-F1", "macro_f1"), ("loss", "loss"))
     class_score = ("F1", "f1")
@@ -34,21 +51,62 @@ class ClassificationReport(Report):
         super().__init__(trainer, task, data, record)
         self.by_split: dict[str, Predictions] = {}
 
+    @classmethod
+    def terminal_texts(cls, summary: dict[str, Any]) -> dict[str, str]:
+        texts = super().terminal_texts(summary)
+        if "far_errors" in summary:
+            texts["kappa (quadratic)"] = number_text(summary["quadratic_weighted_kappa"])
+            far = f"{summary['far_errors']} ({summary['far_error_share']:.1%})"
+            texts[far_errors_name(list(summary["per_class"]))] = far
+        texts["ECE"] = number_text(summary["ece"])
+        if "temperature" in summary:
+            texts["ECE"] += f" → {number_text(summary['ece_calibrated'])}"
+        if summary["accuracy_ceiling"] < 1:
+            texts["accuracy ceiling"] = number_text(summary["accuracy_ceiling"])
+        if found := summary.get("expected_precision"):
+            texts[expected_precision_title(found)] = expected_precision_text(found)
+        return texts
+
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
         assert isinstance(self.task, ClassificationTask)
         self.by_split[split] = collect_predictions(self.task.probabilities, self.data, split)
         return {split: summarize_classification(self.by_split[split], self.task.label_space)}
 
+    def conclude(
+        self, numbers: dict[str, dict[str, Any]], shown: str, temperature: float | None, prior: Prior | None
+    ) -> None:
+        """Fit the temperature on val, measure the reported split under it, and its precision at the prior.
+
+        Val itself is not measured under it: of the photos that it was fitted on it says nothing.
+        """
+        predictions, fitted_on = self.by_split[shown], "the run's val"
+        if val := self.by_split.get("val"):
+            temperature, fitted_on = fit_temperature(val.probabilities, val.labels), "val"
+        if shown != "val" and temperature is not None:
+            calibrated = apply_temperature(predictions.probabilities, temperature)
+            numbers[shown] |= {"temperature": temperature, "temperature_from": fitted_on}
+            numbers[shown] |= calibration_numbers(calibrated, predictions.labels, "_calibrated")
+        if prior is not None:
+            numbers[shown]["expected_precision"] = expected_precision(predictions, prior)
+
     def write(self, metrics: dict[str, Any]) -> None:
         record, shown = self.record, metrics["eval_split"]
         predictions = self.by_split[shown]
         record.write_predictions(self.by_split)
-        files.write_text(record.path / "report.txt", classification_report(predictions))
+        files.write_text(record.path / "report.txt", classification_report(metrics[shown]))
         files.write_csv(record.path / "report.csv", report_rows(metrics[shown]), REPORT_FIELDS)
         self._write_misclassified(predictions)
         space = self.task.label_space
         self.save_figure("confusion_matrix", confusion_matrix(np.asarray(metrics[shown]["confusion"]), space, shown))
+        self._draw_reliability(predictions, shown, metrics[shown].get("temperature"))
         self._draw_most_wrong(predictions, shown)
+
+    def _draw_reliability(self, predictions: Predictions, split: str, temperature: float | None) -> None:
+        curves = [_reliability(predictions.probabilities, predictions.labels, "as trained")]
+        if temperature is not None:
+            calibrated = apply_temperature(predictions.probabilities, temperature)
+            curves.append(_reliability(calibrated, predictions.labels, f"temperature {temperature:.2f}"))
+        self.save_figure("reliability", reliability_diagram(curves, f"{split}, n = {len(predictions)}"))
 
     def _write_misclassified(self, predictions: Predictions) -> None:
         wrong = [
@@ -76,6 +134,17 @@ class ClassificationReport(Report):
             for i in most_wrong(predictions)
         ]
         self.save_figure("most_wrong", photo_sheet(photos, title=f"The most wrong {split} photos"))
+
+
+def _reliability(probabilities: np.ndarray, labels: np.ndarray, label: str) -> Reliability:
+    curve = reliability_curve(probabilities, labels, _DRAWN_BINS)
+    return Reliability(
+        f"{label}: ECE {adaptive_ece(probabilities, labels):.3f}",
+        curve.confidence,
+        curve.accuracy,
+        curve.interval,
+        probabilities.max(axis=1),
+    )
 
 
 def collect_predictions(gathered: tuple[np.ndarray, np.ndarray], data: StreetData, split: str) -> Predictions:

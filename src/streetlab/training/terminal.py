@@ -14,6 +14,7 @@ from rich.table import Table
 from streetlab.data.index.scan import SPLITS
 from streetlab.runs.record import RunRecord
 from streetlab.training.evaluation import REPORTS
+from streetlab.training.report import number_text
 
 
 @contextmanager
@@ -48,14 +49,11 @@ def print_summary(record: RunRecord, metrics: dict[str, Any], title: str) -> Non
     for split in splits:
         table.add_column(f"{split} (n = {metrics[split]['n']})", justify="right")
     report = REPORTS[metrics["task"]]
-    for word, name in report.terminal_rows:
-        table.add_row(word, *(_number(metrics[split][name]) for split in splits))
+    texts = [report.terminal_texts(metrics[split]) for split in splits]
+    for title in dict.fromkeys(title for column in texts for title in column):
+        table.add_row(title, *(column.get(title, "–") for column in texts))
     word, score = report.class_score
     for name in metrics[splits[0]]["per_class"]:
-        table.add_row(f"{word} {name}", *(_number(metrics[split]["per_class"][name][score]) for split in splits))
+        table.add_row(f"{word} {name}", *(number_text(metrics[split]["per_class"][name][score]) for split in splits))
     Console().print(table)
     print(record.path)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -76,7 +76,7 @@ def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Pa
     experiment = build_experiment(cfg, config)
     experiment.data.setup()
     if is_first():
-        record.write_status(split_hash=experiment.source.split_hash(experiment.data.samples))
+        record.write_status(**experiment.source.split_record(experiment.data.samples))
     keep_epochs, resumed_phase = 0, None
     if resume:
         checkpoint = read_resumable(resume, experiment.source.label_space)

@@ -26,6 +26,7 @@ class Photo:
     path: Path
     split: str | None  # null: the tree has no split folders
     label: int
+    group: str | None = None  # photos of one group show the same thing; null: nothing is known
 
 
 def scan_class_folders(root: Path, key: str, label_space: LabelSpace | None) -> tuple[list[Photo], LabelSpace]:

@@ -37,6 +37,26 @@ def wilson_interval(hits: float, n: int, confidence: float = 0.95) -> tuple[floa
     return (0.0 if hits == 0 else centre - half, 1.0 if hits == n else centre + half)
 
 
+def ratio_interval(
+    rates: tuple[float, float], first: tuple[float, float], second: tuple[float, float]
+) -> tuple[float, float]:
+    """Interval of the ratio of two independent rates from the interval of each (MOVER-R: Newcombe 2016, SMMR 25).
+
+    Args:
+        rates: the two estimates; not both 0.
+        first, second: (low, high) of each.
+
+    Returns:
+        (low, high), 0 to infinity.
+    """
+    (a, b), (a_low, a_high), (b_low, b_high) = rates, first, second
+    root = math.sqrt(max(0.0, (a * b) ** 2 - a_low * b_high * (2 * a - a_low) * (2 * b - b_high)))
+    low = a_low * (2 * a - a_low) / (a * b + root) if a_low > 0 else 0.0
+    root = math.sqrt(max(0.0, (a * b) ** 2 - a_high * b_low * (2 * a - a_high) * (2 * b - b_low)))
+    high = (a * b + root) / (b_low * (2 * b - b_low)) if b_low > 0 else math.inf
+    return low, high
+
+
 def student_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Student's t interval of the mean over seeds (Student 1908, Biometrika 6); None below five values.
 

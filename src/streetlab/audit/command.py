@@ -1,0 +1,110 @@
+"""The audit command: a data set in; findings, a page to look at them and a split without leaks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from streetlab.audit import new_split
+from streetlab.audit.chosen import Chosen, chosen_data
+from streetlab.audit.findings import Finding, image_findings, in_order, write_findings
+from streetlab.audit.fingerprints import fingerprint_all
+from streetlab.audit.groups import group_images
+from streetlab.audit.images import Images, all_samples
+from streetlab.audit.masks import MaskRead, mask_findings, read_masks
+from streetlab.audit.new_split import NewSplit
+from streetlab.audit.options import Options, options_of
+from streetlab.audit.page import audit_page
+from streetlab.audit.summary import counts_by_kind, headline, summarize
+from streetlab.audit.terminal import print_audit
+from streetlab.audit.twins import find_twins
+from streetlab.errors import UserError
+from streetlab.runs import files
+
+SPLIT_FILE = "split.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        masks: of each image, see `read_masks`; empty where images have labels.
+        split: None where none can be drawn; a note says why.
+        notes: what the reader should know besides, in sentences.
+    """
+
+    images: Images
+    masks: Sequence[MaskRead | None]
+    findings: list[Finding]
+    split: NewSplit | None
+    notes: tuple[str, ...]
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of `streetlab audit`; conf/audit.yaml says what the keys are for.
+
+    The last line printed is the page's path. Whatever is found, the command has succeeded.
+
+    Raises:
+        UserError: a key has a value that it cannot take, the data set is not there, or the output cannot be written.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    options = options_of({str(key): value for key, value in config.items()})
+    chosen = chosen_data([str(word) for word in cfg.overrides])
+    output = Path(cfg.output).expanduser() if cfg.output else Path("outputs") / "audit" / chosen.source.name
+    found = audit(chosen, options)
+    page = write_audit(chosen, found, options, output)
+    print_audit(headline(found.images), counts_by_kind(found.findings), found.split, found.notes)
+    print(page)
+
+
+def audit(chosen: Chosen, options: Options) -> Audit:
+    """Look at every image and mask of a data set, and draw a split of it.
+
+    Raises:
+        UserError: the data set has no images, or the cache cannot be written.
+    """
+    source = chosen.source
+    samples, splits = all_samples(source)
+    if not samples:
+        raise UserError(f"dataset: {source.name} has no images")
+    cache = source.cache_dir / "audit"
+    prints = fingerprint_all(source, samples, cache)
+    twins = find_twins(prints)
+    images = Images(source.label_space, samples, splits, prints, twins, group_images(prints, twins, options.most))
+    findings = image_findings(images, options.thresholds)
+    masks: list[MaskRead | None] = []
+    if source.has_masks:
+        masks = read_masks(source, images, cache)
+        findings += mask_findings(images, masks)
+    notes: list[str] = []
+    split = None
+    try:
+        split = new_split.draw_split(images, options)
+        notes += split.notes
+        if not chosen.takes_split_file:
+            notes.append(
+                f"{source.name} has no key dataset.split_file: {SPLIT_FILE} is for an image_folder or mask_folder."
+            )
+    except UserError as error:
+        notes.append(f"No {SPLIT_FILE}: {error}.")
+    return Audit(images, masks, in_order(findings), split, tuple(notes))
+
+
+def write_audit(chosen: Chosen, found: Audit, options: Options, output: Path) -> Path:
+    """Write findings.csv, summary.json, split.json and audit.html to `output`; return the page's path."""
+    name = chosen.source.name
+    write_findings(output / "findings.csv", found.findings)
+    summary = summarize(name, found.images, found.findings, options, found.split, found.notes)
+    files.write_json(output / "summary.json", summary)
+    if found.split is None:
+        (output / SPLIT_FILE).unlink(missing_ok=True)  # one of an earlier audit does not belong to these findings
+    else:
+        new_split.write(output / SPLIT_FILE, found.split, options, name)
+    html = audit_page(chosen.source, found.images, found.masks, found.findings, found.split, found.notes)
+    return files.write_text(output / "audit.html", html)

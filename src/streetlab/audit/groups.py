@@ -1,0 +1,82 @@
+"""Images that show the same picture, put together from twins."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streetlab.audit.fingerprints import Fingerprints
+from streetlab.audit.twins import Twin
+
+
+@dataclass(frozen=True)
+class Group:
+    """Two or more images that show the same picture.
+
+    Attributes:
+        name: 12 hex digits of the smallest content hash of its members, the same wherever they lie.
+        members: indices, ascending.
+        twins: the links between members.
+        chain: the group would have grown beyond the cap, so that near copies of its members are left out.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    twins: tuple[Twin, ...]
+    chain: bool
+
+
+def group_images(fingerprints: Fingerprints, twins: Iterable[Twin], most: int = 50) -> list[Group]:
+    """Groups of connected twins (union-find); images without a twin are in none.
+
+    Exact copies always come together. Then near twins join groups, the most similar first, as long as no group
+    of more than `most` arises: pictures that follow each other in a film are each alike to the next, and would
+    otherwise chain the whole film together. Groups that are kept apart in this way are flagged.
+
+    Args:
+        most: cap on the members of a group.
+
+    Returns:
+        In the order of their first members.
+    """
+    parent = list(range(len(fingerprints)))
+    size = [1] * len(parent)
+    capped: set[int] = set()
+
+    def root_of(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    twins = sorted(twins, key=lambda twin: (twin.kind == "near", -twin.similarity, twin.first, twin.second))
+    for twin in twins:
+        a, b = sorted((root_of(twin.first), root_of(twin.second)))
+        if a == b:
+            continue
+        if twin.kind == "near" and size[a] + size[b] > most:
+            capped |= {a, b}
+            continue
+        parent[b] = a
+        size[a] += size[b]
+
+    members: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(parent)):
+        if size[root_of(index)] > 1:
+            members[root_of(index)].append(index)
+    links: dict[int, list[Twin]] = defaultdict(list)
+    for twin in twins:
+        root = root_of(twin.first)
+        if root == root_of(twin.second):
+            links[root].append(twin)
+    chains = {root_of(index) for index in capped}
+    return [
+        Group(
+            name=min(fingerprints.content(index) or "" for index in those)[:12],
+            members=tuple(those),
+            twins=tuple(sorted(links[root], key=lambda twin: (twin.first, twin.second))),
+            chain=root in chains,
+        )
+        for root, those in sorted(members.items())
+    ]

@@ -1,0 +1,108 @@
+"""The images of a data set with what was measured of them and which of them show the same."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from streetlab.audit.fingerprints import Fingerprints
+from streetlab.audit.groups import Group
+from streetlab.audit.twins import Twin
+from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.scan import SPLITS
+from streetlab.data.source import DataSource, Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Columns over the images of all splits, in the order of the splits; an image is named by its place.
+
+    Attributes:
+        label_space: the data set's classes.
+        samples, splits: of each image.
+        prints: what was measured.
+        twins: the pairs that show the same.
+        groups: of two and more images that show the same.
+    """
+
+    label_space: LabelSpace
+    samples: Sequence[Sample]
+    splits: Sequence[str]
+    prints: Fingerprints
+    twins: Sequence[Twin] = ()
+    groups: Sequence[Group] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def labels(self) -> list[int | None]:
+        """The class of each image; None where pixels have classes."""
+        return [sample.label for sample in self.samples]
+
+    def label_name(self, image: int) -> str:
+        """The name of an image's class; empty where pixels have classes."""
+        label = self.samples[image].label
+        return "" if label is None else self.label_space.names[label]
+
+    def labels_in(self, group: Group) -> list[int]:
+        """The distinct classes in a group, ascending."""
+        return sorted({label for member in group.members if (label := self.labels[member]) is not None})
+
+    def splits_in(self, group: Group) -> list[str]:
+        """The splits that a group lies in, in the order train, val, test."""
+        there = {self.splits[member] for member in group.members}
+        return [split for split in SPLITS if split in there]
+
+    @cached_property
+    def group_of(self) -> dict[int, Group]:
+        """The group of each image that is in one."""
+        return {member: group for group in self.groups for member in group.members}
+
+    @cached_property
+    def contents(self) -> list[str | None]:
+        """What tells whether two images are exact copies: their pixels, or their bytes where they do not decode."""
+        return [pixels or digest for pixels, digest in zip(self.prints.pixels, self.prints.sha256, strict=True)]
+
+    @cached_property
+    def exact_copies(self) -> list[tuple[int, ...]]:
+        """Images of equal bytes or pixels, two and more, in the order of their first."""
+        return _equal(self.contents)
+
+    @cached_property
+    def byte_copies(self) -> list[tuple[int, ...]]:
+        """Images of equal bytes, two and more."""
+        return _equal(self.prints.sha256)
+
+    @cached_property
+    def near(self) -> dict[int, dict[int, Twin]]:
+        """For each image its near copies, none of them exact, each with the twin that relates them.
+
+        Exact copies of a near copy are near copies as well.
+        """
+        copies = {member: copy for copy in self.exact_copies for member in copy}
+        found: dict[int, dict[int, Twin]] = defaultdict(dict)
+        for twin in sorted(self.twins, key=lambda twin: (-twin.similarity, twin.first, twin.second)):
+            if twin.kind != "near":
+                continue
+            for one in copies.get(twin.first, (twin.first,)):
+                for other in copies.get(twin.second, (twin.second,)):
+                    found[one].setdefault(other, twin)
+                    found[other].setdefault(one, twin)
+        return dict(found)
+
+
+def all_samples(source: DataSource) -> tuple[list[Sample], list[str]]:
+    """The samples of all splits, and the split of each."""
+    pairs = [(sample, split) for split in SPLITS for sample in source.samples(split)]
+    return [sample for sample, _ in pairs], [split for _, split in pairs]
+
+
+def _equal(keys: Sequence[str | None]) -> list[tuple[int, ...]]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for image, key in enumerate(keys):
+        if key is not None:
+            members[key].append(image)
+    return [tuple(images) for images in members.values() if len(images) > 1]

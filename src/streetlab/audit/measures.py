@@ -1,0 +1,131 @@
+"""What the audit takes down about one image: its contents' hashes, its size, a thumbnail, how sharp and light it is."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+
+import numpy as np
+from PIL import Image
+
+from streetlab.audit.phash import perceptual_hashes
+from streetlab.data.archive import File, ZipMember
+from streetlab.data.decode import UnreadablePhoto
+from streetlab.data.files import content_hash
+from streetlab.data.source import DataSource, Sample
+from streetlab.errors import first_line
+
+MEASURES_VERSION = 1
+"""Raised when any number below changes, which makes what is kept stale."""
+
+THUMBNAIL = 64
+"""Side of the thumbnails: a 5% crop shifts them by three pixels, and 100,000 of them take 400 MB."""
+SHARPNESS_SIDE = 256
+"""Sharpness is measured with the shorter side at this many pixels (smaller images stay as they are)."""
+NEAR_BLACK = 16
+NEAR_WHITE = 240
+"""Luma below the one or from the other on counts as near-black or near-white."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image; all but `sha256` and `format` are None, 0 or empty where it does not decode.
+
+    Attributes:
+        sha256: of the file's bytes; None where there is no file or it cannot be read.
+        pixels: SHA-256 of the size and the upright RGB pixels.
+        phash, mirrored: see `perceptual_hashes`.
+        square: the hash of the central square, which a photo shares with what was cut from its sides.
+        thumbnail: `THUMBNAIL`² bytes of luma, row by row, the image's sides stretched to it.
+        width, height: upright.
+        format: what the bytes are, in Pillow's words.
+        sharpness: variance of the Laplacian of the luma (0-255), as in J. L. Pech-Pacheco et al., "Diatom
+            autofocusing in brightfield microscopy: a comparative study", ICPR 2000; see `SHARPNESS_SIDE`.
+        brightness: mean luma, from 0 to 1.
+        dark_share, bright_share: share of the pixels that are near-black, near-white.
+        error: why the image does not decode, in one line.
+    """
+
+    sha256: str | None
+    pixels: str | None = None
+    phash: int = 0
+    mirrored: int = 0
+    square: int = 0
+    thumbnail: bytes = b""
+    width: int = 0
+    height: int = 0
+    format: str | None = None
+    sharpness: float = 0.0
+    brightness: float = 0.0
+    dark_share: float = 0.0
+    bright_share: float = 0.0
+    error: str | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(Measured))
+
+
+def measure(source: DataSource, sample: Sample) -> Measured:
+    """Read an image in full and measure it; whatever is wrong with it becomes its `error`."""
+    digest = found = None
+    try:
+        if sample.path is not None:
+            digest = content_hash(sample.path)
+            found = _format(sample.path)
+        photo = source.read(sample)
+        photo.load()
+    except Exception as error:  # a file can be broken in ways that no list of exceptions foresees
+        return Measured(digest, format=found, error=_reason(error, sample))
+    grey = photo.convert("L")
+    phash, mirrored = perceptual_hashes(grey)
+    counts = np.asarray(grey.histogram(), dtype=np.float64)
+    return Measured(
+        sha256=digest,
+        pixels=hashlib.sha256(f"{photo.width}x{photo.height}:".encode() + photo.tobytes()).hexdigest(),
+        phash=phash,
+        mirrored=mirrored,
+        square=perceptual_hashes(_central_square(grey))[0],
+        thumbnail=grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=3.0).tobytes(),
+        width=photo.width,
+        height=photo.height,
+        format=found,
+        sharpness=_sharpness(grey),
+        brightness=float(counts @ np.arange(256) / counts.sum() / 255),
+        dark_share=float(counts[:NEAR_BLACK].sum() / counts.sum()),
+        bright_share=float(counts[NEAR_WHITE:].sum() / counts.sum()),
+    )
+
+
+def _central_square(grey: Image.Image) -> Image.Image:
+    side = min(grey.size)
+    left, top = (grey.width - side) // 2, (grey.height - side) // 2
+    return grey.crop((left, top, left + side, top + side))
+
+
+def _sharpness(grey: Image.Image) -> float:
+    shrunk = SHARPNESS_SIDE / min(grey.size)
+    if shrunk < 1:
+        size = (round(grey.width * shrunk), round(grey.height * shrunk))
+        grey = grey.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    luma = np.asarray(grey, dtype=np.int16)
+    if min(luma.shape) < 3:
+        return 0.0
+    inside = luma[1:-1, 1:-1]
+    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * inside
+    return float(laplacian.var(dtype=np.float64))
+
+
+def _format(file: File) -> str | None:
+    """What the bytes say they are; None where they say nothing."""
+    try:
+        with Image.open(file.open() if isinstance(file, ZipMember) else file) as opened:
+            return opened.format
+    except Exception:  # reading the image right after says what is wrong
+        return None
+
+
+def _reason(error: Exception, sample: Sample) -> str:
+    text = first_line(error)
+    if isinstance(error, UnreadablePhoto):
+        return text.removeprefix(f"{sample.path}: ")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

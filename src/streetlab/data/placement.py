@@ -1,0 +1,164 @@
+"""Which photo of a tree is in which split: by the tree's own folders, a split file, folds, or a drawn split."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streetlab.data.index import split as splits
+from streetlab.data.index.scan import Photo
+from streetlab.data.index.split import SplitFile, group_of
+from streetlab.data.source import make_cache_folder
+from streetlab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What places the photos of a tree.
+
+    Args:
+        split_file: a split to use instead of the tree's own (see `streetlab.data.index.split`).
+        split_seed: of a split or folds that are drawn; not the run's seed, so that runs of other seeds share them.
+        folds: deal all photos to so many folds, at least 3, whatever splits there are.
+        fold: the one that tests, from 0; the next one (after the last the first) validates, the others train.
+        on_error: `fail` stops at a photo whose bytes cannot be read, `skip` leaves it out.
+
+    Raises:
+        UserError: folds without a fold or the reverse, or numbers that cannot be.
+    """
+
+    split_file: str | Path | None = None
+    split_seed: int = 0
+    folds: int | None = None
+    fold: int | None = None
+    on_error: str = "fail"
+
+    def __post_init__(self) -> None:
+        folds, fold = self.folds, self.fold
+        if folds is None:
+            if fold is not None:
+                raise UserError(f"dataset.fold: {fold} of how many? Say dataset.folds=5 too")
+            return
+        if not isinstance(folds, int) or isinstance(folds, bool) or folds < 3:
+            raise UserError(
+                f"dataset.folds: {folds!r} is not null or a number of at least 3 (one tests, one validates, the "
+                "others train)"
+            )
+        if fold is None:
+            raise UserError(
+                f"dataset.folds: {folds} folds, but which one tests? Say dataset.fold=0 (to {folds - 1}), or for all "
+                f"of them -m 'dataset.fold=range({folds})'"
+            )
+        if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < folds:
+            raise UserError(f"dataset.fold: {fold!r} is not one of 0 to {folds - 1} (dataset.folds={folds})")
+
+    def place(
+        self, photos: Sequence[Photo], root: Path, cache_dir: Path, names: Sequence[str]
+    ) -> tuple[list[Photo], SplitFile | None]:
+        """The photos with split, group and label, and the split file where one was asked for.
+
+        Without a split file and split folders a stratified 70/15/15 split is drawn and kept beside the cache as
+        a file of content hashes, so that it returns wherever the photos lie and whatever they are called.
+        A photo that a split file leaves out (`null`) has no split, in folds neither.
+
+        Args:
+            photos: of one tree; `split` is None in all of them where the tree has no split folders.
+            names: the classes' names; empty where photos have masks, and `label` is 0 for all.
+
+        Raises:
+            UserError: the split file does not fit, there are too few photos to split, or one cannot be read and
+                `on_error` is `fail`.
+        """
+        asked = None if self.split_file is None else splits.read_split(Path(self.split_file).expanduser())
+        if asked is None and self.folds is None and photos[0].split is not None:
+            return list(photos), None
+        photos, hashes = self._hashed(photos, root)
+        if asked is not None:
+            photos = splits.apply_split(photos, hashes, asked, names)
+            if strange := len(asked.photos.keys() - set(hashes)):
+                log.info("%s: %d of its %d photos are not in %s", asked.path, strange, len(asked.photos), root)
+        elif self.folds is None:
+            drawn = splits.read_split(self._drawn(photos, hashes, root, cache_dir, names))
+            photos = splits.apply_split(
+                photos, hashes, drawn, names, "delete the file for a new split, or take these photos out"
+            )
+        if self.folds is not None:
+            photos = self._in_folds(photos, hashes, asked, root, names)
+        return photos, asked
+
+    def _hashed(self, photos: Sequence[Photo], root: Path) -> tuple[list[Photo], list[str]]:
+        """The photos that can be read, and the content hash of each."""
+        kept, hashes, unreadable = [], [], []
+        for photo in photos:
+            try:
+                hashes.append(splits.content_hash(photo.path))
+                kept.append(photo)
+            except OSError as error:
+                unreadable.append(f"{photo.path}: cannot be read ({error.strerror or error})")
+        if unreadable and self.on_error == "fail":
+            raise UserError(f"{unreadable[0]} (dataset.on_error=skip leaves such photos out)")
+        if not kept:
+            raise UserError(f"dataset.root: {root}: no photo can be read: {unreadable[0]}")
+        if unreadable:
+            log.warning("left out %d of %d photos: %s", len(unreadable), len(photos), "; ".join(unreadable[:3]))
+        return kept, hashes
+
+    def _drawn(
+        self, photos: Sequence[Photo], hashes: Sequence[str], root: Path, cache_dir: Path, names: Sequence[str]
+    ) -> Path:
+        """The file of a split that is drawn by contents, now or earlier."""
+        where = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+        path = cache_dir / "splits" / f"{root.resolve().name}-{where}-seed{self.split_seed}.json"
+        if not path.exists():
+            labels = [photo.label for photo in photos]
+            try:
+                drawn = splits.grouped_split(hashes, labels, self.split_seed, names=names)
+            except UserError as error:
+                raise UserError(f"dataset.root: {root}: {error}") from None
+            make_cache_folder(path.parent)
+            entries = {digest: {"split": split} for digest, split in zip(hashes, drawn, strict=True)}
+            splits.write_split(path, entries, self.split_seed)
+            log.info("drew a stratified 70/15/15 split of %d photos: %s", len(photos), path)
+        return path
+
+    def _in_folds(
+        self,
+        photos: Sequence[Photo],
+        hashes: Sequence[str],
+        asked: SplitFile | None,
+        root: Path,
+        names: Sequence[str],
+    ) -> list[Photo]:
+        """The photos by the file's folds, or by folds drawn of its groups or, without a file, of equal contents."""
+        assert self.folds is not None
+        dealt = [number for number, photo in enumerate(photos) if asked is None or photo.split is not None]
+        groups = [photos[number].group or group_of(hashes[number]) for number in dealt]
+        if asked is not None and asked.folds == self.folds:
+            folds = [asked.photos[hashes[number]]["fold"] for number in dealt]
+        else:
+            labels = [photos[number].label for number in dealt]
+            seed = self.split_seed if asked is None else asked.seed
+            try:
+                folds = splits.grouped_folds(groups, labels, self.folds, seed, names)
+            except UserError as error:
+                raise UserError(f"dataset.folds: {root}: {error}") from None
+        if asked is None:
+            log.info(
+                "drew %d folds of %d photos, files of equal contents together; near copies may lie in several folds: "
+                "`streetlab audit` finds them and writes a dataset.split_file that keeps them together",
+                self.folds, len(dealt),
+            )  # fmt: skip
+        placed = [replace(photo, split=None) for photo in photos]
+        for number, group, fold in zip(dealt, groups, folds, strict=True):
+            placed[number] = replace(photos[number], split=self._split_of(fold), group=group)
+        return placed
+
+    def _split_of(self, fold: int) -> str:
+        assert self.folds is not None
+        assert self.fold is not None
+        return {self.fold: "test", (self.fold + 1) % self.folds: "val"}.get(fold, "train")
