@@ -2,7 +2,7 @@
 
 python experiments/audit/leakage.py AUDIT ORIGINAL LEAK_FREE [OUT_OF_FOLD]
 
-AUDIT is the folder of `streetlab audit`, the others hold the runs on the original split, on the audit's split and on its
+AUDIT is the folder of `streetlab audit`; the others hold the runs on the original split, on the audit's and on its
 folds. Runs of one preset are averaged over seeds, photo by photo.
 """
 

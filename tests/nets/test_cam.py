@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streetlab.errors import UserError
-from streetlab.nets.cam import class_activation
+from streetlab.nets.cam import METHODS, class_activation
 from streetlab.nets.classifiers import timm_classifier
 
 
@@ -109,8 +109,36 @@ def test_a_class_that_is_not_there_is_no_empty_map(network, images, classes):
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_networks_without_a_feature_map_are_named(images):
-    with pytest.raises(UserError, match="makes no feature map"):
-        class_activation(timm_classifier(3, "test_vit", img_size=(64, 96)), images, [0, 1, 2])
-    with pytest.raises(UserError, match="Sequential does not say"):
+def test_networks_without_a_feature_map_are_named(network, images):
+    with pytest.raises(UserError, match=r"'fc' of ResNet makes no feature map \(its output is of shape \(3, 3\)"):
+        class_activation(network, images, [0, 1, 2], layer="fc")
+    with pytest.raises(UserError, match=r"Sequential does not say.*layer="):
         class_activation(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), images, [0, 1, 2])
+
+
+class Planted(nn.Module):
+    """Class 1 is how much red there is, class 0 how much green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+        with torch.no_grad():
+            self.features[0].weight.copy_(torch.tensor([[-1.0, 1, -1], [1, -1, -1]])[..., None, None])
+            self.features[0].bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.features(images).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_map_of_a_planted_patch_peaks_on_the_patch(method):
+    images = torch.zeros(2, 3, 32, 48)
+    images[0, 0, 4:12, 30:40] = 1
+    images[1, 0, 20:30, 5:9] = 1
+    maps = class_activation(Planted(), images, [1, 1], method, "features")
+    for image, found in zip(images, maps, strict=True):
+        assert found.max() > 0
+        assert float(found[image[0] == 0].abs().max()) < 1e-6 * float(found.max())
+        assert (found[image[0] == 1] > 0.99 * found.max()).all()
+    if "eigen" not in method and method != "score_cam":  # these know no class, or none of its weights is 0
+        assert class_activation(Planted(), images, [0, 0], method, "features").max() == 0

@@ -47,7 +47,12 @@ class DeepLabV3(nn.Module):
         backbone: returns `out` and, for the auxiliary head, `aux`: torchvision's `IntermediateLayerGetter`.
         classifier: features to logits (torchvision's `DeepLabHead`).
         aux_classifier: the same for `aux`, or None. It runs in eval mode too, as torchvision's does.
+
+    Attributes:
+        cam_layer: the backbone's last features, from which ASPP gathers a pixel's surroundings.
     """
+
+    cam_layer = "backbone.layer4"
 
     def __init__(self, backbone: nn.Module, classifier: nn.Module, aux_classifier: nn.Module | None = None) -> None:
         super().__init__()

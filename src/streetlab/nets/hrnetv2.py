@@ -27,7 +27,6 @@ from streetlab.nets.segmentation import (
 from streetlab.nets.weights import hub_error, weights_source
 
 HEADS = ("plain", "official", "custom")
-_STRIDE = 32
 
 
 class HRNetV2(nn.Module):
@@ -38,15 +37,23 @@ class HRNetV2(nn.Module):
     Args:
         backbone: returns four feature maps (B, C_i, h / 2^i, w / 2^i), the first at 1/4.
         last_layer: (B, sum of C_i, h, w) to logits; called as in the original code, whose keys it shares.
+
+    Attributes:
+        multiple: what sides are padded to.
+        cam_layer: the coarsest branch before it is fused for the last time. At the input of the last layer, which
+            may be a single 1×1 convolution, an activation map would be that class's logits over again.
     """
 
-    def __init__(self, backbone: nn.Module, last_layer: nn.Module) -> None:
+    multiple = 32
+
+    def __init__(self, backbone: Any, last_layer: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.last_layer = last_layer
+        self.cam_layer = f"backbone.stage4.{len(backbone.stage4) - 1}.branches.3"
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        padded = pad_to_multiple(images, _STRIDE)
+        padded = pad_to_multiple(images, self.multiple)
         finest, *coarser = self.backbone(padded)
         size = finest.shape[-2:]
         resized = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]

@@ -8,6 +8,7 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+import torch
 from timm.models import get_pretrained_cfg, is_model
 from torch import Tensor, nn
 
@@ -73,6 +74,11 @@ class SmpNetwork(nn.Module):
             padded = self.renormalize(padded)
         logits = resize_logits(self.model(padded), padded.shape[-2:])
         return SegmentationOutput(crop(logits, images.shape[-2:]))
+
+    @property
+    def cam_layer(self) -> str | None:
+        """The part of the encoder that makes its last features; None where no part has that very shape."""
+        return _maker_of_the_last_features(self)
 
 
 class DropoutBefore(nn.Sequential):
@@ -140,6 +146,33 @@ def smp_network(
     return fulfil_contract(
         network, f"{name} on {encoder}", num_classes, groups, file, parts=(path, "model.encoder", "model")
     )
+
+
+def _maker_of_the_last_features(network: SmpNetwork) -> str | None:
+    """smp's encoders return a list of features and share no names, so that one is asked with an empty image."""
+    encoder = network.model.get_submodule("encoder")
+    made: list[tuple[str, Tensor]] = []
+
+    def keep(name: str) -> Any:
+        return lambda module, inputs, output: made.append((name, output))
+
+    modes = [(module, module.training) for module in encoder.modules()]
+    handles = [module.register_forward_hook(keep(name)) for name, module in encoder.named_modules() if name]
+    side = max(network.least, 2 * network.multiple)
+    try:
+        encoder.eval()  # BatchNorm would average the empty image in
+        with torch.no_grad():
+            *_, last = encoder(torch.zeros(1, 3, side, side, device=next(encoder.parameters()).device))
+    except Exception:  # a transformer of a fixed size, of which there are many kinds
+        return None
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes:
+            module.training = training
+    shape = getattr(last, "shape", None)
+    same = [name for name, output in made if isinstance(output, Tensor) and output.shape == shape]
+    return f"model.encoder.{same[-1]}" if same else None
 
 
 def _create(name: str, encoder: str, num_classes: int, options: dict[str, Any], hub: str | bool | None) -> Any:

@@ -1,0 +1,103 @@
+"""`streetlab explain`: what in its photos a run's network looks at, as panels, raw maps and a gallery, and scored."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from streetlab.data.datamodule import StreetData
+from streetlab.errors import UserError
+from streetlab.explain.answer import Answer
+from streetlab.explain.classification import explain_classifier
+from streetlab.explain.figures import score_figures
+from streetlab.explain.page import Gallery, gallery_page
+from streetlab.explain.question import NUMBERS, PAGE, Question, read_question
+from streetlab.explain.segmentation import explain_segmenter
+from streetlab.explain.sentences import sentences
+from streetlab.nets.cam import find_layer
+from streetlab.runs import files
+from streetlab.training.rebuild import rebuild
+from streetlab.training.terminal import quiet_lightning
+
+EXPLAINERS: dict[str, Any] = {"classification": explain_classifier, "segmentation": explain_segmenter}
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; conf/explain.yaml says what the keys are for. The last line is the page's path.
+
+    Raises:
+        UserError: see `question.read_question`, `classification.explain_classifier` and
+            `segmentation.explain_segmenter`; or the answer cannot be written.
+    """
+    question = read_question(cfg)
+    with quiet_lightning():
+        lines = explain(question)
+    console = Console()
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    print(question.output / PAGE)
+
+
+def explain(question: Question) -> list[str]:
+    """Write the whole answer; return what the terminal says of it."""
+    started = time.perf_counter()
+    task, data = rebuild(question.config, question.weights)
+    if question.split not in data.splits:
+        raise UserError(
+            f"split: data set {data.source.name} does not tell the truth of {question.split}; allowed: "
+            f"{', '.join(data.splits)}"
+        )
+    layer = find_layer(task.network, question.layer)
+    data.open((question.split,))
+    device = _device(question.config)
+    task.to(device).eval()
+    answer: Answer = EXPLAINERS[task.task](question, task, data, device)
+    said = sentences(answer.scores)
+    metrics = {
+        "explained": question.about() | {"layer": layer, "dataset": data.source.name},
+        "state": "completed",
+        "image_size": list(data.image_size),
+        "scale": answer.scale,
+        **answer.numbers,
+        "scores": answer.scores,
+        "seconds": answer.seconds | {"all": round(time.perf_counter() - started, 2)},
+    }
+    files.write_json(question.output / NUMBERS, metrics)
+    gallery = Gallery(
+        title="What the network looks at",
+        notes=[question.run.name, _how(question, layer, data, device), *answer.notes, _scale_note(answer.scale)],
+        space=question.space,
+        scale=answer.scale,
+        cards=answer.cards,
+        sentences=said,
+        figures=score_figures(answer.scores),
+        pairs=answer.pairs,
+    )
+    files.write_text(question.output / PAGE, gallery_page(gallery))
+    return [*answer.notes, *said]
+
+
+def _device(config: DictConfig) -> torch.device:
+    """The GPU where there is one, unless the config asks for the CPU; maps are made in float32 on either."""
+    wanted = config.trainer.get("accelerator", "auto")
+    return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
+
+
+def _how(question: Question, layer: str, data: StreetData, device: torch.device) -> str:
+    height, width = data.image_size
+    return (
+        f"{data.source.name}, {question.split}, epoch {question.weights.epoch}: {question.method} at {layer}, "
+        f"photos at {height} × {width} pixels."
+    )
+
+
+def _scale_note(scale: float) -> str:
+    return (
+        f"All maps are divided by one number, {scale:.3g}, the 99.5th percentile of those shown first: a pale map "
+        "means little evidence, in any photo. The raw values are in maps.npz."
+    )

@@ -1,0 +1,218 @@
+"""What `streetlab explain` is asked: which run, which maps of which photos, and where the answer goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from streetlab.config import plain
+from streetlab.config.command_line import own_keys
+from streetlab.config.composition import config_folder
+from streetlab.config.quoting import quote_paths
+from streetlab.config.recorded import recorded_config
+from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.scan import SPLITS
+from streetlab.errors import UserError, did_you_mean
+from streetlab.explain.selection import class_ids
+from streetlab.nets.cam import METHODS
+from streetlab.runs import files
+from streetlab.runs.chosen import chosen_run
+from streetlab.runs.naming import matches, run_name
+from streetlab.runs.record import RunRecord
+from streetlab.training.evaluate import refuse_without_effect
+from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights
+
+PAGE, NUMBERS = "explain.html", "metrics.json"
+
+_EXPLAINED = ("dataset", "model", "image_size", "batch_size", "trainer.accelerator")
+"""The parts of a run's config that an explanation is made of."""
+_SAME_ANSWER = ("batch_size", "trainer.accelerator", "dataset.cache_dir", "dataset.on_device")
+"""What in those parts leaves the recorded predictions as they are."""
+_ELSEWHERE = ("run", "output", "overrides", "hydra")
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is to be explained.
+
+    Attributes:
+        run: the record; never written to, but for the folder `explain` in it.
+        config: the run's, with the overrides.
+        weights: the checkpoint's.
+        split: train, val or test.
+        method: of `nets.cam.METHODS`.
+        layer: dotted name of the network's module; None: the last before the head.
+        n: how many photos, see conf/explain.yaml.
+        classes: ids whose maps are asked for; None: nobody said.
+        scores: whether the maps are scored.
+        scored_photos, cells, seed: how.
+        recorded: whether the run's own predictions are those to be explained.
+        name: made of the words; empty where nothing but the run was named.
+        output: where the answer goes.
+    """
+
+    run: RunRecord
+    config: DictConfig
+    weights: TrainedWeights
+    split: str
+    method: str
+    layer: str | None
+    n: int | None
+    classes: list[int] | None
+    scores: bool
+    scored_photos: int
+    cells: int
+    seed: int
+    recorded: bool
+    name: str
+    output: Path
+
+    @property
+    def space(self) -> LabelSpace:
+        return self.weights.label_space
+
+    def about(self) -> dict[str, Any]:
+        """What metrics.json says of the question."""
+        return {
+            "run": str(self.run.path.resolve()),
+            "name": self.name,
+            "checkpoint": str(self.weights.path.resolve()),
+            "sha256": self.weights.sha256,
+            "epoch": self.weights.epoch,
+            "split": self.split,
+            "method": self.method,
+            "seed": self.seed,
+        }
+
+
+def read_question(cfg: DictConfig) -> Question:
+    """Everything that can be wrong before data is touched.
+
+    Raises:
+        UserError: no such run, checkpoint, split, method or class; a number out of range; an override that does
+            not fit the run's config or changes nothing; the folder of the answer holds something else.
+    """
+    _check_numbers(cfg)
+    if cfg.method not in METHODS:
+        near = did_you_mean(str(cfg.method), METHODS)
+        raise UserError(f"method: '{cfg.method}' is not one of {', '.join(METHODS)}{near}")
+    if cfg.split not in (None, *SPLITS):
+        near = did_you_mean(str(cfg.split), SPLITS)
+        raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null{near}")
+    run = chosen_run(cfg.run)
+    words = [str(word) for word in cfg.overrides]
+    recorded = recorded_config(run.config, words, own_keys("explain"))
+    refuse_without_effect(recorded, _EXPLAINED, "an explanation")
+    weights = read_weights(find_checkpoint(run, cfg.checkpoint))
+    classes = class_ids(plain(cfg).get("classes"), weights.label_space.names)
+    words += _words(cfg)
+    name = run_name(words, plain(recorded.config) | _asked(cfg), [word.partition("=")[0] for word in words])
+    name = name if words else ""
+    question = Question(
+        run=run,
+        config=recorded.config,
+        weights=weights,
+        split=cfg.split or _reported_split(run),
+        method=cfg.method,
+        layer=cfg.layer,
+        n=cfg.n,
+        classes=classes,
+        scores=cfg.scores,
+        scored_photos=cfg.scored_photos,
+        cells=cfg.cells,
+        seed=cfg.seed,
+        recorded=cfg.checkpoint == "best" and all(matches(key, _SAME_ANSWER) for key in recorded.keys),
+        name=name,
+        output=Path(cfg.output).expanduser() if cfg.output else run.path / "explain" / name,
+    )
+    _refuse_in_the_way(question, chosen=bool(cfg.output))
+    return question
+
+
+def begin_answer(question: Question) -> None:
+    """Mark the folder as this question's, and clear what an earlier answer to it left there.
+
+    The page goes first and is written last: where it lies, everything it speaks of lies there too.
+    """
+    for path in (question.output / PAGE, *question.output.glob("*/*.jpg")):
+        if path.parent == question.output or path.parent.name in ("correct", "wrong", "worst", "best"):
+            path.unlink(missing_ok=True)
+    files.write_json(question.output / NUMBERS, {"explained": question.about(), "state": "running"})
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """The numbers that a word can set, before anything is read."""
+    for key, least, most, optional in (
+        ("n", 1, None, True),
+        ("scored_photos", 2, None, False),
+        ("cells", 2, 32, False),
+        ("seed", 0, None, False),
+    ):
+        value = cfg[key]
+        if value is None and optional:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least or (most and value > most):
+            allowed = f"{least} to {most}" if most else f"{least} or more"
+            raise UserError(f"{key}: '{value}' is not a whole number of {allowed}{', or null' if optional else ''}")
+    if not isinstance(cfg.scores, bool):
+        raise UserError(f"scores: '{cfg.scores}' is not true or false")
+    if cfg.layer is not None and not isinstance(cfg.layer, str):
+        raise UserError(f"layer: '{cfg.layer}' is not the dotted name of a module, or null")
+
+
+def _asked(cfg: DictConfig) -> dict[str, Any]:
+    """The command's own keys that decide what the answer is."""
+    return {key: value for key, value in plain(cfg).items() if key not in _ELSEWHERE}
+
+
+def _words(cfg: DictConfig) -> list[str]:
+    """Those keys that differ from what the command's file says, as they would be typed."""
+    usual = OmegaConf.to_container(OmegaConf.load(config_folder() / "explain.yaml"))
+    assert isinstance(usual, dict)
+    return quote_paths([f"{key}={_typed(value)}" for key, value in _asked(cfg).items() if value != usual.get(key)])
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _reported_split(run: RunRecord) -> str:
+    """The split whose numbers the run reports; of a run that did not come so far, test."""
+    there = (run.path / NUMBERS).is_file()
+    return str(run.metrics.get("eval_split", "test")) if there else "test"
+
+
+def _refuse_in_the_way(question: Question, chosen: bool) -> None:
+    """An earlier answer to the same question is replaced, other answers lie below; anything else is in the way.
+
+    Args:
+        chosen: the folder was given and may hold another run's answer. The run's own may have moved with it.
+    """
+    output = question.output
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UserError(f"output: {output} is a file; give a folder with output=DIR")
+    own = _explained(output)
+    same_run = not chosen or (own or {}).get("run") == question.about()["run"]
+    if own is not None and own.get("name") == question.name and same_run:
+        return
+    others = [path for path in output.iterdir() if _explained(path) is None]
+    if others:
+        what = "holds another explanation" if own is not None else f"holds other things ({others[0].name})"
+        raise UserError(f"output: {output} {what}; give another with output=DIR")
+
+
+def _explained(folder: Path) -> Mapping[str, Any] | None:
+    """What the explanation in a folder says of its question; None where it holds none."""
+    try:
+        return json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["explained"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

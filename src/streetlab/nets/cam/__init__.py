@@ -1,0 +1,12 @@
+"""Class activation maps: what in an image speaks for a class.
+
+- `activation`: `class_activation` of classifiers, `region_activation` of segmentation networks
+- `engines`: the methods, all of pytorch-grad-cam, freed of what makes their maps incomparable
+- `layers`: where in a network a map is read, and how tokens become maps
+"""
+
+from streetlab.nets.cam.activation import class_activation, region_activation
+from streetlab.nets.cam.engines import METHODS
+from streetlab.nets.cam.layers import find_layer
+
+__all__ = ["METHODS", "class_activation", "find_layer", "region_activation"]
