@@ -10,6 +10,7 @@ from PIL import Image
 
 from streetlab.data import synthetic_cleanliness
 from streetlab.data.cache import open_cache
+from streetlab.data.concat import Concat
 from streetlab.data.synthetic import ITEM_KINDS, draw_item, draw_scene
 from streetlab.data.synthetic_cleanliness import SyntheticCleanliness, SyntheticItems
 from streetlab.errors import UserError
@@ -45,6 +46,19 @@ def test_labels_are_the_scenes_own(tmp_path: Path) -> None:
     for split in SPLITS:
         for sample in source.samples(split):
             assert sample.label == draw_scene(int(sample.id), 32, 64).label
+
+
+def test_the_evidence_for_a_label_is_the_litter_of_its_scene(tmp_path: Path) -> None:
+    source = scenes(tmp_path)
+    for sample in source.samples("train"):
+        evidence = source.evidence(sample)
+        assert evidence.shape == (32, 64)
+        np.testing.assert_array_equal(evidence, draw_scene(int(sample.id), 32, 64).litter)
+    joined = Concat("joined", {"mine": source, "other": scenes(tmp_path, first_seed=100)}, tmp_path)
+    for sample, seed in zip(joined.samples("val"), (4, 5, 104, 105), strict=True):
+        np.testing.assert_array_equal(joined.evidence(sample), draw_scene(seed, 32, 64).litter)
+    items = SyntheticItems(name="items", train=1, val=1, test=1, cache_dir=tmp_path)
+    assert items.evidence(items.samples("train")[0]) is None
 
 
 def test_the_cache_holds_the_drawn_pixels(tmp_path: Path) -> None:

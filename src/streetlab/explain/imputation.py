@@ -19,7 +19,7 @@ from streetlab.explain.cells import cell_of_pixel
 NOISE = 0.01
 """Standard deviation of what is added to imputed pixels, in units of the normalised image; the authors' own."""
 SOLVED_SIDE = 64
-"""The system is solved on at most this many pixels a side: 20 times faster than at 224."""
+"""The system is solved on at most this many pixels a side: 7 times faster than at 224 (13 ms a fill)."""
 _NEIGHBOURS = [((i, j), 1 / 6 if 0 in (i, j) else 1 / 12) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 
 
