@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from streetlab.runs.record import RunRecord
+
 PhotoTree = Callable[[Path, Mapping[str, int]], Path]
 
 
@@ -49,6 +51,20 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def classifier(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
+    """The finished run on photos that a module's fixture `trained` holds, moved to another folder."""
+    monkeypatch.chdir(tmp_path)
+    return RunRecord(shutil.copytree(trained["classification"], tmp_path / "runs" / "photos"))
+
+
+@pytest.fixture
+def segmenter(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
+    """The finished run on drawn streets that `trained` holds, moved to another folder."""
+    monkeypatch.chdir(tmp_path)
+    return RunRecord(shutil.copytree(trained["segmentation"], tmp_path / "runs" / "streets"))
 
 
 @dataclass(frozen=True)

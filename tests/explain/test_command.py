@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +32,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for task, words in lines.items():
         assert cli.run(["train", *words, f"dataset.cache_dir={folder / 'cache'}", f"output={folder / task}"]) == 0
     return {task: folder / task for task in lines}
-
-
-@pytest.fixture
-def classifier(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
-    monkeypatch.chdir(tmp_path)
-    return RunRecord(shutil.copytree(trained["classification"], tmp_path / "runs" / "photos"))
-
-
-@pytest.fixture
-def segmenter(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
-    monkeypatch.chdir(tmp_path)
-    return RunRecord(shutil.copytree(trained["segmentation"], tmp_path / "runs" / "streets"))
 
 
 @pytest.fixture

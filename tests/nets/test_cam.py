@@ -14,17 +14,6 @@ from streetlab.nets.cam import METHODS, class_activation
 from streetlab.nets.classifiers import timm_classifier
 
 
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return timm_classifier(3, "test_resnet").eval()
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 96, generator=torch.Generator().manual_seed(1))
-
-
 def by_hand(network: Any, images: Tensor, classes: list[int], stage: str) -> Tensor:
     """Selvaraju et al.'s equations 1 and 2 with hooks of our own, one image at a time."""
     maps = []

@@ -18,17 +18,6 @@ from streetlab.nets.classifiers import timm_classifier
 CLASSES = [0, 2, 1]
 
 
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return timm_classifier(3, "test_resnet").eval()
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 96, generator=torch.Generator().manual_seed(1))
-
-
 def as_large_as(images: Tensor, maps: Tensor) -> Tensor:
     return F.interpolate(maps.detach(), images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
 

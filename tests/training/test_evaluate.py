@@ -53,20 +53,6 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {task: folder / task for task in lines}
 
 
-@pytest.fixture
-def classifier(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
-    """The run on photos, moved to another folder."""
-    monkeypatch.chdir(tmp_path)
-    return RunRecord(shutil.copytree(trained["classification"], tmp_path / "runs" / "photos"))
-
-
-@pytest.fixture
-def segmenter(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
-    """The run on drawn streets, moved to another folder."""
-    monkeypatch.chdir(tmp_path)
-    return RunRecord(shutil.copytree(trained["segmentation"], tmp_path / "runs" / "streets"))
-
-
 def evaluate(run: RunRecord, *words: str) -> RunRecord:
     """Evaluate into the folder that the command chooses, and return what is there."""
     before = {record.path for record in answers(run)}

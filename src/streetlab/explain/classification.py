@@ -37,6 +37,7 @@ from streetlab.runs import files
 from streetlab.runs.classification import confusion_counts
 from streetlab.runs.predictions import Predictions
 from streetlab.tasks.base import StreetTask
+from streetlab.training.report_classification import most_probable
 
 Heat = Callable[[int], NDArray[np.float32]]
 """A photo's map (h, w) of 0 to 1, by class."""
@@ -166,15 +167,7 @@ def predict(task: StreetTask, data: StreetData, split: str, batch_size: int, dev
     for start in track(range(0, len(samples), batch_size), f"predicting {split}, batches"):
         pixels = [data.cached_image(split, row) for row in range(start, min(start + batch_size, len(samples)))]
         parts.append(network(as_images(pixels, device)).float().softmax(dim=1).cpu())
-    probabilities = torch.cat(parts).double().numpy()
-    return Predictions(
-        ids=[sample.id for sample in samples],
-        groups=[sample.group for sample in samples],
-        labels=np.array([sample.label for sample in samples]),
-        predictions=probabilities.argmax(axis=1),
-        probabilities=probabilities,
-        names=data.label_space.names,
-    )
+    return most_probable(samples, torch.cat(parts).double().numpy(), data.label_space.names)
 
 
 def _draw(question: Question, photos: Photos, picks: Sequence[Pick], store: MapStore, scale: float) -> list[Card]:

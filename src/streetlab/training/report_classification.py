@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch.distributed as dist
 
 from streetlab.data.datamodule import StreetData
+from streetlab.data.source import Sample
 from streetlab.runs import files
 from streetlab.runs.classification import (
     REPORT_FIELDS,
@@ -157,12 +159,17 @@ def collect_predictions(gathered: tuple[np.ndarray, np.ndarray], data: StreetDat
     probabilities = np.concatenate([p for _, p in parts])
     order = np.argsort(rows, kind="stable")
     rows, probabilities = rows[order], probabilities[order]
-    samples = [data.samples(split)[row] for row in rows]
+    samples = data.samples(split)
+    return most_probable([samples[row] for row in rows], probabilities, data.label_space.names)
+
+
+def most_probable(samples: Sequence[Sample], probabilities: np.ndarray, names: Sequence[str]) -> Predictions:
+    """The class of highest probability for each sample, given (N, K) probabilities."""
     return Predictions(
         ids=[sample.id for sample in samples],
         groups=[sample.group for sample in samples],
         labels=np.array([sample.label for sample in samples]),
         predictions=probabilities.argmax(axis=1),
         probabilities=probabilities,
-        names=data.label_space.names,
+        names=names,
     )
