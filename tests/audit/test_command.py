@@ -6,7 +6,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 from PIL import Image
@@ -97,6 +97,14 @@ def test_the_summary_counts_what_the_rows_say(faulty):
     assert summary["copies"]["byte_identical"]["groups"] == len(copied)
     assert summary["copies"]["byte_identical"]["images"] == sum(map(len, copied))
     assert f"{len(copied)} groups of byte-identical files" in summary["headline"]
+    votes = defaultdict(Counter)
+    for row in rows(output):
+        if row["kind"] == "label_conflict":
+            votes[row["group"]][row["label"]] += 1
+    outvoted = sum(found.total() - max(found.values()) for found in votes.values())
+    assert outvoted > 0
+    assert summary["accuracy_ceiling"] == pytest.approx(1 - outvoted / summary["images"])
+    assert f"{summary['accuracy_ceiling']:.1%} of all images" in summary["headline"]
 
 
 def test_the_split_keeps_groups_together_and_a_data_set_uses_it(faulty, tmp_path):

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 import streetlab
 from streetlab.audit.findings import KINDS, Finding
 from streetlab.audit.images import Images
 from streetlab.audit.new_split import NewSplit
 from streetlab.audit.options import Options
 from streetlab.data.index.scan import SPLITS
+from streetlab.runs.classification import accuracy_ceiling
 
 FORMAT = "streetlab audit 1"
 
@@ -65,6 +68,18 @@ def leaks(images: Images) -> dict[str, dict[str, int]]:
     return found
 
 
+def ceiling(images: Images) -> float | None:
+    """The best accuracy on all images of whoever gives copies one answer; None where images have masks, not labels."""
+    labels = [label for label in images.labels if label is not None]
+    if len(labels) < len(images):
+        return None
+    groups = [""] * len(images)  # without a name an image stands alone
+    for group in images.groups:
+        for member in group.members:
+            groups[member] = group.name
+    return accuracy_ceiling(np.array(labels), groups)
+
+
 def headline(images: Images) -> str:
     """What matters most, in plain words."""
     photos = f"{len(images):,} images"
@@ -86,6 +101,9 @@ def headline(images: Images) -> str:
         sentence += (
             f" {tested['any_copy_elsewhere']:,} of {tested['images']:,} test images have a copy in train or val."
         )
+    best = ceiling(images)
+    if best is not None and best < 1:
+        sentence += f" Whoever gives copies one answer is right on at most {best:.1%} of all images."
     return sentence
 
 
@@ -114,6 +132,7 @@ def summarize(
             "all": copies_in_numbers(images, [group.members for group in images.groups]),
         },
         "leaks": leaks(images),
+        "accuracy_ceiling": ceiling(images),
         "options": asdict(options),
         "split": None if split is None else split_in_numbers(split, options),
         "notes": list(notes),
