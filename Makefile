@@ -6,11 +6,13 @@ DEMO := outputs/demo
 
 .PHONY: demo test test-all bench lint format typecheck clean
 
-# how clean: both regimes on synthetic streets and the page that compares them; what is where: one network
+# how clean: both regimes on synthetic streets, what one of them looks at, and the page that compares them;
+# what is where: one network
 demo: .venv/ready
 	$(BIN)/streetlab train experiment=demo_pretext output=$(DEMO)/pretext
 	$(BIN)/streetlab train -m experiment=demo_pretrained,demo_from_scratch output=$(DEMO)/regimes
 	$(BIN)/streetlab train experiment=demo_segmentation output=$(DEMO)/segmentation
+	$(BIN)/streetlab explain run="$$(ls -d $(DEMO)/regimes/demo_pretrained-*)" n=4
 	$(BIN)/streetlab compare runs=$(DEMO)/regimes
 	@echo "and what is where in a street: $(DEMO)/segmentation/figures/best_median_worst.png"
 
