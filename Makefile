@@ -12,7 +12,7 @@ demo: .venv/ready
 	$(BIN)/streetlab train experiment=demo_pretext output=$(DEMO)/pretext
 	$(BIN)/streetlab train -m experiment=demo_pretrained,demo_from_scratch output=$(DEMO)/regimes
 	$(BIN)/streetlab train experiment=demo_segmentation output=$(DEMO)/segmentation
-	$(BIN)/streetlab explain run="$$(ls -d $(DEMO)/regimes/demo_pretrained-*)" n=4
+	$(BIN)/streetlab explain run="$$(ls -dt $(DEMO)/regimes/demo_pretrained-* | head -1)" n=4
 	$(BIN)/streetlab compare runs=$(DEMO)/regimes
 	@echo "and what is where in a street: $(DEMO)/segmentation/figures/best_median_worst.png"
 
