@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -146,25 +146,24 @@ def _copies(images: Images) -> Iterator[Finding]:
 
 def _across(images: Images) -> Iterator[Finding]:
     """Images whose group lies in several splits; the score is the similarity to the copy elsewhere."""
-    for group in images.groups:
-        if len(images.splits_in(group)) < 2:
-            continue
-        for image in group.members:
-            elsewhere = [other for other in group.members if images.splits[other] != images.splits[image]]
-            other, how, score = _closest(images, image, elsewhere)
-            yield about(images, image, "duplicate_across_splits", score, f"{how} {_named(images, other)}")
+    for image, other, how, score in _apart(images, images.splits):
+        yield about(images, image, "duplicate_across_splits", score, f"{how} {_named(images, other)}")
 
 
 def _conflicts(images: Images) -> Iterator[Finding]:
     """Images whose group carries several labels; the score is the similarity to the one labelled otherwise."""
+    for image, other, how, score in _apart(images, images.labels):
+        detail = f"{how} {_named(images, other)}, which is labelled {images.label_name(other)}"
+        yield about(images, image, "label_conflict", score, detail)
+
+
+def _apart(images: Images, values: Sequence[object]) -> Iterator[tuple[int, int, str, float | None]]:
+    """Each image with a copy of another value, the closest such copy, how close in words, and the similarity."""
     for group in images.groups:
-        if len(images.labels_in(group)) < 2:
-            continue
         for image in group.members:
-            otherwise = [other for other in group.members if images.labels[other] != images.labels[image]]
-            other, how, score = _closest(images, image, otherwise)
-            detail = f"{how} {_named(images, other)}, which is labelled {images.label_name(other)}"
-            yield about(images, image, "label_conflict", score, detail)
+            others = [other for other in group.members if values[other] != values[image]]
+            if others:
+                yield image, *_closest(images, image, others)
 
 
 def _chains(images: Images) -> Iterator[Finding]:
