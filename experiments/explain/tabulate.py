@@ -69,12 +69,9 @@ def rows(example: Metrics) -> dict[str, Callable[[Metrics], float]]:
         if not scores["n"]:
             continue
         for score in ("energy", "lift", "pointing"):
-            for ranking in ("cam", "center", "uniform"):
-                if ranking in scores[score]:
-                    title = f"{label}, n = {scores['n']}: {score} of {ranking} maps"
-                    read[title] = lambda metrics, label=label, score=score, ranking=ranking: metrics["scores"][
-                        "localization"
-                    ]["by_class"][label][score][ranking]["mean"]
+            read[f"{label}, n = {scores['n']}: {score}"] = lambda metrics, label=label, score=score: metrics["scores"][
+                "localization"
+            ]["by_class"][label][score]["cam"]["mean"]
     return read
 
 
