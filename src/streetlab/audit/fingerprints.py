@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from streetlab.audit.measures import THUMBNAIL, Measured, measure
 from streetlab.audit.store import Store
-from streetlab.data.parallel import WORTH_PROCESSES, in_order, process_pool
+from streetlab.data.parallel import in_order, reading_pool
 from streetlab.data.source import DataSource, Sample
 from streetlab.progress import track
 
@@ -80,7 +78,7 @@ def fingerprint_all(source: DataSource, samples: Sequence[Sample], cache: Path) 
         fresh = [(key, sample) for key, sample in dict(zip(keys, samples, strict=True)).items() if key not in known]
         if fresh:
             # a large image is only worth a warning to Pillow, and filters hold for all threads of a process
-            with warnings.catch_warnings(), _pool(source, len(fresh)) as pool:
+            with warnings.catch_warnings(), reading_pool(source.drawn_when_read, len(fresh)) as pool:
                 warnings.simplefilter("ignore")
                 measured = in_order(pool, partial(measure, source), [sample for _, sample in fresh])
                 for (key, sample), one in zip(
@@ -90,12 +88,6 @@ def fingerprint_all(source: DataSource, samples: Sequence[Sample], cache: Path) 
                     if one.sha256 is not None or sample.path is None:  # a file that is closed now may be opened
                         store.write(key, one)
     return _columns([known[key] for key in keys])
-
-
-def _pool(source: DataSource, count: int) -> Executor:
-    if source.drawn_when_read and count >= WORTH_PROCESSES:
-        return process_pool()
-    return ThreadPoolExecutor(os.cpu_count())
 
 
 def _columns(rows: Sequence[Measured]) -> Fingerprints:

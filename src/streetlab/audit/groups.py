@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from streetlab.audit.connected import Connected
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.twins import Twin
 
@@ -40,29 +41,19 @@ def group_images(fingerprints: Fingerprints, twins: Iterable[Twin], most: int = 
     Returns:
         In the order of their first members.
     """
-    parent = list(range(len(fingerprints)))
-    size = [1] * len(parent)
+    connected = Connected(len(fingerprints))
+    root_of, size = connected.root, connected.size
     capped: set[int] = set()
-
-    def root_of(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
     twins = sorted(twins, key=lambda twin: (twin.kind == "near", -twin.similarity, twin.first, twin.second))
     for twin in twins:
-        a, b = sorted((root_of(twin.first), root_of(twin.second)))
-        if a == b:
-            continue
-        if twin.kind == "near" and size[a] + size[b] > most:
+        a, b = root_of(twin.first), root_of(twin.second)
+        if a != b and twin.kind == "near" and size[a] + size[b] > most:
             capped |= {a, b}
-            continue
-        parent[b] = a
-        size[a] += size[b]
+        else:
+            connected.join(a, b)
 
     members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(parent)):
+    for index in range(len(fingerprints)):
         if size[root_of(index)] > 1:
             members[root_of(index)].append(index)
     links: dict[int, list[Twin]] = defaultdict(list)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +19,7 @@ from streetlab.audit.images import Images
 from streetlab.data.decode import UnreadablePhoto, read_mask
 from streetlab.data.index.labels import IGNORE_INDEX
 from streetlab.data.index.scan import SPLITS
-from streetlab.data.parallel import WORTH_PROCESSES, in_order, process_pool
+from streetlab.data.parallel import in_order, reading_pool
 from streetlab.data.source import DataSource, Sample
 from streetlab.errors import first_line
 from streetlab.progress import track
@@ -61,11 +59,7 @@ def read_masks(source: DataSource, images: Images, cache: Path) -> list[MaskRead
     kept = {key: kept[key] for image in wanted if (key := keys[image]) in kept}
     missing = [image for image in wanted if keys[image] not in kept]
     with ExitStack() as stack:
-        pool: Executor
-        if source.drawn_when_read and len(missing) >= WORTH_PROCESSES:
-            pool = stack.enter_context(process_pool())
-        else:
-            pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+        pool = stack.enter_context(reading_pool(source.drawn_when_read, len(missing)))
         if missing:
             stack.callback(lambda: write_json(path, {"format": FORMAT, "masks": kept}))  # Ctrl-C keeps what is done
         jobs = [(images.samples[image], (sizes[image][0], sizes[image][1])) for image in missing]

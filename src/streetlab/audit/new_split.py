@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from streetlab.audit.conflicts import Resolution, resolve
+from streetlab.audit.connected import Connected
 from streetlab.audit.images import Images
 from streetlab.audit.options import Options
 from streetlab.data.index.scan import SPLITS
@@ -110,22 +111,16 @@ def joined_groups(images: Images) -> list[str]:
 
     Images without a content hash, which no split can hold, are named by their place.
     """
-    parent = list(range(len(images)))
-
-    def root(image: int) -> int:
-        while parent[image] != image:
-            parent[image] = parent[parent[image]]
-            image = parent[image]
-        return image
-
+    connected = Connected(len(images))
+    root = connected.root
     first: dict[Hashable, int] = {}
     for group in images.groups:
         for member in group.members[1:]:
-            parent[root(member)] = root(group.members[0])
+            connected.join(group.members[0], member)
     for image, (sample, digest) in enumerate(zip(images.samples, images.prints.sha256, strict=True)):
         for same in (("source", sample.group), ("bytes", digest)):
             if same[1] is not None:
-                parent[root(image)] = root(first.setdefault(same, image))
+                connected.join(image, first.setdefault(same, image))
     smallest: dict[int, str] = {}
     for image, digest in enumerate(images.prints.sha256):
         if digest is not None:

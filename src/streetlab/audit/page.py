@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,7 +22,7 @@ from streetlab.data.index.labels import Color
 from streetlab.data.index.scan import SPLITS
 from streetlab.data.parallel import in_order
 from streetlab.data.source import DataSource, Sample
-from streetlab.viz.page import render
+from streetlab.viz.page import inline_jpeg, render
 
 _SIZE = (240, 160)
 """Width and height that a thumbnail fits into."""
@@ -151,9 +149,7 @@ def _thumbnail(source: DataSource, sample: Sample) -> str:
     except Exception:  # why it does not decode stands in the findings
         return ""
     picture.thumbnail(_SIZE, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return inline_jpeg(picture, _QUALITY)
 
 
 def _group(images: Images, group: Group, kinds: Iterable[str], thumbnails: dict[int, str]) -> dict[str, Any]:

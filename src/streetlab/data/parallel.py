@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -38,6 +38,15 @@ def process_pool() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         os.cpu_count(), mp_context=get_context("spawn"), initializer=signal.signal, initargs=_IGNORE_INTERRUPT
     )
+
+
+def reading_pool(drawn: bool, count: int) -> Executor:
+    """What reads `count` images, one at a time per core: threads, since decoding frees the interpreter for others.
+
+    Args:
+        drawn: the images are drawn, in Python; many of them are worth processes.
+    """
+    return process_pool() if drawn and count >= WORTH_PROCESSES else ThreadPoolExecutor(os.cpu_count())
 
 
 _IGNORE_INTERRUPT = (signal.SIGINT, signal.SIG_IGN)

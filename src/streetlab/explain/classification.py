@@ -16,12 +16,11 @@ from torch import Tensor
 from streetlab.data.datamodule import StreetData
 from streetlab.data.decode import UnreadablePhoto
 from streetlab.data.source import Sample
-from streetlab.errors import UserError
 from streetlab.explain.answer import Answer, timed
 from streetlab.explain.maps import MapStore, Wanted, as_images, make_maps
 from streetlab.explain.page import Card, Layer, inline_heat, inline_photo
 from streetlab.explain.panels import TALL, Tile, draw_panel, file_names, heat_tile, photo_for_panel
-from streetlab.explain.question import Question, begin_answer
+from streetlab.explain.question import Question, begin_answer, rows_of
 from streetlab.explain.scores import score_classifier
 from streetlab.explain.selection import (
     WRONG_FIELDS,
@@ -142,18 +141,11 @@ def explain_classifier(question: Question, task: StreetTask, data: StreetData, d
 def find_photos(question: Question, task: StreetTask, data: StreetData, device: torch.device) -> Photos:
     """The split's photos with the run's predictions, or with new ones where the record's are of something else."""
     split = question.split
-    rows = {sample.id: row for row, sample in enumerate(data.samples(split))}
     if question.recorded and split != "train":
         predictions = question.run.predictions(split)
-        missing = [name for name in predictions.ids if name not in rows]
-        if missing:
-            raise UserError(
-                f"{question.run.path / 'predictions.csv'}: {len(missing)} of {len(predictions)} photos of {split} are "
-                f"not in the data set, such as {missing[0]}; dataset.root=DIR says where they are"
-            )
     else:
         predictions = predict(task, data, split, int(question.config.batch_size), device)
-    chosen = [rows[name] for name in predictions.ids]
+    chosen = rows_of(question, data, predictions.ids, "predictions.csv", "photos")
     samples = data.samples(split)
     return Photos(data, split, predictions, chosen, [samples[row] for row in chosen])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace
 from streetlab.explain.panels import swatches
 from streetlab.viz.figure import hex_color
 from streetlab.viz.heat import heat_colors
-from streetlab.viz.page import inline_png, render
+from streetlab.viz.page import inline_jpeg, inline_png, render
 
 PHOTO_SIDE = 224
 """Longer side of a photo on the page, in pixels."""
@@ -120,9 +119,7 @@ def inline_photo(photo: Image.Image) -> str:
     """A `data:` address of the photo as JPEG, `PHOTO_SIDE` pixels on its longer side at most."""
     picture = photo.convert("RGB")
     picture.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return inline_jpeg(picture, quality=80)
 
 
 def inline_heat(heat: NDArray[np.float32]) -> str:

@@ -15,11 +15,12 @@ from streetlab.config.command_line import own_keys
 from streetlab.config.composition import config_folder
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import recorded_config
+from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.explain.selection import class_ids
-from streetlab.nets.cam import METHODS
+from streetlab.nets.cam import check_method
 from streetlab.runs import files
 from streetlab.runs.chosen import chosen_run
 from streetlab.runs.naming import matches, run_name
@@ -98,9 +99,7 @@ def read_question(cfg: DictConfig) -> Question:
             not fit the run's config or changes nothing; the folder of the answer holds something else.
     """
     _check_numbers(cfg)
-    if cfg.method not in METHODS:
-        near = did_you_mean(str(cfg.method), METHODS)
-        raise UserError(f"method: '{cfg.method}' is not one of {', '.join(METHODS)}{near}")
+    check_method(cfg.method)
     if cfg.split not in (None, *SPLITS):
         near = did_you_mean(str(cfg.split), SPLITS)
         raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null{near}")
@@ -132,6 +131,26 @@ def read_question(cfg: DictConfig) -> Question:
     )
     _refuse_in_the_way(question, chosen=bool(cfg.output))
     return question
+
+
+def rows_of(question: Question, data: StreetData, ids: Sequence[str], file: str, noun: str) -> list[int]:
+    """The places of recorded photos in the data set's split.
+
+    Args:
+        ids: as the record's `file` names them.
+        noun: what the data set is of, in the plural.
+
+    Raises:
+        UserError: some are not there.
+    """
+    rows = {sample.id: row for row, sample in enumerate(data.samples(question.split))}
+    missing = [name for name in ids if name not in rows]
+    if missing:
+        raise UserError(
+            f"{question.run.path / file}: {len(missing)} of {len(ids)} {noun} of {question.split} are not in the "
+            f"data set, such as {missing[0]}; dataset.root=DIR says where they are"
+        )
+    return [rows[name] for name in ids]
 
 
 def begin_answer(question: Question) -> None:

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LabelSpace
-from streetlab.errors import UserError
 from streetlab.explain.answer import Answer, timed
 from streetlab.explain.maps import MapStore, Wanted, make_maps
 from streetlab.explain.page import Card, Layer, inline_heat, inline_mask, inline_photo
 from streetlab.explain.panels import Tile, draw_panel, heat_tile, photo_for_panel
-from streetlab.explain.question import Question, begin_answer
+from streetlab.explain.question import Question, begin_answer, rows_of
 from streetlab.explain.scores import score_regions
 from streetlab.explain.selection import worst_and_best
 from streetlab.nets.cam import region_activation
@@ -74,18 +73,12 @@ def explain_segmenter(question: Question, task: SegmentationTask, data: StreetDa
     """
     network, space, split = task.network, question.space, question.split
     confusions = _confusions(question, task, data)
-    rows = {sample.id: row for row, sample in enumerate(data.samples(split))}
-    missing = [name for name in confusions.ids if name not in rows]
-    if missing:
-        raise UserError(
-            f"{question.run.path / 'confusions.npz'}: {len(missing)} of {len(confusions)} images of {split} are not "
-            f"in the data set, such as {missing[0]}; dataset.root=DIR says where they are"
-        )
+    rows = rows_of(question, data, confusions.ids, "confusions.npz", "images")
     begin_answer(question)
     mious = image_mious(confusions.matrices)
     images = []
     for position, outcome, rank in track(worst_and_best(mious, question.n or _EACH), "predicting"):
-        pixels, truth = data.cached_pair(split, rows[confusions.ids[position]])
+        pixels, truth = data.cached_pair(split, rows[position])
         prediction = predict_mask(task, pixels)
         name, miou = confusions.ids[position], float(mious[position])
         images.append(SegmentedImage(name, outcome, rank, miou, pixels, truth, prediction))

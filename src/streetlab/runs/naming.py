@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from streetlab.config.quoting import unquote
 from streetlab.config.values import without_hydra
+from streetlab.data.index.split import content_hash
 
 # What does not change the result: where it is written, who watches, and on what it computes.
 LEFT_OUT = (
@@ -154,7 +155,7 @@ def _is_off(node: Any, key: str) -> bool:
 def _content_hash(path: str) -> str | None:
     """SHA-256 (hex) of a file's bytes; None where it cannot be read, which whoever needs it will say."""
     try:
-        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+        return content_hash(Path(path).expanduser())
     except OSError:
         return None
 

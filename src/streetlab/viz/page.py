@@ -52,8 +52,13 @@ def inline_photos(png: bytes) -> str:
     if picture.width > _WIDEST:
         height = round(picture.height * _WIDEST / picture.width)
         picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    return inline_jpeg(picture, quality=86)
+
+
+def inline_jpeg(picture: Image.Image, quality: int) -> str:
+    """A `data:` address of an RGB picture as JPEG."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=86, optimize=True)
+    picture.save(buffer, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -64,11 +64,16 @@ def engine_for(method: str, scores: nn.Module, layer: FeatureLayer) -> Any:
     Raises:
         UserError: unknown method.
     """
-    if method not in METHODS:
-        raise UserError(f"method: '{method}' is not one of {', '.join(METHODS)}{did_you_mean(str(method), METHODS)}")
+    check_method(method)
     engine = _engine_class(method)(scores, [layer.module], layer.to_maps)
     engine.layer = layer
     return engine
+
+
+def check_method(method: str) -> None:
+    """Raise the UserError that names the nearest of `METHODS`, where this is none of them."""
+    if method not in METHODS:
+        raise UserError(f"method: '{method}' is not one of {', '.join(METHODS)}{did_you_mean(str(method), METHODS)}")
 
 
 @cache
