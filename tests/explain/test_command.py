@@ -91,7 +91,7 @@ def test_every_photo_has_a_panel_a_raw_map_and_a_card_and_the_record_stays_as_it
     assert found["explained"]["sha256"]
     assert sum(pair["n"] for pair in found["pairs"]) == 12
     opened = open_page(folder / "explain.html")
-    names = [text.strip() for text in opened.page.locator(".card .file").all_inner_texts()]
+    names = [text.strip() for text in opened.page.locator(".card .file").all_text_contents()]
     assert sorted(names) == sorted(predictions.ids)
     assert f"test/clean/{HOSTILE}" in names
     opened.page.select_option("select[name=outcome]", "wrong")

@@ -43,8 +43,8 @@ def opened(written, open_page):
 
 
 def visible(opened) -> list[str]:
-    """The names on the cards that can be seen, in their order."""
-    return [text.strip() for text in opened.page.locator(".card:visible .file").all_inner_texts()]
+    """The names on the visible cards, in their order (a card that is not painted yet has no inner text)."""
+    return [text.strip() for text in opened.page.locator(".card:visible .file").all_text_contents()]
 
 
 def count(opened) -> str:
