@@ -56,15 +56,12 @@ class TestTime:
             probabilities = back(self._windowed(score, view))
             total = probabilities if total is None else total + probabilities
         assert total is not None
-        return _log(total)
+        return log_probabilities(total)
 
     def _views(self, images: Tensor) -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor]]]:
         size = images.shape[-2:]
         for scale in self.scales:
-            view = images
-            if scale != 1.0:
-                scaled = [max(32, round(side * scale)) for side in size]
-                view = F.interpolate(images, size=scaled, mode="bilinear", align_corners=False, antialias=scale < 1)
+            view = rescaled(images, scale)
             yield view, lambda p: _resized(p, size)
             if self.flip:
                 yield view.flip(-1), lambda p: _resized(p.flip(-1), size)
@@ -104,7 +101,15 @@ def _resized(probabilities: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(probabilities, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def _log(probabilities: Tensor) -> Tensor:
-    """The logarithm of probabilities that need not sum to 1."""
+def rescaled(images: Tensor, scale: float) -> Tensor:
+    """Images `(B, 3, H, W)` with both sides that many times as long, though no shorter than 32."""
+    if scale == 1.0:
+        return images
+    size = [max(32, round(side * scale)) for side in images.shape[-2:]]
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=scale < 1)
+
+
+def log_probabilities(probabilities: Tensor) -> Tensor:
+    """The logarithm of probabilities `(B, K, ...)` that need not sum to 1."""
     normalised = probabilities / probabilities.sum(dim=1, keepdim=True)
     return normalised.clamp_min(torch.finfo(torch.float32).tiny).log()

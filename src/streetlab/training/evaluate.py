@@ -116,7 +116,7 @@ def read_question(cfg: DictConfig) -> Question:
         weights,
         cfg.split,
         precision,
-        _temperature(run, state, weights),
+        fitted_temperature(run, state, weights),
         prior,
         words,
         name,
@@ -139,7 +139,7 @@ def refuse_without_effect(
             raise UserError(f"{key}: has no part in {answer}; what has: {', '.join(parts)}")
 
 
-def _temperature(run: RunRecord, state: str, weights: TrainedWeights) -> float | None:
+def fitted_temperature(run: RunRecord, state: str, weights: TrainedWeights) -> float | None:
     """What the run fitted on its val for the very weights that are tested; None where it has none."""
     if state != "completed" or weights.path.resolve() != (run.checkpoints / "best.ckpt").resolve():
         return None

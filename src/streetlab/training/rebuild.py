@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
+from streetlab.config import instantiate
+from streetlab.config.targets import locate
 from streetlab.data.augment import Augment
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LABEL_SPACES, TASKS, LabelSpace
@@ -24,6 +27,8 @@ from streetlab.training.checkpoints import epochs_behind, listed
 KEPT = ("best", "last")
 """The checkpoints that a run keeps, by the names that `checkpoint=` takes beside a path."""
 _NETWORK = "network."
+_OWN = "streetlab.nets."
+"""Where the networks are that a checkpoint from elsewhere may name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +87,18 @@ def read_weights(path: Path) -> TrainedWeights:
         raise UserError(
             f"checkpoint: {path} is no checkpoint of a run (it lacks epoch, state_dict or {CHECKPOINT_KEY})"
         )
+    try:
+        tensors = {
+            key.removeprefix(_NETWORK): tensor
+            for key, tensor in contents["state_dict"].items()
+            if key.startswith(_NETWORK) and isinstance(tensor, Tensor)
+        }
+        epoch = epochs_behind(contents)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"checkpoint: {path} is damaged ({first_line(error)})") from None
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    tensors = {
-        key.removeprefix(_NETWORK): tensor for key, tensor in contents["state_dict"].items() if key.startswith(_NETWORK)
-    }
-    return TrainedWeights(path, sha256, epochs_behind(contents), tensors, contents[CHECKPOINT_KEY])
+    return TrainedWeights(path, sha256, epoch, tensors, contents[CHECKPOINT_KEY])
 
 
 def rebuild(config: DictConfig, weights: TrainedWeights) -> tuple[StreetTask, StreetData]:
@@ -107,6 +118,72 @@ def rebuild(config: DictConfig, weights: TrainedWeights) -> tuple[StreetTask, St
     task = build_task(config, data.source, weights.card)
     _load(task.network, weights)
     return task, data
+
+
+def rebuild_network(weights: TrainedWeights, *, trusted: bool) -> nn.Module:
+    """The network that a checkpoint's own card describes, with its weights, in eval mode on the CPU.
+
+    Args:
+        trusted: the file is one of the user's own runs. Others' may name nothing but streetlab's networks: a config
+            can name any function, and rebuilding would call it.
+
+    Raises:
+        UserError: the card describes no network, another's code or one for another task; the tensors do not fit it.
+    """
+    try:
+        config = weights.card["config"]
+        described: Any = config["model"]
+        node = {**described, "_partial_": False} | ({"weights": "none"} if "weights" in described else {})
+        channels_last = bool((config.get("trainer") or {}).get("channels_last", False))
+        label_space = weights.label_space
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"checkpoint: {weights.path} does not say of which network and classes it is") from None
+    if not trusted:
+        _refuse_foreign_code(node, "model", weights.path)
+    try:
+        network: Any = instantiate(node, num_classes=len(label_space))
+    except Exception as error:  # whatever a damaged description makes a constructor raise
+        raise UserError(
+            f"checkpoint: the network that {weights.path} describes cannot be built ({first_line(error)})"
+        ) from error
+    if not isinstance(network, nn.Module) or getattr(network, "task", label_space.task) != label_space.task:
+        raise UserError(
+            f"checkpoint: {weights.path} names {node.get('_target_')}, which makes no network for {label_space.task}"
+        )
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    _load(network, weights)
+    return network.eval()
+
+
+def _refuse_foreign_code(node: Any, key: str, path: Path) -> None:
+    """Raise unless all that a config names lies in `streetlab.nets` under its own name, and is called by keywords."""
+    if isinstance(node, Mapping):
+        if "_target_" in node and not _is_own(node["_target_"]):
+            raise UserError(
+                f"checkpoint: {path} is no run's own and its {key}._target_ is {node['_target_']!r}; of such a file "
+                f"only networks of {_OWN}* are built"
+            )
+        if "_args_" in node:
+            raise UserError(f"checkpoint: {path} is no run's own and has {key}._args_, which no run writes")
+        for name, child in node.items():
+            _refuse_foreign_code(child, f"{key}.{name}", path)
+    elif isinstance(node, list | tuple):
+        for index, child in enumerate(node):
+            _refuse_foreign_code(child, f"{key}[{index}]", path)
+    elif isinstance(node, str) and "${" in node:
+        raise UserError(f"checkpoint: {path} is no run's own and its {key} is {node!r}; a run writes resolved values")
+
+
+def _is_own(target: object) -> bool:
+    """Whether it names a public class or function where that is defined: `streetlab.nets.x.torch.load` is not one."""
+    if not isinstance(target, str) or not target.startswith(_OWN) or "._" in target:
+        return False
+    try:
+        found = locate(target)
+    except (ImportError, ValueError):
+        return False
+    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}" == target
 
 
 def _refuse_other_classes(weights: TrainedWeights, data: StreetData) -> None:

@@ -1,0 +1,39 @@
+"""What a network says of one photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """The answer of a network that gives a photo one label.
+
+    Attributes:
+        probabilities: (K,) float32; calibrated where the run has a temperature.
+        prediction: the most probable class.
+        activations: (N, H, W) float32 at the photo's own size: raw class activation maps, 0 and more, comparable
+            among photos and classes of one network; None where they were not asked for.
+        activated: the class of each of these N maps.
+    """
+
+    probabilities: NDArray[np.float32]
+    prediction: int
+    activations: NDArray[np.float32] | None = None
+    activated: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """The answer of a network that gives each pixel a class, at the photo's own size.
+
+    Attributes:
+        ids: (H, W) uint8.
+        confidence: (H, W) uint8: the class's probability times 255, rounded.
+    """
+
+    ids: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]

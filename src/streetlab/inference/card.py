@@ -1,0 +1,57 @@
+"""What a checkpoint says of itself, checked: its card is all that is known where the file comes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.data.index.labels import IGNORE_INDEX, TASKS, LabelSpace
+from streetlab.errors import UserError
+from streetlab.training.rebuild import TrainedWeights
+
+
+@dataclass(frozen=True)
+class Card:
+    """What predicting needs to know besides the network.
+
+    Attributes:
+        label_space: the classes.
+        image_size: height and width that the network was trained at.
+        precision: what the training was asked to compute in.
+    """
+
+    label_space: LabelSpace
+    image_size: tuple[int, int]
+    precision: str
+
+
+def read_card(weights: TrainedWeights) -> Card:
+    """The card of a checkpoint.
+
+    Raises:
+        UserError: something is missing or damaged, or of another kind than streetlab writes.
+    """
+    try:
+        space = weights.label_space
+        height, width = (int(side) for side in weights.card["image_size"])
+        statistics = weights.card["normalization"]
+        found = [float(value) for key in ("mean", "std") for value in statistics[key]]
+        precision = str((weights.card["config"].get("trainer") or {}).get("precision", "32-true"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"checkpoint: what {weights.path} says of itself is damaged ({what})") from None
+    if space.task not in TASKS or not 1 <= len(space) <= IGNORE_INDEX:
+        raise UserError(
+            f"checkpoint: {weights.path} is for {len(space)} classes of '{space.task}'; "
+            f"allowed are 1 to {IGNORE_INDEX} of {' or '.join(TASKS)}"
+        )
+    if min(height, width) < 1:
+        raise UserError(f"checkpoint: {weights.path} is for images of {height}x{width}")
+    expected = (*IMAGENET_MEAN, *IMAGENET_STD)
+    if len(found) != len(expected) or not all(map(math.isclose, found, expected)):
+        raise UserError(
+            f"checkpoint: {weights.path} was trained on images normalised with {statistics}; streetlab shows networks "
+            f"images normalised with ImageNet's mean {list(IMAGENET_MEAN)} and std {list(IMAGENET_STD)}"
+        )
+    return Card(space, (height, width), precision)

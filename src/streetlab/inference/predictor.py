@@ -1,0 +1,349 @@
+"""A trained network that answers for photos of any size, from a run or from its checkpoint alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from streetlab.data.augment import normalize
+from streetlab.data.decode import resize
+from streetlab.data.index.labels import LabelSpace
+from streetlab.errors import UserError, first_line
+from streetlab.inference.answers import Classified, Segmented
+from streetlab.inference.card import read_card
+from streetlab.inference.enlarge import enlarged, in_bands, labelled
+from streetlab.inference.hardware import choose_device, choose_precision, computing_in, fitting, is_memory_error
+from streetlab.inference.views import Views
+from streetlab.inference.windows import slide
+from streetlab.nets.cam import class_activation
+from streetlab.runs.chosen import chosen_run
+from streetlab.runs.record import RunRecord
+from streetlab.tasks.test_time import log_probabilities, rescaled
+from streetlab.training.evaluate import fitted_temperature
+from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild_network
+
+ALL_ACTIVATED = 6
+"""Up to so many classes, each has an activation map; beyond, the predicted class alone."""
+RESIZED = Views()
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained network, and how it is shown photos. Its answers to whole photos are those of `streetlab evaluate`.
+
+    Made by `from_run` and `from_checkpoint`.
+
+    Attributes:
+        network: in eval mode on the device; several predictors may share it.
+        name: of the run, or of the file where that lies in none.
+        task: classification or segmentation.
+        label_space: the classes.
+        image_size: height and width that the network was trained at.
+        checkpoint, sha256, epoch: the file of the weights, its hash, how many epochs it has behind it.
+        temperature: what logits are divided by before the softmax; None: the run fitted none for these weights.
+        device: where the network computes.
+        precision: what it computes in.
+        views: what it sees of a photo.
+        batch_size: how many images of training size it is shown at once; of larger ones fewer.
+    """
+
+    network: nn.Module = field(repr=False)
+    name: str
+    task: str
+    label_space: LabelSpace
+    image_size: tuple[int, int]
+    checkpoint: Path
+    sha256: str
+    epoch: int
+    temperature: float | None
+    device: torch.device
+    precision: str
+    views: Views
+    batch_size: int
+
+    @classmethod
+    def from_run(
+        cls,
+        run: RunRecord | Path | str,
+        checkpoint: str = "best",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        views: Views = RESIZED,
+        batch_size: int = 8,
+    ) -> Predictor:
+        """The network of a run.
+
+        Args:
+            run: its record or folder.
+            checkpoint: best, last or a file.
+            device: auto, cpu, cuda or cuda:N.
+            precision: auto (what the run computed in, where this hardware has it), 32-true, bf16-mixed or 16-mixed.
+
+        Raises:
+            UserError: no such run, checkpoint, device or precision; a checkpoint that is damaged.
+        """
+        record = run if isinstance(run, RunRecord) else chosen_run(str(run))
+        weights = read_weights(find_checkpoint(record, checkpoint))
+        status = record.status if (record.path / "status.json").is_file() else {}
+        own = weights.path.resolve().is_relative_to(record.checkpoints.resolve())
+        return cls._build(
+            weights,
+            record.name,
+            device,
+            precision,
+            views,
+            batch_size,
+            trusted=own,
+            temperature=fitted_temperature(record, str(status.get("state", "unknown")), weights),
+            recorded=status.get("precision") if own else None,
+        )
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: Path | str,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        views: Views = RESIZED,
+        batch_size: int = 8,
+    ) -> Predictor:
+        """The network of a checkpoint that may come from anybody: none but streetlab's own networks are built.
+
+        Raises:
+            UserError: as `from_run`; and where it names another's code.
+        """
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise UserError(f"checkpoint: no file {file}")
+        name = file.resolve().parents[1].name if file.resolve().parent.name == "checkpoints" else file.stem
+        return cls._build(
+            read_weights(file), name, device, precision, views, batch_size,
+            trusted=False, temperature=None, recorded=None,
+        )  # fmt: skip
+
+    @classmethod
+    def _build(
+        cls,
+        weights: TrainedWeights,
+        name: str,
+        device: str,
+        precision: str,
+        views: Views,
+        batch_size: int,
+        *,
+        trusted: bool,
+        temperature: float | None,
+        recorded: str | None,
+    ) -> Predictor:
+        if type(batch_size) is not int or batch_size < 1:
+            raise UserError(f"batch_size: '{batch_size}' is not a whole number of 1 or more")
+        chosen = choose_device(device)
+        card = read_card(weights)
+        computed_in = choose_precision(precision, recorded or card.precision, chosen)
+        network = rebuild_network(weights, trusted=trusted)
+        with fitting(f"the weights of {weights.path}", chosen):
+            network = network.to(chosen)
+        task = card.label_space.task
+        return cls(
+            network, name, task, card.label_space, card.image_size, weights.path, weights.sha256, weights.epoch,
+            temperature, chosen, computed_in, _views_for(task, views), batch_size,
+        )  # fmt: skip
+
+    def seen_through(self, views: Views) -> Predictor:
+        """The same network shown other views of a photo."""
+        return replace(self, views=_views_for(self.task, views))
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the network's parameters and buffers take on its device."""
+        return sum(t.numel() * t.element_size() for t in (*self.network.parameters(), *self.network.buffers()))
+
+    @torch.inference_mode()
+    def predict(self, photos: Sequence[Image.Image], activations: bool = False) -> list[Classified] | list[Segmented]:
+        """The answer to each photo: upright, RGB, of any sizes.
+
+        Args:
+            activations: with class activation maps: of all classes up to six, else of the predicted one.
+
+        Raises:
+            UserError: maps of a network that gives each pixel a class; a photo that the network does not take at
+                its own size; too little memory.
+        """
+        if self.task == "classification":
+            return [
+                answer for batch in _parts(photos, self.batch_size) for answer in self._classify(batch, activations)
+            ]
+        if activations:
+            raise UserError(f"activations: {self.name} gives each pixel a class; maps are made of classifiers")
+        if self.views.mode == "window":
+            return [labelled(self._slide(photo), _size(photo)) for photo in photos]
+        answers: dict[int, Segmented] = {}
+        for places in self._batches(photos):
+            scores = self._whole([photos[place] for place in places])
+            answers |= {
+                place: self.segmented(one, _size(photos[place])) for place, one in zip(places, scores, strict=True)
+            }
+        return [answers[place] for place in range(len(photos))]
+
+    @torch.inference_mode()
+    def scores(self, photos: Sequence[Image.Image]) -> Tensor:
+        """Logits, or the logarithm of mean probabilities where there are several views, of photos of one size.
+
+        Returns:
+            float32 on the device: (B, K), or (B, K, h, w) of the size that the network sees, before enlarging.
+
+        Raises:
+            ValueError: no photo, or photos of several sizes.
+            UserError: as `predict`.
+        """
+        if len({photo.size for photo in photos}) != 1:
+            raise ValueError(f"scores: {len(photos)} photos of {len({photo.size for photo in photos})} sizes, not one")
+        if self.views.mode == "window":
+            return torch.stack([torch.cat(list(self._slide(photo)), dim=1) for photo in photos])
+        return torch.cat([self._whole([photos[place] for place in places]) for places in self._batches(photos)])
+
+    @torch.inference_mode()
+    def segmented(self, scores: Tensor, size: tuple[int, int]) -> Segmented:
+        """Class ids and confidence at `size` = (H, W) of the scores (K, h, w) of one photo."""
+        return labelled(enlarged(scores, size), size)
+
+    def _classify(self, photos: Sequence[Image.Image], activations: bool) -> Iterator[Classified]:
+        images = self._images(photos)
+        scores = self._seen(images).double()
+        probabilities = (scores / (self.temperature or 1.0)).softmax(dim=1).float().cpu().numpy()
+        predictions = probabilities.argmax(axis=1).tolist()
+        if not activations:
+            for row, prediction in zip(probabilities, predictions, strict=True):
+                yield Classified(row, prediction)
+            return
+        count = len(self.label_space)
+        activated = [tuple(range(count)) if count <= ALL_ACTIVATED else (prediction,) for prediction in predictions]
+        # the n-th map of every photo at once
+        with self._failures(images):
+            maps = torch.stack(
+                [class_activation(self.network, images, labels) for labels in zip(*activated, strict=True)]
+            )
+        for photo, row, prediction, classes, own in zip(
+            photos, probabilities, predictions, activated, maps.unbind(dim=1), strict=True
+        ):
+            large = F.interpolate(own[None], size=_size(photo), mode="bilinear", align_corners=False)[0]
+            yield Classified(row, prediction, large.numpy(), classes)
+
+    def _whole(self, photos: Sequence[Image.Image]) -> Tensor:
+        """Scores of photos that make one batch."""
+        return self._seen(self._images(photos))
+
+    def _images(self, photos: Sequence[Image.Image]) -> Tensor:
+        """`(B, 3, h, w)` float32, normalised, at the size that the network sees."""
+        shown = [
+            resize(_rgb(photo), self.image_size if self.views.mode != "direct" else _size(photo)) for photo in photos
+        ]
+        with fitting(f"{len(photos)} photos of {_times(shown[0].shape)}", self.device):
+            return normalize(torch.from_numpy(np.stack(shown)).to(self.device).permute(0, 3, 1, 2))
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """Scores of normalised images of one size, averaged over the views of a whole image."""
+        with self._failures(images), computing_in(self.precision, self.device):
+            whole = self.views.whole
+            if self.task == "segmentation" or whole.plain:
+                return whole(self._logits, images).float()
+            views = [rescaled(images, scale) for scale in whole.scales]
+            if whole.flip:
+                views += [view.flip(-1) for view in views]
+            return log_probabilities(torch.stack([self._probabilities(view) for view in views]).sum(dim=0))
+
+    def _logits(self, images: Tensor) -> Tensor:
+        output = self.network(images)
+        return getattr(output, "logits", output)
+
+    def _probabilities(self, images: Tensor) -> Tensor:
+        return self._logits(images).float().softmax(dim=1)
+
+    def _slide(self, photo: Image.Image) -> Iterator[Tensor]:
+        """Log-probabilities of a photo as bands `(K, rows, W)` from the top, averaged over windows and views."""
+        pixels = torch.from_numpy(np.array(_rgb(photo))).permute(2, 0, 1)
+        window, size = self.views.window or self.image_size, _size(photo)
+        rows = min(window[0], size[0])
+
+        def probabilities(crops: Tensor) -> Tensor:
+            images = crops.to(self.device)
+            images = normalize(images) if crops.dtype == torch.uint8 else images
+            with self._failures(images), computing_in(self.precision, self.device):
+                return self._probabilities(images)
+
+        def bands(view: Tensor, back: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+            chunks = slide(probabilities, view, (window[0], window[1]), self.views.overlap, self.batch_size)
+            return in_bands(map(back, chunks), view.shape[-2], size, rows)
+
+        streams = []
+        for scale in self.views.scales:
+            view = pixels if scale == 1.0 else rescaled(normalize(pixels[None]), scale)[0]
+            streams.append(bands(view, lambda chunk: chunk))
+            if self.views.flip:
+                streams.append(bands(view.flip(-1), lambda chunk: chunk.flip(-1)))
+        for parts in zip(*streams, strict=True):
+            yield log_probabilities(sum(parts[1:], parts[0])[None])[0]
+
+    def _batches(self, photos: Sequence[Image.Image]) -> Iterator[Sequence[int]]:
+        """Places of photos that the network is shown together: of one size, and no more pixels than are usual."""
+        alike: dict[tuple[int, int], list[int]] = {}
+        for place, photo in enumerate(photos):
+            alike.setdefault(_size(photo) if self.views.mode == "direct" else self.image_size, []).append(place)
+        for (height, width), places in alike.items():
+            usual = self.batch_size * self.image_size[0] * self.image_size[1]
+            yield from _parts(places, min(self.batch_size, max(1, usual // (height * width))))
+
+    @contextmanager
+    def _failures(self, images: Tensor) -> Iterator[None]:
+        """What the network may complain of as one line: images of a size that it does not take, too little memory."""
+        size = _times(images.shape[-2:])
+        with fitting(f"{len(images)} images of {size}", self.device):
+            try:
+                yield
+            except (AssertionError, RuntimeError, ValueError) as error:
+                if self._usual or is_memory_error(error) or isinstance(error, torch.AcceleratorError):
+                    raise
+                raise UserError(
+                    f"mode: {type(self.network).__name__} of {self.name} does not take photos of {size} "
+                    f"({first_line(error) or type(error).__name__}); mode=resized with scales=[1.0] shows it "
+                    f"{_times(self.image_size)}, as it was trained"
+                ) from error
+
+    @property
+    def _usual(self) -> bool:
+        """Whether the network sees images of its training's size alone."""
+        return self.views.mode == "resized" and set(self.views.scales) == {1.0}
+
+
+def _views_for(task: str, views: Views) -> Views:
+    return replace(views, mode="resized", window=None) if task == "classification" else views
+
+
+def _rgb(photo: Image.Image) -> Image.Image:
+    if photo.mode != "RGB":
+        raise ValueError(f"a photo of mode {photo.mode}: streetlab.data.decode.read_photo makes it RGB")
+    return photo
+
+
+def _parts(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def _size(photo: Image.Image) -> tuple[int, int]:
+    return photo.height, photo.width
+
+
+def _times(shape: Sequence[int]) -> str:
+    return f"{shape[0]}x{shape[1]}"

@@ -1,0 +1,53 @@
+"""A window that slides over a photo of any height in memory for one row of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+
+import torch
+from torch import Tensor
+
+from streetlab.tasks.test_time import window_starts
+
+Probabilities = Callable[[Tensor], Tensor]
+"""Crops `(B, 3, h, w)` of a photo to class probabilities `(B, K, h, w)` float32."""
+
+
+def slide(
+    probabilities: Probabilities, image: Tensor, window: tuple[int, int], overlap: float, batch_size: int
+) -> Iterator[Tensor]:
+    """Class probabilities of an image `(3, H, W)`, averaged over windows, as chunks `(K, rows, W)` from the top.
+
+    The windows and their mean are those of `tasks.test_time.TestTime`, which holds the whole image's at once.
+    """
+    height, width = image.shape[-2:]
+    window = min(window[0], height), min(window[1], width)
+    tops, lefts = (window_starts(side, step, overlap) for side, step in zip((height, width), window, strict=True))
+    rows_seen, columns_seen = _times_seen(tops, window[0], height), _times_seen(lefts, window[1], width)
+    ends = dict(pairwise([*tops, height]))
+    total: Tensor | None = None
+    row = 0
+    places = ((top, left) for top in tops for left in lefts)
+    while batch := list(islice(places, batch_size)):
+        crops = torch.stack([image[:, y : y + window[0], x : x + window[1]] for y, x in batch])
+        for (top, left), seen in zip(batch, probabilities(crops), strict=True):
+            if total is None:
+                total = seen.new_zeros(len(seen), window[0], width)
+                columns_seen = columns_seen.to(seen.device)
+            if top != row:  # no window to come reaches above it
+                closed = ends[row] - row
+                yield total[:, :closed] / (rows_seen[row:top, None].to(seen.device) * columns_seen)
+                total = torch.cat([total[:, closed:], torch.zeros_like(total[:, :closed])], dim=1)
+                row = top
+            total[:, :, left : left + window[1]] += seen
+    assert total is not None
+    yield total / (rows_seen[row:, None].to(total.device) * columns_seen)
+
+
+def _times_seen(starts: list[int], window: int, length: int) -> Tensor:
+    """How many of the windows cover each place of a side."""
+    times = torch.zeros(length)
+    for start in starts:
+        times[start : start + window] += 1
+    return times
