@@ -52,7 +52,7 @@ def read_back(word: str) -> object:
 
 
 @pytest.mark.parametrize("name", NASTY)
-@pytest.mark.parametrize("key", ["source", "+dataset.root", "dataset.sources.camvid.root"])
+@pytest.mark.parametrize("key", ["output", "+dataset.root", "dataset.sources.camvid.root"])
 def test_a_path_of_any_name_arrives_as_it_was_typed(name, key):
     (word,) = quote_paths([f"{key}={name}"])
     assert word.startswith(f"{key}=")
@@ -82,11 +82,17 @@ def test_other_words_and_quoted_values_stay(word):
     assert quote_paths([word]) == [word]
 
 
-def test_lists_of_runs_are_lists_unless_a_folder_is_called_so(monkeypatch, tmp_path):
+@pytest.mark.parametrize("key", ["runs", "source"])
+def test_lists_of_paths_are_lists_unless_a_folder_is_called_so(monkeypatch, tmp_path, key):
     monkeypatch.chdir(tmp_path)
-    assert read_back(quote_paths(["runs=[A (1),Straße]"])[0]) == ["A (1)", "Straße"]
+    assert read_back(quote_paths([f"{key}=[A (1),Straße]"])[0]) == ["A (1)", "Straße"]
     Path("[A,B]").mkdir()
-    assert read_back(quote_paths(["runs=[A,B]"])[0]) == "[A,B]"
+    assert read_back(quote_paths([f"{key}=[A,B]"])[0]) == "[A,B]"
+
+
+@pytest.mark.parametrize("name", [name for name in NASTY if name != "[x]"] + ["in/*.jpg", "in/[ab]?.png", "[ab].png"])
+def test_a_source_arrives_as_it_was_typed(name):
+    assert read_back(quote_paths([f"source={name}"])[0]) == name
 
 
 def test_sweeps_over_paths_stay_sweeps_unless_a_file_is_called_so(monkeypatch, tmp_path):

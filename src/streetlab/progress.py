@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -34,22 +35,38 @@ def columns() -> list[ProgressColumn]:
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items while a bar shows how far we are and how many a second.
+    """Yield the items while a bar shows how far we are and how many a second; `what` as for `counting`."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with counting(what, total) as show:
+        for done, item in enumerate(items, 1):
+            yield item
+            show(done, total)
+
+
+@contextmanager
+def counting(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar that shows how far we are and how many a second, told by calls `show(done, total)` of the block.
 
     `what` is plain text: brackets in it are not markup.
     """
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    started, done = time.perf_counter(), 0
+    started, count = time.perf_counter(), 0
     console = Console(stderr=True)
     if not console.is_terminal:
         log.info("%s%s", what, "" if total is None else f": {total}")
     with Progress(*columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(escape(what), total=total, note="")
-        for item in items:
-            yield item
-            done += 1
-            rate = done / max(time.perf_counter() - started, 1e-9)
-            bar.update(task, completed=done, note=f"{rate:.0f}/s")
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal count
+            count = done
+            bar.update(task, completed=done, total=total, note=_rate(done, time.perf_counter() - started))
+
+        yield show
     seconds = time.perf_counter() - started
-    log.info("%s: %d in %.1f s (%.0f/s)", what, done, seconds, done / max(seconds, 1e-9))
+    log.info("%s: %d in %.1f s (%s)", what, count, seconds, _rate(count, seconds))
+
+
+def _rate(done: int, seconds: float) -> str:
+    rate = done / max(seconds, 1e-9)
+    return f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streetlab.data.index.labels import class_ids
 from streetlab.errors import UserError
 from streetlab.explain.selection import (
-    class_ids,
     count_pairs,
     pick_photos,
     sample_positions,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from streetlab.data.index.labels import CAMVID, CITYSCAPES
 from streetlab.viz.figure import png
-from streetlab.viz.masks import WRONG, SegmentedPhoto, colorize, error_map, overlay, segmentation_sheet
+from streetlab.viz.masks import WRONG, SegmentedPhoto, colorize, error_map, segmentation_sheet
 
 MASK = np.array([[0, 13, 255], [18, 0, 19]], dtype=np.uint8)
 PHOTO = np.full((2, 3, 3), 100, dtype=np.uint8)
@@ -31,17 +31,6 @@ def test_what_is_no_mask_is_refused():
         colorize(PHOTO, CITYSCAPES)
     with pytest.raises(ValueError, match=r"values -1\.\.-1, allowed 0\.\.255"):
         colorize(np.full((2, 2), -1), CITYSCAPES)
-
-
-def test_an_overlay_mixes_and_leaves_ignored_pixels_as_they_are():
-    mixed = overlay(PHOTO, MASK, CITYSCAPES, 0.25)
-    assert mixed[0, 0].tolist() == [round(75 + c / 4) for c in CITYSCAPES.palette[0]]
-    assert mixed[0, 2].tolist() == mixed[1, 2].tolist() == [100] * 3
-    assert np.array_equal(overlay(PHOTO, MASK, CITYSCAPES, 0), PHOTO)
-    assert np.array_equal(overlay(PHOTO, MASK, CITYSCAPES, 1)[:, :2], colorize(MASK, CITYSCAPES)[:, :2])
-    assert overlay(Image.new("RGBA", (30, 20)), MASK, CITYSCAPES).shape == (2, 3, 3)
-    with pytest.raises(ValueError, match=r"alpha: found 1\.5"):
-        overlay(PHOTO, MASK, CITYSCAPES, 1.5)
 
 
 @pytest.mark.parametrize("photo", [None, PHOTO, np.zeros((8, 9, 3), np.uint8)])

@@ -16,10 +16,9 @@ from streetlab.config.composition import config_folder
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import recorded_config
 from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.labels import LabelSpace, class_ids
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
-from streetlab.explain.selection import class_ids
 from streetlab.nets.cam import check_method
 from streetlab.runs import files
 from streetlab.runs.chosen import chosen_run

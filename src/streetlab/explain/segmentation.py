@@ -29,7 +29,7 @@ from streetlab.runs.confusions import Confusions
 from streetlab.runs.segmentation import image_mious
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.report_segmentation import predict_mask
-from streetlab.viz.masks import overlay
+from streetlab.viz.paint import Look, paint
 
 _EACH = 6
 """Images shown of the worst and of the best where nobody says how many."""
@@ -180,4 +180,4 @@ def _draw(question: Question, image: SegmentedImage, number: int, store: MapStor
 def _over(photo: Image.Image, mask: NDArray[np.uint8], space: LabelSpace) -> NDArray[np.uint8]:
     """The mask's colours over the photo, at the photo's size."""
     grown = Image.fromarray(mask).resize(photo.size, Image.Resampling.NEAREST)
-    return overlay(photo, np.asarray(grown), space, 0.6)
+    return paint(np.asarray(photo), np.asarray(grown), Look(space.palette, alpha=0.6))

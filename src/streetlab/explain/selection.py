@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streetlab.errors import UserError, did_you_mean
 from streetlab.runs.predictions import Predictions, most_wrong
 
 MOST = 300
@@ -105,34 +104,6 @@ def worst_and_best(mious: NDArray[np.float64], n: int) -> list[tuple[int, str, i
 def sample_positions(count: int, size: int, seed: int) -> list[int]:
     """At most `size` of `count` positions, in order; a larger size adds to the same draw."""
     return sorted(np.random.default_rng(seed).permutation(count)[:size].tolist())
-
-
-def class_ids(asked: Any, names: Sequence[str]) -> list[int] | None:
-    """The ids that `classes=` names, by name in any case or by id; None where nothing is asked.
-
-    Raises:
-        UserError: no such class; the nearest name, or the range, is told.
-    """
-    if asked is None:
-        return None
-    if isinstance(asked, str | int):
-        asked = [asked]
-    by_name = {name.casefold(): i for i, name in enumerate(names)}
-    ids = []
-    for entry in asked:
-        text = str(entry).strip()
-        if text.casefold() in by_name:
-            ids.append(by_name[text.casefold()])
-            continue
-        try:
-            number = int(text)
-        except ValueError:
-            near = did_you_mean(text, names)
-            raise UserError(f"classes: '{text}' is not one of {', '.join(names)}{near}") from None
-        if not 0 <= number < len(names):
-            raise UserError(f"classes: {number} is not one of 0..{len(names) - 1} ({', '.join(names)})")
-        ids.append(number)
-    return list(dict.fromkeys(ids))
 
 
 def _pairs(predictions: Predictions) -> dict[tuple[int, int], NDArray[np.int64]]:

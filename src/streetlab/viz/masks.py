@@ -1,4 +1,4 @@
-"""Masks as pictures: class colours, overlays, errors, and the sheet of a run's best, median and worst images."""
+"""Masks as pictures: class colours, errors, and the sheet of a run's best, median and worst images."""
 
 from __future__ import annotations
 
@@ -58,27 +58,6 @@ def colorize(mask: NDArray[Any], label_space: LabelSpace) -> NDArray[np.uint8]:
     table = np.zeros((256, 3), dtype=np.uint8)
     table[: len(label_space)] = label_space.palette
     return table[_ids(mask, "mask")]
-
-
-def overlay(
-    image: Image.Image | NDArray[np.uint8], mask: NDArray[Any], label_space: LabelSpace, alpha: float = 0.5
-) -> NDArray[np.uint8]:
-    """(H, W, 3) photo with the classes' colours over it; pixels without a class show the photo as it is.
-
-    Args:
-        image: the photo; one of another size is resized to the mask's.
-        mask: (H, W) class ids.
-        alpha: weight of the colour, 0 (photo only) to 1.
-
-    Raises:
-        ValueError: alpha outside 0..1, or see `colorize`.
-    """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha: found {alpha}, allowed 0 to 1")
-    ids = _ids(mask, "mask")
-    photo = photo_at(image, ids.shape).astype(np.float32)
-    weight = np.where(ids < len(label_space), np.float32(alpha), np.float32(0))[..., None]
-    return np.rint(photo * (1 - weight) + colorize(ids, label_space) * weight).astype(np.uint8)
 
 
 def error_map(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+
+from streetlab.errors import UserError, did_you_mean
 
 IGNORE_INDEX = 255
 """The label of pixels that count for nothing (Cityscapes' convention)."""
@@ -167,6 +170,34 @@ def to_label_ids(mask: np.ndarray, label_space: LabelSpace = CITYSCAPES) -> np.n
     if (label_ids == IGNORE_INDEX).any():
         raise ValueError(f"{mask[label_ids == IGNORE_INDEX][0]} is not a train id of {label_space.name}")
     return label_ids
+
+
+def class_ids(asked: Any, names: Sequence[str], key: str = "classes") -> list[int] | None:
+    """The ids that a key of a command names, by name in any case or by id; None where nothing is asked.
+
+    Raises:
+        UserError: no such class; the nearest name, or the range, is told.
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, str | int):
+        asked = [asked]
+    by_name = {name.casefold(): i for i, name in enumerate(names)}
+    ids = []
+    for entry in asked:
+        text = str(entry).strip()
+        if text.casefold() in by_name:
+            ids.append(by_name[text.casefold()])
+            continue
+        try:
+            number = int(text)
+        except ValueError:
+            near = did_you_mean(text, names)
+            raise UserError(f"{key}: '{text}' is not one of {', '.join(names)}{near}") from None
+        if not 0 <= number < len(names):
+            raise UserError(f"{key}: {number} is not one of 0..{len(names) - 1} ({', '.join(names)})")
+        ids.append(number)
+    return list(dict.fromkeys(ids))
 
 
 _CATEGORICAL = (

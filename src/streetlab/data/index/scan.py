@@ -100,10 +100,11 @@ def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
 
 def folders_in(parent: Path) -> list[Path]:
     """The folders directly inside, sorted, those of the system passed over."""
-    return [f for f in sorted(parent.iterdir()) if f.is_dir() and not _is_system(f.name)]
+    return [f for f in sorted(parent.iterdir()) if f.is_dir() and not is_system(f.name)]
 
 
-def _is_system(name: str) -> bool:
+def is_system(name: str) -> bool:
+    """Whether a file or folder of that name is the system's: hidden, or left there by an archiver or a server."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
@@ -116,7 +117,7 @@ def photos_below(folder: Path) -> Iterator[Path]:
             inside.clear()
             continue
         seen.add(real)
-        inside[:] = [name for name in inside if not _is_system(name)]
+        inside[:] = [name for name in inside if not is_system(name)]
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES:
                 yield Path(at, name)
