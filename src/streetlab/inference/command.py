@@ -1,0 +1,116 @@
+"""`streetlab predict`: photos, folders of them and videos in; classes, masks, overlays and tables out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from omegaconf import DictConfig
+
+from streetlab.inference.journal import LINES, Journal
+from streetlab.inference.names import Names
+from streetlab.inference.options import Options, read_options, refuse_other_task
+from streetlab.inference.outputs import PhotoResults, Written, write_tables
+from streetlab.inference.photos import Named, predict_photos
+from streetlab.inference.predictor import Predictor
+from streetlab.inference.sources import Found, Item, find_items
+from streetlab.inference.video_files import VideoResults, predict_videos
+from streetlab.progress import track
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; conf/predict.yaml says what the keys are for. The last line is the table's path.
+
+    Files that cannot be predicted are named at the end, and the exit code is 1; all others have their results.
+
+    Raises:
+        UserError: a key has a value that it cannot take, there is no such run or source, the folder of the results
+            holds something else or cannot be written.
+    """
+    started = time.perf_counter()
+    options = read_options(cfg)
+    found = find_items(options.sources, options.output, options.recursive)
+    predictor = _predictor(options)
+    refuse_other_task(options, predictor.label_space)
+    made_with = {
+        "model": predictor.name,
+        "checkpoint": predictor.sha256,
+        "task": predictor.task,
+        "settings": options.settings(predictor.label_space, predictor.views),
+    }
+    with Journal(options.output, made_with, options.resume) as journal:
+        left = [item for item in found.items if not journal.is_done(item)]
+        for item, stem, written in _predicted(predictor, options, _named(left, journal)):
+            own = {"model": predictor.name, "checkpoint": predictor.sha256}
+            journal.record(item, stem, written.outputs, written.result | own)
+        journal.compact()
+        lines = journal.lines
+    tables = write_tables(options.output, lines.values(), predictor.label_space)
+    asked = [lines[str(item.path)] for item in found.items]
+    bad = {line["file"]: str(line["error"]) for line in asked if line.get("error")}
+    _say(found, len(left), bad, time.perf_counter() - started)
+    print((tables or [options.output / LINES])[0])
+    if bad:
+        raise SystemExit(1)
+
+
+def _predictor(options: Options) -> Predictor:
+    how = {key: getattr(options, key) for key in ("device", "precision", "views", "batch_size")}
+    if options.is_checkpoint:
+        return Predictor.from_checkpoint(options.run, **how)
+    return Predictor.from_run(options.run, options.checkpoint, **how)
+
+
+def _named(items: Sequence[Item], journal: Journal) -> list[Named]:
+    """Each file with the stem of its results: the one it had, if it was seen before, else a new one.
+
+    A file that is called as one of another source is called by its whole path.
+    """
+    known = {line["file"]: path for path, line in journal.lines.items()}
+    stems = {path: line["stem"] for path, line in journal.lines.items()}
+    names = Names(stems.values(), [item.file for item in items])
+    named = []
+    for item in items:
+        path = str(item.path)
+        if known.setdefault(item.file, path) != path:
+            item = replace(item, file=path)
+        named.append((item, stems.get(path) or names.stem(item.file)))
+    return named
+
+
+def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -> Iterator[tuple[Item, str, Written]]:
+    """Predict the photos, then the videos; yield each file when its results are on disk."""
+    look = options.look(predictor.label_space)
+    photos = [named for named in files if named[0].kind == "photo"]
+    videos = [named for named in files if named[0].kind == "video"]
+    if photos:
+        pictures = PhotoResults(options.output, predictor.label_space, options.parts, look, options.cam)
+        yield from track(predict_photos(predictor, photos, pictures), "photos", len(photos))
+    if videos:
+        clips = VideoResults(
+            options.output, predictor.label_space, "overlay" in options.parts, look, options.ids, options.audio
+        )
+        yield from predict_videos(predictor, videos, clips, options.smooth)
+
+
+def _say(found: Found, done: int, bad: Mapping[str, str], seconds: float) -> None:
+    """What came of it: counts to the output, what is amiss, a line each, to the errors."""
+    total, before = len(found.items), len(found.items) - done
+    already = f", {before} of them by an earlier call" if before else ""
+    print(f"{total - len(bad)} of {total} files predicted in {seconds:.1f} s{already}")
+    if found.links:
+        print(f"streetlab: links out of the source's folder, not followed: {len(found.links)}", file=sys.stderr)
+        for link in found.links:
+            print(f"  {_printable(str(link))}", file=sys.stderr)
+    if bad:
+        print(f"streetlab: files that could not be predicted: {len(bad)} of {total}", file=sys.stderr)
+        for name, reason in bad.items():
+            print(f"  {_printable(name)}: {_printable(reason)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """The text in one line that any terminal takes."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return shown.encode(sys.stderr.encoding or "utf-8", errors="replace").decode(sys.stderr.encoding or "utf-8")

@@ -1,0 +1,174 @@
+"""What `streetlab predict` is asked for, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from streetlab.config import plain
+from streetlab.data.index.labels import LabelSpace, class_ids
+from streetlab.errors import UserError, did_you_mean
+from streetlab.inference.views import Views
+from streetlab.runs import files
+from streetlab.runs.chosen import chosen_run
+from streetlab.training.rebuild import KEPT
+from streetlab.viz.paint import Look
+
+PARTS = ("mask", "palette", "overlay", "confidence")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of conf/predict.yaml, which says what each is for.
+
+    Attributes:
+        run: a run's folder, or a checkpoint's file.
+        output: where the results go.
+        hide: as it was typed.
+    """
+
+    run: Path
+    checkpoint: str
+    sources: tuple[str, ...]
+    output: Path
+    recursive: bool
+    resume: bool
+    views: Views
+    smooth: float
+    batch_size: int
+    device: str
+    precision: str
+    parts: tuple[str, ...]
+    alpha: float
+    hide: tuple[Any, ...]
+    outlines: bool
+    ids: bool
+    audio: bool
+    cam: bool
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether `run` is a checkpoint's file, which is predicted with alone."""
+        return self.run.is_file()
+
+    def look(self, label_space: LabelSpace) -> Look:
+        """How overlays are painted. Raises a UserError where `hide` names no class."""
+        hidden = class_ids(list(self.hide), label_space.names, "hide") or []
+        return Look(label_space.palette, self.alpha, frozenset(hidden), self.outlines)
+
+    def settings(self, label_space: LabelSpace, views: Views) -> dict[str, Any]:
+        """What the results follow from besides the weights, as predict.json keeps it.
+
+        Args:
+            views: what the network sees, which need not be all that was asked for.
+        """
+        result: dict[str, Any] = {"smooth": self.smooth, "audio": self.audio} | asdict(views)
+        if label_space.task == "segmentation":
+            hidden = sorted(self.look(label_space).hidden)
+            result |= {"parts": sorted(self.parts), "alpha": self.alpha, "outlines": self.outlines}
+            result |= {"ids": self.ids, "hide": [label_space.names[i] for i in hidden]}
+        else:
+            result |= {"cam": self.cam}
+        return dict(files.to_plain(result))
+
+
+def read_options(cfg: DictConfig) -> Options:
+    """The command's config as options.
+
+    Raises:
+        UserError: a value that its key does not take, or no such run.
+    """
+    config: dict[str, Any] = plain(cfg)
+    # other commands take a path for `resume`, so that it arrives quoted
+    config["resume"] = {"true": True, "false": False}.get(str(config["resume"]).lower(), config["resume"])
+    for key in ("recursive", "resume", "outlines", "ids", "audio", "cam"):
+        if not isinstance(config[key], bool):
+            raise UserError(f"{key}: '{config[key]}' is not true or false")
+    run, name = _run_and_name(str(config["run"]), str(config["checkpoint"]))
+    output = config["output"]
+    return Options(
+        run=run,
+        checkpoint=str(config["checkpoint"]),
+        sources=tuple(_entries("source", config["source"])),
+        output=Path(output).expanduser() if output else Path("outputs", "predict", name),
+        views=Views(config["mode"], config["window"], config["overlap"], config["flip"], config["scales"]),
+        smooth=_smooth(config["smooth"]),
+        batch_size=_batch_size(config["batch_size"]),
+        device=str(config["device"]),
+        precision=str(config["precision"]),
+        parts=_parts(config["parts"]),
+        alpha=_alpha(config["alpha"]),
+        hide=_listed(config["hide"]),
+        **{key: config[key] for key in ("recursive", "resume", "outlines", "ids", "audio", "cam")},
+    )
+
+
+def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
+    """Raise a UserError where something is asked for that a network of this task has not."""
+    if options.cam and label_space.task == "segmentation":
+        raise UserError("cam: the run gives each pixel a class, which its overlay shows; cam=true is for labels")
+    if label_space.task == "classification":
+        for key, asked in (("ids", options.ids), ("hide", options.hide), ("outlines", options.outlines)):
+            if asked:
+                raise UserError(f"{key}: the run gives a photo one label; only a run with masks has class ids to show")
+
+
+def _run_and_name(run: str, checkpoint: str) -> tuple[Path, str]:
+    """The run or checkpoint, and what a folder of its predictions is called."""
+    path = Path(run).expanduser()
+    if path.is_file() and path.suffix == ".ckpt":
+        if checkpoint != "best":
+            raise UserError(f"checkpoint: run={run} is a checkpoint itself; leave checkpoint={checkpoint} out")
+        of_run = path.resolve().parent.name == "checkpoints"
+        return path, f"{path.resolve().parents[1].name}-{path.stem}" if of_run else path.stem
+    record = chosen_run(run)
+    if checkpoint == "best":
+        return record.path, record.name
+    return record.path, f"{record.name}-{checkpoint if checkpoint in KEPT else Path(checkpoint).stem}"
+
+
+def _entries(key: str, value: Any) -> list[str]:
+    entries = [str(entry) for entry in _listed(value)]
+    if not entries or not all(entries):
+        raise UserError(f"{key}: nothing is named; give a file, a folder, a quoted glob or a list of them")
+    return entries
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """One value or several, as a tuple."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+
+
+def _parts(value: Any) -> tuple[str, ...]:
+    for part in _listed(value):
+        if part not in PARTS:
+            raise UserError(f"parts: '{part}' is not one of {', '.join(PARTS)}{did_you_mean(str(part), PARTS)}")
+    return tuple(dict.fromkeys(_listed(value)))
+
+
+def _alpha(value: Any) -> float:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise UserError(f"alpha: '{value}' is not a number from 0 to 1")
+    return float(value)
+
+
+def _smooth(value: Any) -> float:
+    if not _is_number(value) or not 0 <= value < 1:
+        raise UserError(f"smooth: '{value}' is not a number from 0 to below 1")
+    return float(value)
+
+
+def _batch_size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"batch_size: '{value}' is not a whole number of 1 or more")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

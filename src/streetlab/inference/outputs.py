@@ -1,0 +1,154 @@
+"""The results of a photo as files, and the tables of all photos and videos."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from streetlab.data.index.labels import LabelSpace
+from streetlab.inference.answers import Classified, Segmented
+from streetlab.runs import files
+from streetlab.viz.heat import heat_overlay
+from streetlab.viz.paint import Look, class_shares, ids_png, paint, palette_png
+
+PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
+_JPEG_QUALITY = 92
+_DIGITS = 8
+"""Decimals of shares and probabilities."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The results of one file.
+
+    Attributes:
+        outputs: paths under the folder of the results.
+        result: what predictions.jsonl says of the file; `error` where it could not be predicted, or not to its end.
+    """
+
+    outputs: tuple[str, ...]
+    result: dict[str, Any]
+
+
+def failed(reason: str) -> Written:
+    """There are no results, and why."""
+    return Written((), {"error": reason})
+
+
+@dataclass(frozen=True)
+class PhotoResults:
+    """Writes what the network says of photos.
+
+    Args:
+        output: the folder of the results.
+        label_space: the classes.
+        parts: which files a mask is written as, of `options.PARTS`.
+        look: how overlays of masks are painted.
+        cam: whether labels have an overlay.
+    """
+
+    output: Path
+    label_space: LabelSpace
+    parts: Sequence[str]
+    look: Look
+    cam: bool
+
+    def write(self, stem: str, photo: Image.Image, answer: Classified | Segmented) -> Written:
+        """Write the files of one photo, each in one step.
+
+        Raises:
+            UserError: one cannot be written.
+        """
+        pixels = np.asarray(photo)
+        try:
+            if isinstance(answer, Segmented):
+                contents, result = self._mask(stem, pixels, answer)
+            else:
+                contents, result = self._label(stem, pixels, answer)
+        except (OSError, ValueError) as error:  # a side of more pixels than a format takes
+            return failed(f"its results cannot be stored ({error})")
+        for name, content in contents.items():
+            files.write_bytes(self.output / name, content)
+        return Written(tuple(contents), {"width": photo.width, "height": photo.height, **result})
+
+    def _mask(self, stem: str, pixels: NDArray[np.uint8], answer: Segmented) -> tuple[dict[str, bytes], dict[str, Any]]:
+        contents = {}
+        if "mask" in self.parts:
+            contents[f"masks/{stem}.png"] = ids_png(answer.ids)
+        if "palette" in self.parts:
+            contents[f"palette/{stem}.png"] = palette_png(answer.ids, self.label_space.palette)
+        if "overlay" in self.parts:
+            contents[f"overlay/{stem}.jpg"] = _jpeg(paint(pixels, answer.ids, self.look))
+        if "confidence" in self.parts:
+            contents[f"confidence/{stem}.png"] = ids_png(answer.confidence)
+        return contents, {"shares": by_name(class_shares(answer.ids, len(self.label_space)), self.label_space)}
+
+    def _label(
+        self, stem: str, pixels: NDArray[np.uint8], answer: Classified
+    ) -> tuple[dict[str, bytes], dict[str, Any]]:
+        contents = {}
+        if self.cam and answer.activations is not None:
+            strongest = float(answer.activations.max(initial=0))
+            heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
+            contents[f"overlay/{stem}.jpg"] = _jpeg(heat_overlay(pixels, np.clip(heat, 0, 1)))
+        return contents, label_result(answer.probabilities, self.label_space)
+
+
+def label_result(probabilities: Sequence[float] | NDArray[np.float32], label_space: LabelSpace) -> dict[str, Any]:
+    """What predictions.jsonl says of K probabilities."""
+    prediction = int(np.argmax(probabilities))
+    return {
+        "prediction": label_space.names[prediction],
+        "confidence": round(float(probabilities[prediction]), _DIGITS),
+        "probabilities": by_name(probabilities, label_space),
+    }
+
+
+def by_name(values: Sequence[float] | NDArray[Any], label_space: LabelSpace) -> dict[str, float]:
+    """(K,) values by the classes' names."""
+    return {name: round(float(value), _DIGITS) for name, value in zip(label_space.names, values, strict=True)}
+
+
+def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: LabelSpace) -> list[Path]:
+    """Write predictions.csv and videos.csv from the journal's lines, as far as there are such files; return them.
+
+    Files without any result have no row.
+    """
+    if label_space.task == "segmentation":
+        values, prefix, own = "shares", "share_", []
+    else:
+        values, prefix, own = "probabilities", "p_", ["prediction", "confidence"]
+    classes = [prefix + name for name in label_space.names]
+    columns = {
+        PHOTOS: ("photo", ["file", "width", "height", *own, *classes]),
+        VIDEOS: (
+            "video",
+            ["file", "width", "height", "frames", "fps", "flicker", "flicker_raw", *own, *classes, "error"],
+        ),
+    }
+    done = sorted((line for line in lines if values in line), key=lambda line: line["file"])
+    written = []
+    for name, (kind, header) in columns.items():
+        rows = [
+            {key: line.get(key) for key in header if key in line} | {prefix + k: v for k, v in line[values].items()}
+            for line in done
+            if line["kind"] == kind
+        ]
+        if rows:
+            written.append(files.write_csv(output / name, rows, header))
+        else:
+            (output / name).unlink(missing_ok=True)
+    return written
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,97 @@
+"""Photos through the network: some are decoded ahead and some still written while it looks at others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from PIL import Image
+
+from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.data.parallel import in_order
+from streetlab.errors import UserError
+from streetlab.inference.answers import Classified, Segmented
+from streetlab.inference.outputs import PhotoResults, Written, failed
+from streetlab.inference.predictor import Predictor
+from streetlab.inference.sources import Item
+
+_WORKERS = min(4, os.cpu_count() or 1)
+"""Threads that decode, and as many that write: each holds a photo at its own size."""
+
+Named = tuple[Item, str]
+"""A file and the stem of its results."""
+
+
+def predict_photos(
+    predictor: Predictor, photos: Sequence[Named], results: PhotoResults
+) -> Iterator[tuple[Item, str, Written]]:
+    """Predict and write every photo; yield each with its stem when its results are on disk.
+
+    Photos that the network sees at one size go through it together, others one by one, which bounds the memory.
+
+    Raises:
+        UserError: a result cannot be written.
+    """
+    size = predictor.batch_size if predictor.views.mode == "resized" and not results.cam else 1
+    with ThreadPoolExecutor(_WORKERS) as readers, ThreadPoolExecutor(_WORKERS) as writers:
+        writing: deque[tuple[Item, str, Future[Written]]] = deque()
+        batch: list[tuple[Named, Image.Image]] = []
+        read = in_order(readers, lambda named: _read(named[0]), photos, ahead=max(size, _WORKERS))
+        for number, (named, photo) in enumerate(zip(photos, read, strict=True), 1):
+            if isinstance(photo, str):
+                yield *named, failed(photo)
+            else:
+                batch.append((named, photo))
+            if len(batch) == size or (batch and number == len(photos)):
+                for (item, stem), picture, answer, seconds in _predict(predictor, batch, results.cam):
+                    if isinstance(answer, str):
+                        yield item, stem, failed(answer)
+                    else:
+                        future = writers.submit(_write, results, stem, picture, answer, seconds)
+                        writing.append((item, stem, future))
+                batch = []
+            while writing and (len(writing) > size + _WORKERS or writing[0][2].done()):
+                item, stem, future = writing.popleft()
+                yield item, stem, future.result()
+        for item, stem, future in writing:
+            yield item, stem, future.result()
+
+
+def _predict(
+    predictor: Predictor, batch: Sequence[tuple[Named, Image.Image]], cam: bool
+) -> Iterator[tuple[Named, Image.Image, Classified | Segmented | str, float]]:
+    """Each photo of the batch with its answer, or why there is none, and its share of the seconds."""
+    started = time.perf_counter()
+    try:
+        answers: Sequence[Classified | Segmented] = predictor.predict([photo for _, photo in batch], activations=cam)
+    except UserError as error:
+        if len(batch) == 1:
+            yield *batch[0], str(error), 0.0
+            return
+        for single in batch:  # one of them is at fault, not all
+            yield from _predict(predictor, [single], cam)
+        return
+    seconds = (time.perf_counter() - started) / len(batch)
+    for (named, photo), answer in zip(batch, answers, strict=True):
+        yield named, photo, answer, seconds
+
+
+def _read(item: Item) -> Image.Image | str:
+    """The upright photo, or what is wrong with its file."""
+    try:
+        return read_photo(item.path)
+    except UnreadablePhoto as error:
+        return str(error).removeprefix(f"{item.path}: ")
+    except MemoryError:
+        return "too large for the memory of this machine"
+
+
+def _write(
+    results: PhotoResults, stem: str, photo: Image.Image, answer: Classified | Segmented, seconds: float
+) -> Written:
+    written = results.write(stem, photo, answer)
+    return replace(written, result=written.result | {"seconds": round(seconds, 4)})

@@ -1,0 +1,73 @@
+"""Passes work between threads: queues that end together at the first fault, and cancellation."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_SECONDS = 0.1  # between two looks at whether all is to end
+
+
+class Cancelled(Exception):  # noqa: N818  (no fault)
+    """The caller asked for the end; nothing was written."""
+
+
+class _Over(Exception):  # noqa: N818
+    """Another thread met a fault."""
+
+
+class Flow:
+    """What threads share: the first fault of any of them ends them all.
+
+    Args:
+        cancelled: says whether the caller wants no more; asked from every thread.
+    """
+
+    def __init__(self, cancelled: Callable[[], bool]) -> None:
+        self._cancelled = cancelled
+        self._lock = threading.Lock()
+        self.fault: BaseException | None = None
+
+    def start(self, work: Callable[[], None], name: str) -> threading.Thread:
+        """Run `work` in a thread; what it raises becomes the fault."""
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:  # raised again by whoever waits for the flow's end
+                self.fail(error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def fail(self, error: BaseException) -> None:
+        with self._lock:
+            self.fault = self.fault or error
+
+    def check(self) -> None:
+        """Raises Cancelled where the caller asked for the end; ends this thread where another met a fault."""
+        if self.fault is not None:
+            raise _Over
+        if self._cancelled():
+            raise Cancelled
+
+    def put(self, items: queue.Queue[Any], item: Any) -> None:
+        """Add an item as soon as there is room."""
+        while True:
+            self.check()
+            try:
+                return items.put(item, timeout=_SECONDS)
+            except queue.Full:
+                continue
+
+    def get(self, items: queue.Queue[Any]) -> Any:
+        """Take the next item as soon as there is one."""
+        while True:
+            self.check()
+            try:
+                return items.get(timeout=_SECONDS)
+            except queue.Empty:
+                continue

@@ -1,0 +1,78 @@
+"""Files that grow beside their place and take it when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from streetlab.errors import UserError
+from streetlab.inference.video.source import pyav, said
+
+
+class Unfinished:
+    """A temporary file in the folder of `path`, which is renamed at the end: readers see all of it or nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        with self.writing():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Raises UserError with the path for faults of the disk in the block, those that come through FFmpeg too."""
+        try:
+            yield
+        except (OSError, pyav().error.FFmpegError) as error:
+            raise UserError(f"cannot write {self.path}: {said(error)}") from error
+
+    def finish(self) -> None:
+        with self.writing():
+            os.replace(self.temporary, self.path)  # noqa: PTH105  (the one atomic call)
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()
+
+
+class Output:
+    """An `av` container under construction: `container` to mux into, then `close()`, or `abort()` to leave nothing."""
+
+    def __init__(self, path: Path, format: str, options: Mapping[str, str]) -> None:
+        self._file = Unfinished(path)
+        self._open = True
+        with self._file.writing():
+            self.container: Any = pyav().open(
+                f"file:{self._file.temporary}", "w", format=format, container_options=dict(options)
+            )
+
+    @property
+    def path(self) -> Path:
+        return self._file.path
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        return self._file.writing()
+
+    def close(self) -> None:
+        """Write the file's end and put it in place."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            with self._file.writing():
+                self.container.close()
+            self._file.finish()
+        finally:
+            self._file.discard()
+
+    def abort(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        with contextlib.suppress(OSError, pyav().error.FFmpegError):
+            self.container.close()
+        self._file.discard()

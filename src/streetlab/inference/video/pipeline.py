@@ -1,0 +1,253 @@
+"""A video through a network: frames are decoded, predicted in batches and written side by side, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from streetlab.errors import UserError
+from streetlab.inference.answers import Classified, Segmented
+from streetlab.inference.video.flow import Cancelled, Flow
+from streetlab.inference.video.motion import Change, Flicker, Motion, Smoothing
+from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
+from streetlab.viz.paint import class_shares
+
+if TYPE_CHECKING:
+    from streetlab.inference.predictor import Predictor
+
+__all__ = ["Cancelled", "Sink", "VideoReport", "predict_video"]
+
+_WAITING_BYTES = 128 * 2**20
+"""What the frames that wait between two stages may take."""
+
+Answer = Classified | Segmented
+
+
+class Sink(Protocol):
+    """Takes the frames of a video in their order, each with its answer; all calls come from one thread at a time."""
+
+    def write(self, frame: Frame, answer: Answer) -> None: ...
+
+    def close(self) -> None:
+        """The last frame was written."""
+
+    def abort(self) -> None:
+        """There will be no end: leave nothing."""
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """How a video went.
+
+    Args:
+        frames: how many were predicted and written.
+        seconds: that it took in all.
+        stages: seconds that each of `decode`, `network` and `encode` was at work; they overlap.
+        flicker: of the answers given, the share of points (of frames for classifiers) that stand still and have
+            another class than in the frame before, see `motion.Flicker`; None where nothing stands still.
+        flicker_raw: the same before smoothing; None without smoothing.
+        shares: mean share of each class; of classifiers its mean probability.
+        broken: why the end of the video is missing, else None.
+    """
+
+    frames: int
+    seconds: float
+    stages: dict[str, float]
+    flicker: float | None
+    flicker_raw: float | None
+    shares: tuple[float, ...]
+    broken: str | None
+
+
+def predict_video(
+    predictor: Predictor,
+    path: Path,
+    sinks: Sequence[Sink],
+    *,
+    smooth: float = 0.0,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    most_frames: int | None = None,
+    most_pixels: int | None = None,
+) -> VideoReport:
+    """Predict every frame of a video and hand it to the sinks.
+
+    The network runs in the calling thread, decoding and the sinks each in one of their own. At most a few batches of
+    frames are in memory, whatever the video's length. On any fault the sinks are aborted, and it is raised.
+
+    Args:
+        predictor: the network; `batch_size` frames at once, fewer of large ones.
+        sinks: closed at the end.
+        smooth: weight of the past in the moving average of probabilities, 0 to below 1; see `motion.Smoothing`.
+        on_progress: called with how many frames are written and how many there may be, from the calling thread.
+        cancelled: asked often, from every thread.
+        most_frames, most_pixels: as `VideoReader` takes them.
+
+    Raises:
+        Cancelled: `cancelled` said so.
+        UnreadableVideo: there is no frame.
+        UserError: `smooth` is out of range; a sink cannot write.
+    """
+    flow = Flow(cancelled)
+    threads = []
+    started = time.perf_counter()
+    try:
+        if not 0 <= smooth < 1:
+            raise UserError(f"smooth: found {smooth}, allowed 0 to below 1")
+        with VideoReader(path, most_frames, most_pixels) as reader:
+            run = _Run(predictor, reader, sinks, smooth, flow)
+            try:
+                threads = [flow.start(run.decode, "decode"), flow.start(run.write, "encode")]
+                for _ in run.predict():
+                    on_progress(run.frames, reader.info.frames)
+                threads[1].join()
+            except BaseException as error:
+                flow.fail(error)
+            finally:
+                for thread in threads:
+                    thread.join()
+    except BaseException as error:
+        flow.fail(error)
+    if flow.fault is not None:
+        for sink in sinks:
+            with contextlib.suppress(Exception):  # the fault that led here says more
+                sink.abort()
+        raise flow.fault
+    on_progress(run.frames, run.frames)
+    return run.report(time.perf_counter() - started)
+
+
+class _Run:
+    """The three stages and the queues between them."""
+
+    def __init__(
+        self, predictor: Predictor, reader: VideoReader, sinks: Sequence[Sink], smooth: float, flow: Flow
+    ) -> None:
+        self._predictor, self._reader, self._sinks, self._flow = predictor, reader, sinks, flow
+        self._smoothing = Smoothing(smooth) if smooth else None
+        self._batch = _batch_size(predictor, reader.info)
+        room = max(1, min(self._batch, _WAITING_BYTES // (3 * reader.info.width * reader.info.height)))
+        self._decoded: queue.Queue[tuple[Frame, Change] | None] = queue.Queue(room)
+        self._answered: queue.Queue[tuple[Frame, Answer] | None] = queue.Queue(room)
+        self._flicker, self._flicker_raw = Flicker(), Flicker()
+        self._classes = len(predictor.label_space)
+        self._shares = np.zeros(self._classes)
+        self._seconds = dict.fromkeys(("decode", "network", "encode"), 0.0)
+        self.frames = 0
+
+    def report(self, seconds: float) -> VideoReport:
+        return VideoReport(
+            self.frames,
+            seconds,
+            self._seconds,
+            self._flicker.share,
+            self._flicker_raw.share if self._smoothing else None,
+            tuple((self._shares / self.frames).tolist()),
+            self._reader.broken,
+        )
+
+    def decode(self) -> None:
+        motion, frames = Motion(self._predictor.image_size), iter(self._reader)
+        while True:
+            with self._timed("decode"):
+                frame = next(frames, None)
+                item = None if frame is None else (frame, motion.step(frame.pixels))
+            self._flow.put(self._decoded, item)
+            if item is None:
+                return
+
+    def predict(self) -> Iterator[None]:
+        """One step per batch."""
+        batch: list[tuple[Frame, Change]] = []
+        while True:
+            item = self._flow.get(self._decoded)
+            if item is not None:
+                batch.append(item)
+            if batch and (item is None or len(batch) == self._batch):
+                with self._timed("network"):
+                    answers = self._answers(batch)
+                for (frame, _), answer in zip(batch, answers, strict=True):
+                    self._flow.put(self._answered, (frame, answer))
+                batch = []
+                yield
+            if item is None:
+                self._flow.put(self._answered, None)
+                return
+
+    def write(self) -> None:
+        while True:
+            item = self._flow.get(self._answered)
+            with self._timed("encode"):
+                if item is None:
+                    break
+                frame, answer = item
+                for sink in self._sinks:
+                    sink.write(frame, answer)
+                if isinstance(answer, Segmented):
+                    self._shares += class_shares(answer.ids, self._classes)
+                else:
+                    self._shares += answer.probabilities
+                self.frames += 1
+        with self._timed("encode"):
+            for sink in self._sinks:
+                sink.close()
+
+    @torch.inference_mode()
+    def _answers(self, batch: Sequence[tuple[Frame, Change]]) -> Sequence[Answer]:
+        predictor, changes = self._predictor, [change for _, change in batch]
+        photos = [Image.fromarray(frame.pixels) for frame, _ in batch]
+        if self._smoothing is None and predictor.views.mode == "window":
+            answers = predictor.predict(photos)  # in bands, since scores of the photo's own size are large
+            self._note(self._flicker, [one.ids for one in answers if isinstance(one, Segmented)], changes)
+            return answers
+        scores = predictor.scores(photos)
+        if predictor.task == "classification":
+            scores = scores.double() / (predictor.temperature or 1.0)
+        if self._smoothing is not None:
+            self._note(self._flicker_raw, _labels(scores), changes)
+            scores = _log(self._smoothing(scores.softmax(dim=1), [change.cut for change in changes]))
+        self._note(self._flicker, _labels(scores), changes)
+        if predictor.task == "segmentation":
+            size = photos[0].height, photos[0].width
+            return [predictor.segmented(one, size) for one in scores]
+        rows = scores.softmax(dim=1).float().cpu().numpy()
+        return [Classified(row, int(row.argmax())) for row in rows]
+
+    @staticmethod
+    def _note(flicker: Flicker, labels: Sequence[NDArray[np.uint8]], changes: Sequence[Change]) -> None:
+        for one, change in zip(labels, changes, strict=True):
+            flicker.add(one, change)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._seconds[stage] += time.perf_counter() - started
+
+
+def _batch_size(predictor: Predictor, info: VideoInfo) -> int:
+    """Frames for the network at once: fewer where it gives scores of the frames' own size, and that is large."""
+    if predictor.views.mode == "resized":
+        return predictor.batch_size
+    height, width = predictor.image_size
+    return max(1, min(predictor.batch_size, predictor.batch_size * height * width // (info.height * info.width)))
+
+
+def _labels(scores: Tensor) -> Sequence[NDArray[np.uint8]]:
+    """The most probable class of each frame (), or of each of its pixels (h, w)."""
+    return list(scores.argmax(dim=1).to(torch.uint8).cpu().numpy())
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log_()

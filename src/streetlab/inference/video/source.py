@@ -1,0 +1,88 @@
+"""Opens files that may hold a video: containers from a list, local files only, faults in one line."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from streetlab.errors import UserError
+
+FORMATS = "mov,matroska,webm,avi,gif,mpegts,mpeg,flv,asf,ogg"
+"""FFmpeg's names of the containers that are opened; playlists, which name other files, are not among them."""
+
+
+class UnreadableVideo(UserError):  # noqa: N818  (named for the file)
+    """A file that gives not a single frame."""
+
+
+def pyav() -> ModuleType:
+    """The module `av`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UserError("videos need PyAV: pip install 'streetlab[video]'") from error
+    return av
+
+
+def open_source(path: Path, most_pixels: int | None = None) -> Any:
+    """An `av` input container of a local file, whatever its name looks like.
+
+    Args:
+        most_pixels: frames of more than twice as many are not decoded, neither here nor later.
+
+    Raises:
+        UnreadableVideo: there is no such file, or it is not of a known container.
+    """
+    av = pyav()
+    limits = {} if most_pixels is None else {"max_pixels": str(2 * most_pixels)}  # sides are padded within a codec
+    try:
+        container = av.open(
+            f"file:{path}",
+            options=limits,
+            container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            metadata_errors="replace",
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnreadableVideo(f"{path} is not a video that can be read: {_cause(path, error)}") from error
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.options = limits
+    return container
+
+
+def announced_seconds(container: Any, stream: Any) -> Fraction | None:
+    """How long the file itself says its video is; None where it does not."""
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return Fraction(stream.frames) / stream.average_rate  # its duration is counted anew where the end is missing
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    return Fraction(container.duration, 1_000_000) if container.duration else None
+
+
+def is_short(reached: Fraction, announced: Fraction | None) -> bool:
+    """Whether what was reached (seconds) falls so far short of what was announced that the end must be missing."""
+    return announced is not None and reached < announced - max(Fraction(1, 4), announced / 50)
+
+
+def said(error: Exception) -> str:
+    """What an error of FFmpeg says, without its number and the file's name."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def _cause(path: Path, error: Exception) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as fault:
+        return fault.strerror or str(fault)
+    if not head:
+        return "it is empty"
+    if head[4:8] == b"ftyp":
+        return f"{said(error)} (an MP4 without its index, as of a recording that was cut off?)"
+    return said(error)

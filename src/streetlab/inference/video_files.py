@@ -1,0 +1,103 @@
+"""Videos through the network, one after the other, each with a bar of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streetlab.data.index.labels import LabelSpace
+from streetlab.errors import UserError
+from streetlab.inference.outputs import Written, by_name, failed, label_result
+from streetlab.inference.photos import Named
+from streetlab.inference.predictor import Predictor
+from streetlab.inference.sources import Item
+from streetlab.inference.video.pipeline import VideoReport, predict_video
+from streetlab.inference.video.reader import VideoInfo, probe
+from streetlab.inference.video.sinks import IdsSink, OverlaySink, ProbabilitiesSink, SharesSink
+from streetlab.progress import counting
+from streetlab.viz.paint import Look
+
+
+@dataclass(frozen=True)
+class VideoResults:
+    """Which files the results of a video are.
+
+    Args:
+        output: the folder of the results.
+        label_space: the classes.
+        overlay: of masks, a video with their colours is written.
+        look: how it is painted.
+        ids: of masks, the class ids are written too.
+        audio: the overlay has the video's sound.
+    """
+
+    output: Path
+    label_space: LabelSpace
+    overlay: bool
+    look: Look
+    ids: bool
+    audio: bool
+
+    def sinks(self, stem: str, path: Path, info: VideoInfo) -> dict[str, Any]:
+        """What writes each result of one video, by the result's path under the folder."""
+        names = self.label_space.names
+        if self.label_space.task == "classification":
+            name = f"probabilities/{stem}.csv"
+            return {name: ProbabilitiesSink(self.output / name, names)}
+        sinks: dict[str, Any] = {}
+        try:
+            if self.overlay:
+                name = f"overlay/{stem}.mp4"
+                sound = path if self.audio and info.audio else None
+                sinks[name] = OverlaySink(self.output / name, self.look, info, sound)
+            if self.ids:
+                name = f"ids/{stem}.webm"
+                sinks[name] = IdsSink(self.output / name, info, len(names))
+            name = f"shares/{stem}.csv"
+            sinks[name] = SharesSink(self.output / name, names)
+        except BaseException:
+            for sink in sinks.values():
+                sink.abort()
+            raise
+        return sinks
+
+
+def predict_videos(
+    predictor: Predictor, videos: Sequence[Named], results: VideoResults, smooth: float
+) -> Iterator[tuple[Item, str, Written]]:
+    """Predict and write every video; yield each with its stem when its results are on disk, or why there are none."""
+    for item, stem in videos:
+        try:
+            written = _predict(predictor, item, stem, results, smooth)
+        except UserError as error:
+            written = failed(str(error).removeprefix(f"{item.path}: ").removeprefix(f"{item.path} is "))
+        yield item, stem, written
+
+
+def _predict(predictor: Predictor, item: Item, stem: str, results: VideoResults, smooth: float) -> Written:
+    info = probe(item.path)
+    sinks = results.sinks(stem, item.path, info)
+    with counting(item.file, info.frames) as show:
+        report = predict_video(predictor, item.path, list(sinks.values()), smooth=smooth, on_progress=show)
+    return Written(tuple(sinks), _result(info, report, results.label_space))
+
+
+def _result(info: VideoInfo, report: VideoReport, label_space: LabelSpace) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "width": info.width,
+        "height": info.height,
+        "frames": report.frames,
+        "fps": str(info.fps),
+        "flicker": report.flicker,
+        "seconds": round(report.seconds, 3),
+        "stages": report.stages,
+    }
+    if report.flicker_raw is not None:
+        result["flicker_raw"] = report.flicker_raw
+    if label_space.task == "segmentation":
+        result["shares"] = by_name(report.shares, label_space)
+    else:
+        result |= label_result(report.shares, label_space)
+    return result if report.broken is None else result | {"error": report.broken}
