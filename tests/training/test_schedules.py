@@ -86,6 +86,19 @@ def test_onecycle_peaks_at_the_rate_that_was_asked_for(optimizer):
     assert seen[-1] < 1e-5
 
 
+@pytest.mark.parametrize("steps", range(1, 12))
+@pytest.mark.parametrize("pct_start", [0.1, 0.2, 0.3, 0.5])
+def test_onecycle_climbs_in_phases_cut_short_too(optimizer, steps, pct_start):
+    schedule = schedules.onecycle(optimizer, Horizon(1, steps), pct_start=pct_start)
+    seen = [optimizer.param_groups[0]["lr"]]
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step(None)
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert all(0 < rate < 0.1 + 1e-9 for rate in seen)
+    assert max(seen) > 5 * seen[0]
+
+
 @pytest.mark.parametrize("name", ["step", "plateau", "cosine", "poly", "onecycle", "none"])
 def test_state_survives_a_checkpoint_of_plain_tensors(optimizer, name, tmp_path):
     schedule = getattr(schedules, name)(optimizer, HORIZON)

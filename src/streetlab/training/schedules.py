@@ -93,11 +93,12 @@ def onecycle(
 ) -> Schedule:
     """Up to the learning rate and down again (1cycle, Smith & Topin 2018), by cosines."""
     peaks = [group["lr"] for group in optimizer.param_groups]
+    steps = horizon.steps + 1
     scheduler = OneCycleLR(
         optimizer,
         max_lr=peaks,
-        total_steps=horizon.steps + 1,
-        pct_start=pct_start,
+        total_steps=steps,
+        pct_start=pct_start if pct_start * steps > 1 else 2 / steps,  # torch divides by a climb of no step
         div_factor=div_factor,
         final_div_factor=final_div_factor,
     )
