@@ -82,7 +82,7 @@ def test_other_words_and_quoted_values_stay(word):
     assert quote_paths([word]) == [word]
 
 
-@pytest.mark.parametrize("key", ["runs", "source"])
+@pytest.mark.parametrize("key", ["runs", "source", "models"])
 def test_lists_of_paths_are_lists_unless_a_folder_is_called_so(monkeypatch, tmp_path, key):
     monkeypatch.chdir(tmp_path)
     assert read_back(quote_paths([f"{key}=[A (1),Straße]"])[0]) == ["A (1)", "Straße"]
@@ -106,7 +106,7 @@ def test_sweeps_over_paths_stay_sweeps_unless_a_file_is_called_so(monkeypatch, t
 
 
 def test_path_keys_are_those_that_the_commands_have():
-    assert {"dataset.root", "model.weights", "output", "resume", "run", "runs", "source"} <= PATH_KEYS
+    assert {"dataset.root", "model.weights", "output", "resume", "run", "runs", "source", "models"} <= PATH_KEYS
 
 
 def test_options_may_stand_anywhere():

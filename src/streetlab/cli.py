@@ -32,6 +32,8 @@ COMMANDS = {
     "train": Command("streetlab.training.command", "train, test the best epoch once, write the run record", True),
     "evaluate": Command("streetlab.training.evaluate", "test a finished run again: other data, size, split or views"),
     "compare": Command("streetlab.runs.compare", "put finished runs side by side: table, curves, HTML page"),
+    "predict": Command("streetlab.inference.command", "predict photos, folders and videos with a finished run"),
+    "app": Command("streetlab.app.command", "serve the page that shows what finished runs see in photos and videos"),
     "explain": Command("streetlab.explain.command", "show what in its photos a run's network looks at, and score that"),
     "audit": Command("streetlab.audit.command", "find what is wrong with a data set; write a split without leaks"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),

@@ -21,10 +21,11 @@ PATH_KEYS = frozenset(
         "baseline",
         "checkpoint",
         "source",
+        "models",
     }
 )
 
-_LIST_KEYS = frozenset({"runs", "source"})
+_LIST_KEYS = frozenset({"runs", "source", "models"})
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 _SWEEP_FUNCTION = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag)\(.*\)\s*", re.DOTALL)
 
@@ -32,8 +33,9 @@ _SWEEP_FUNCTION = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag)\(.*
 def quote_paths(words: Sequence[str], multirun: bool = False) -> list[str]:
     """The overrides with every path value quoted; all other words as they are.
 
-    What is already quoted, null, and an empty value stay. A list `[A,B]` for `runs` and `source`, and with `multirun` a
-    comma list or a sweep function such as glob(), keep their meaning unless a path of that very name exists.
+    What is already quoted, null, and an empty value stay. A list `[A,B]` for `runs`, `source` and `models`, and with
+    `multirun` a comma list or a sweep function such as glob(), keep their meaning unless a path of that very name
+    exists.
     """
     return [_quote_word(word, multirun) for word in words]
 

@@ -1,0 +1,116 @@
+"""How much of what a classifier looks at is ground, and how much of the ground it looks at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from streetlab.app import results
+from streetlab.data.index.labels import LabelSpace
+from streetlab.errors import UserError
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from streetlab.app.jobs import Job, Jobs
+
+_GROUND_WORDS = frozenset(
+    ("ground", "grass", "kerb", "curb", "parking", "path", "pavement", "road", "sidewalk", "street", "terrain")
+)
+
+
+def ground_classes(label_space: LabelSpace) -> list[int]:
+    """The ids of what one stands on: classes of the category `flat`, and those whose name says so (terrain, kerb).
+
+    A name counts if its last word is one of ground's, so that a street lamp is none.
+    """
+    categories = label_space.categories or ("",) * len(label_space)
+    return [
+        index
+        for index, (name, category) in enumerate(zip(label_space.names, categories, strict=True))
+        if category == "flat" or re.split(r"[\W_]+", name.lower())[-1] in _GROUND_WORDS
+    ]
+
+
+def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: Iterable[int]) -> dict[str, Any]:
+    """Where a class activation map and the ground meet.
+
+    Args:
+        activation: (H, W); what is negative in it speaks against the class and counts as nothing.
+        ids: (H, W) class ids of a segmentation of the same photo.
+        ground: the ids of ground, see `ground_classes`.
+
+    Returns:
+        `on_ground`: the share of the map's sum that lies on ground, None for a map of zeros; `ground_looked_at`:
+        the share of ground pixels where the map is at least half its maximum, None where there is no ground (0
+        for a map of zeros); `ground`: the share of the photo that is ground, which is what `on_ground` is for a
+        map that is the same everywhere.
+
+    Raises:
+        ValueError: the two differ in shape.
+    """
+    if activation.shape != ids.shape or ids.ndim != 2:
+        raise ValueError(f"activation {activation.shape} and ids {ids.shape}: both (H, W)")
+    is_ground = np.isin(ids, list(ground))
+    heat = np.maximum(activation, 0)
+    total, most = float(heat.sum(dtype=np.float64)), float(heat.max(initial=0))
+    looked_at = heat >= most / 2 if most > 0 else np.zeros(heat.shape, bool)
+    return {
+        "on_ground": float(heat[is_ground].sum(dtype=np.float64)) / total if total > 0 else None,
+        "ground_looked_at": float(looked_at[is_ground].mean()) if is_ground.any() else None,
+        "ground": float(is_ground.mean()) if is_ground.size else 0.0,
+    }
+
+
+def attention_routes(jobs: Jobs) -> APIRouter:
+    """`GET /api/jobs/{id}/attention?with=OTHER`: a classification's map over a segmentation of the same photo."""
+    from fastapi import APIRouter, Query
+
+    router = APIRouter()
+    segmented = Query(alias="with", description="A segmentation job of the same photo")
+    whose = Query(None, alias="class", description="Whose map; the predicted class's if left out")
+
+    @router.get("/api/jobs/{id_}/attention", summary="How much of what a classifier looks at is ground")
+    def attention(id_: str, other: str = segmented, class_: int | None = whose) -> dict[str, Any]:
+        return attention_of(jobs.get(id_), jobs.get(other), class_)
+
+    return router
+
+
+def attention_of(classified: Job, segmented: Job, class_: int | None = None) -> dict[str, Any]:
+    """What `ground_attention` says of two jobs of one photo, and the class whose map it is of.
+
+    Args:
+        classified: a classification with activations.
+        segmented: a segmentation.
+        class_: whose map; None: the predicted class's.
+
+    Raises:
+        UserError: the jobs are of another kind, not done, or of different photos; no such map.
+    """
+    result, other = _result(classified, "classification"), _result(segmented, "segmentation")
+    if classified.upload != segmented.upload:
+        raise UserError("with: the two jobs are of different photos; ask the second one with source= of the first")
+    maps = {entry["class"]: results.file_name(entry["file"]) for entry in result.get("activations", ())}
+    if not maps:
+        raise UserError(f"{classified.name} was predicted without cam=true: there is no map of it")
+    wanted = result["prediction"] if class_ is None else class_
+    if wanted not in maps:
+        raise UserError(f"class: there is no map of {wanted} (allowed: {', '.join(map(str, maps))})")
+    activation, ids = (
+        np.asarray(Image.open(path)) for path in (classified.folder / maps[wanted], segmented.folder / results.IDS)
+    )
+    return {"class": wanted} | ground_attention(activation, ids, other["ground"])
+
+
+def _result(job: Job, task: str) -> dict[str, Any]:
+    result = job.result or {}
+    if job.kind != "photo" or result.get("task") != task:
+        what = f"a {result['task']}" if "task" in result else job.state
+        raise UserError(f"{job.name}: a photo's {task} is needed, found {what} ({job.kind})")
+    return result

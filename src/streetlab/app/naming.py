@@ -1,0 +1,70 @@
+"""What a run is called on the page: the original study's variants by their names, other networks by theirs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_VARIANT = re.compile(r"segmentation_(deeplabv3|hrnet)_([123])(_r101)?(_plus)?")
+_FAMILIES = {"deeplabv3": "DeepLabV3", "hrnet": "HRNet"}
+_DATA_SETS = {
+    "camvid": "CamVid",
+    "cityscapes": "Cityscapes",
+    "street_cleanliness": "street cleanliness",
+    "synthetic_cleanliness": "synthetic cleanliness",
+    "synthetic_items": "synthetic items",
+    "synthetic_streets": "synthetic streets",
+}
+
+
+def variant_name(experiment: str | None) -> str | None:
+    """The variant that a preset is: `segmentation_hrnet_2_plus` is HRNet 2+; None for other presets.
+
+    >>> variant_name("segmentation_deeplabv3_1")
+    'DeepLabV3 1'
+    """
+    found = _VARIANT.fullmatch(experiment or "")
+    if found is None:
+        return None
+    family, number, deeper, ours = found.groups()
+    return f"{_FAMILIES[family]} {number}{' ResNet-101' if deeper else ''}{'+' if ours else ''}"
+
+
+def network_name(model: Mapping[str, Any]) -> str:
+    """What the config's node `model` builds, in a few words."""
+    target = str(model.get("_target_", "")).rpartition(".")[2]
+    if target == "deeplabv3":
+        return f"DeepLabV3 {str(model.get('backbone', '')).replace('resnet', 'ResNet-')}".strip()
+    if target == "hrnetv2":
+        return f"HRNetV2-W{model.get('width', '?')}{' small' if model.get('small') else ''}"
+    if target == "smp_network":
+        return f"{model.get('decoder', '?')} {model.get('encoder', '?')}"
+    if target == "timm_classifier":
+        return str(model.get("name", "?")).partition(".")[0]
+    return target or "network"
+
+
+def data_set_name(name: str) -> str:
+    """A data set as a person writes it."""
+    return _DATA_SETS.get(name, name)
+
+
+def titles(named: Sequence[tuple[str, Any, str]]) -> list[str]:
+    """Titles that differ: where several are called the same, the seed is added, or else the folder's name.
+
+    Args:
+        named: title, seed and folder of each.
+    """
+    plain = Counter(title for title, _, _ in named)
+    seeded = Counter((title, seed) for title, seed, _ in named)
+    told = []
+    for title, seed, folder in named:
+        if plain[title] == 1:
+            told.append(title)
+        elif seed is not None and seeded[title, seed] == 1:
+            told.append(f"{title}, seed {seed}")
+        else:
+            told.append(f"{title}, {folder}")
+    return told

@@ -1,0 +1,158 @@
+"""A photo's job: decode, ask the network, write the files that the page paints from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from streetlab.app import results
+from streetlab.app.attention import ground_classes
+from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.errors import UserError
+from streetlab.inference.video.pipeline import Cancelled
+from streetlab.viz.paint import ids_png, palette_png
+
+if TYPE_CHECKING:
+    from streetlab.app.jobs import Job
+    from streetlab.app.settings import Settings
+    from streetlab.inference.answers import Classified, Segmented
+    from streetlab.inference.predictor import Predictor
+
+_QUALITY = 92
+"""Of the JPEG that the page shows."""
+_LONGEST_SIDE = 65_500
+"""Of a JPEG, as libjpeg writes it."""
+
+
+def predict_photo(
+    job: Job,
+    predictor: Predictor,
+    settings: Settings,
+    report: Callable[[int, int | None], None],
+    cancelled: Callable[[], bool],
+) -> dict[str, Any]:
+    """Predict one photo and write its files into the job's folder.
+
+    Returns:
+        the job's result.
+
+    Raises:
+        UserError: the photo does not decode or has too many pixels, or the network cannot take it.
+        Cancelled: `cancelled` said so between two stages.
+    """
+
+    def go_on() -> None:
+        if cancelled():
+            raise Cancelled
+
+    report(0, 1)
+    clock = _Clock()
+    photo = read_upload(job, settings.pixels)
+    clock.lap("decode")
+    go_on()
+    wants_maps = predictor.task == "classification" and bool(job.options.get("cam"))
+    (answer,) = predictor.predict([photo], activations=wants_maps)
+    clock.lap("network")
+    go_on()
+    results.write(job.folder / results.PHOTO, results.encoded(photo, "JPEG", quality=_QUALITY))
+    write: Any = _write_segmented if predictor.task == "segmentation" else _write_classified
+    found = write(job, answer, predictor)
+    clock.lap("write")
+    report(1, 1)
+    size = {"task": predictor.task, "width": photo.width, "height": photo.height}
+    return size | found | {"milliseconds": clock.milliseconds}
+
+
+def read_upload(job: Job, most_pixels: int) -> Image.Image:
+    """The upright RGB photo; its header is asked for its size before a pixel is decoded.
+
+    Raises:
+        UserError: it does not decode, or has more pixels.
+    """
+    if job.upload is None:
+        raise UserError(f"{job.name}: there is no file of it")
+    try:
+        with Image.open(job.upload) as header:
+            width, height = header.size
+        if width * height > most_pixels:
+            raise UserError(f"{job.name}: {width}x{height} pixels; allowed are {most_pixels:,} in all")
+        if max(width, height) > _LONGEST_SIDE:
+            raise UserError(f"{job.name}: {width}x{height} pixels; a side may have {_LONGEST_SIDE:,}")
+        return read_photo(job.upload)
+    except UnreadablePhoto as error:
+        raise UserError(str(error)) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise UserError(f"{job.name}: does not decode as a photo") from None
+
+
+def _write_segmented(job: Job, answer: Segmented, predictor: Predictor) -> dict[str, Any]:
+    ids, label_space = answer.ids, predictor.label_space
+    counts = np.bincount(ids.reshape(-1), minlength=256)[: len(label_space)].tolist()
+    shares = [count / max(sum(counts), 1) for count in counts]
+    rows = [
+        {"class": name, "pixels": count, "share": f"{share:.6f}"}
+        for name, count, share in zip(label_space.names, counts, shares, strict=True)
+    ]
+    results.write(job.folder / results.IDS, ids_png(ids))
+    results.write(job.folder / results.CONFIDENCE, _grey_png(answer.confidence))
+    results.write(job.folder / results.PALETTE, palette_png(ids, label_space.palette))
+    results.write(job.folder / results.SHARES, results.table(rows))
+    names = {"photo": results.PHOTO, "ids": results.IDS, "confidence": results.CONFIDENCE, "palette": results.PALETTE}
+    return {
+        "files": results.addresses(job.id, **names, csv=results.SHARES),
+        "shares": shares,
+        "ground": ground_classes(label_space),
+    }
+
+
+def _write_classified(job: Job, answer: Classified, predictor: Predictor) -> dict[str, Any]:
+    probabilities = [float(value) for value in answer.probabilities]
+    rows = [
+        {"class": name, "probability": f"{probability:.6f}"}
+        for name, probability in zip(predictor.label_space.names, probabilities, strict=True)
+    ]
+    results.write(job.folder / results.PROBABILITIES, results.table(rows))
+    found: dict[str, Any] = {
+        "probabilities": probabilities,
+        "prediction": answer.prediction,
+        "calibrated": predictor.temperature is not None,
+        "files": results.addresses(job.id, photo=results.PHOTO, csv=results.PROBABILITIES),
+    }
+    if answer.activations is not None:
+        found |= _write_activations(job, answer.activated, answer.activations)
+    return found
+
+
+def _write_activations(job: Job, classes: Sequence[int], maps: NDArray[np.float32]) -> dict[str, Any]:
+    """One grey picture for each map, all on one scale, so that they can be compared; 255 is `activation_scale`."""
+    scale = float(maps.max(initial=0))
+    told = []
+    for index, values in zip(classes, maps, strict=True):
+        name = f"activation_{index}.png"
+        grey = np.rint(values.clip(0) * (255 / scale if scale > 0 else 0)).astype(np.uint8)
+        results.write(job.folder / name, _grey_png(grey))
+        told.append({"class": index, "file": results.address(job.id, name)})
+    return {"activations": told, "activation_scale": scale}
+
+
+def _grey_png(values: NDArray[np.uint8]) -> bytes:
+    """(H, W) values that differ from pixel to pixel: a third larger than by default, in a quarter of the time."""
+    return results.encoded(Image.fromarray(values), "PNG", compress_level=1)
+
+
+class _Clock:
+    """Milliseconds since the last lap, by the name of the stage that ended."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[stage] = round((now - self._since) * 1000, 1)
+        self._since = now

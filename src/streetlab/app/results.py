@@ -1,0 +1,55 @@
+"""What the results of photos and videos have in common: what their files are called, written and asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+PHOTO, PHOTO_VIDEO = "photo.jpg", "photo.mp4"
+IDS, IDS_VIDEO = "ids.png", "ids.webm"
+CONFIDENCE, PALETTE = "confidence.png", "palette.png"
+SHARES, PROBABILITIES = "shares.csv", "probabilities.csv"
+OVERLAY, OVERLAY_VIDEO = "overlay.png", "overlay.mp4"
+
+
+def address(job_id: str, name: str) -> str:
+    """Where the page asks for a file of a job."""
+    return f"/api/jobs/{job_id}/files/{name}"
+
+
+def addresses(job_id: str, **names: str) -> dict[str, str]:
+    """`files` of a result: what each is, and where it is asked for."""
+    return {what: address(job_id, name) for what, name in names.items()}
+
+
+def file_name(url: str) -> str:
+    """The name of the file that an address of a result leads to."""
+    return url.rpartition("/")[2]
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in one step. It is not forced to the disk: a result does not outlive the server anyway."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    """The image as a file of Pillow's format."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows with the same keys as CSV."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().encode()

@@ -1,0 +1,219 @@
+"""What the interface answers, for /openapi.json: every field by name, kind and meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streetlab.app.jobs import Kind, State
+
+Task = Literal["classification", "segmentation"]
+Files = dict[str, str]
+Mode = Literal["resized", "direct", "window"]
+
+
+class Fault(BaseModel):
+    """What every answer with a 4xx or 5xx status holds."""
+
+    error: str = Field(description="One line: what was found and what is allowed", examples=["no such job"])
+
+
+class ModelClass(BaseModel):
+    """One class of a model; its id is its place in the list."""
+
+    name: str
+    color: str = Field(description="#rrggbb")
+    category: str | None = None
+    criterion: str | None = None
+
+
+class ModelEntry(BaseModel):
+    """One finished run or checkpoint."""
+
+    model_config = ConfigDict(extra="allow")
+    id: str = Field(description="Stable; to be given as `model`")
+    name: str
+    title: str
+    task: Task
+    variant: str | None = Field(description="Which of the six networks of the original study")
+    data_set: str | None
+    image_size: tuple[int, int] = Field(description="Height and width that it was trained at")
+    classes: list[ModelClass]
+    ordinal: bool = Field(description="Whether the order of the classes is a scale")
+    objective: str | None
+    score: float | None = Field(description="The objective on the tested split")
+    metrics: dict[str, float]
+    split: str | None
+    parameters: int | None
+    gmacs: float | None
+    checkpoint_bytes: int | None
+    images_per_second: float | None
+    ended: str | None
+    calibrated: bool = Field(description="Whether its probabilities are calibrated")
+
+
+class Limits(BaseModel):
+    """What an upload may be."""
+
+    upload_bytes: int
+    pixels: int = Field(description="Of a photo or frame")
+    video_frames: int
+    formats: list[str] = Field(description="Told by content, not by name")
+    videos: bool
+    expire_minutes: float
+
+
+class Models(BaseModel):
+    """What can be asked, and with what."""
+
+    models: list[ModelEntry] = Field(description="The best score first within a task")
+    limits: Limits
+
+
+class Accepted(BaseModel):
+    """A job that has been queued."""
+
+    id: str = Field(description="Unguessable; whoever has it can see, cancel and delete the job")
+    url: str
+    state: State
+    position: int | None = Field(description="1: the next in the queue; null: it does not wait")
+
+
+class Progress(BaseModel):
+    """In frames for a video, in photos else."""
+
+    done: int
+    total: int | None
+    per_second: float | None
+    seconds_left: float | None
+
+
+class Activation(BaseModel):
+    """The class activation map of one class, 8-bit grey at the photo's size; all of a photo have one scale."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    class_: int = Field(alias="class")
+    file: str
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    task: Task
+    files: Files = Field(description="Addresses by what they are: photo, ids, confidence, palette, csv")
+
+
+class SegmentedPhoto(_Result):
+    """Class ids and confidence (largest probability × 255) as 8-bit grey PNGs at the photo's own size."""
+
+    task: Literal["segmentation"]
+    width: int
+    height: int
+    shares: list[float] = Field(description="Of each class in the photo")
+    milliseconds: dict[str, float]
+
+
+class ClassifiedPhoto(_Result):
+    """Probabilities, and with cam=true what in the photo spoke for a class."""
+
+    task: Literal["classification"]
+    width: int
+    height: int
+    probabilities: list[float]
+    prediction: int
+    calibrated: bool
+    activations: list[Activation] | None = None
+    activation_scale: float | None = None
+
+
+class SegmentedVideo(_Result):
+    """Photo as H.264, ids as lossless VP9 whose picture `layout` explains; both have the same frames and times."""
+
+    task: Literal["segmentation"]
+    width: int
+    height: int
+    fps: str = Field(examples=["30000/1001"])
+    frames: int
+    times: list[float] = Field(description="Seconds of each frame")
+    layout: dict[str, Any]
+    shares: list[float]
+    flicker: float | None
+    flicker_raw: float | None
+    audio: bool
+    broken: str | None = Field(description="Why the end is missing")
+
+
+class ClassifiedVideo(_Result):
+    """Probabilities of each frame."""
+
+    task: Literal["classification"]
+    fps: str
+    frames: int
+    times: list[float]
+    probabilities: list[list[float]]
+    prediction: int
+
+
+class Rendered(BaseModel):
+    """An overlay as shown."""
+
+    model_config = ConfigDict(extra="allow")
+    files: Files
+
+
+class JobView(BaseModel):
+    """A job as it stands."""
+
+    id: str
+    kind: Kind
+    name: str
+    model: str
+    state: State = Field(description="partial: a video whose end is missing")
+    position: int | None
+    progress: Progress
+    error: str | None = Field(description="One line, where it failed")
+    expires: float | None = Field(description="Seconds since 1970; null until it has ended")
+    result: SegmentedPhoto | ClassifiedPhoto | SegmentedVideo | ClassifiedVideo | Rendered | None
+
+
+def without_defaults(described: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI description without FastAPI's own 422, in whose place a 400 is answered here."""
+    for methods in described["paths"].values():
+        for operation in methods.values():
+            own = operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
+            if own.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        described.get("components", {}).get("schemas", {}).pop(name, None)
+    return described
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+ClassId = Annotated[int, Field(ge=0, le=255)]
+
+
+class Look(BaseModel):
+    """How an overlay is painted; what is left out is as the page begins."""
+
+    model_config = ConfigDict(extra="forbid")
+    alpha: Share | None = None
+    hidden: list[ClassId] | None = Field(default=None, max_length=256)
+    colors: dict[str, Color] | list[Color] | None = Field(default=None, max_length=256)
+    outlines: bool | None = None
+    threshold: Share | None = Field(default=None, description="Pixels of less confidence are not painted")
+
+    def given(self) -> dict[str, Any]:
+        """What was not left out."""
+        return self.model_dump(exclude_none=True)
+
+
+class Download(BaseModel):
+    """What is to be downloaded: one part of one job as it is, anything else as a zip."""
+
+    model_config = ConfigDict(extra="forbid")
+    jobs: list[str] = Field(min_length=1, max_length=200)
+    look: Look = Look()
+    parts: list[Annotated[str, Field(max_length=40)]] = Field(
+        min_length=1, max_length=20, description="ids, palette, confidence, overlay, csv"
+    )

@@ -1,0 +1,113 @@
+"""The private folder of a server: what lies in it, who still needs it, and how much that is."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from streetlab.errors import UserError
+
+
+class StorageFull(UserError):  # noqa: N818  (what it is, not what went wrong)
+    """Uploads and results take as much as they may."""
+
+
+class Storage:
+    """Files under `folder`, all named by us; safe to use from any thread.
+
+    What is stored is held by those who need it (a job holds its folder and its upload, a job made from another
+    holds that one's too) and is deleted when the last of them lets go.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self.folder = folder
+        self.most_bytes = most_bytes
+        self._uploads, self._jobs = folder / "uploads", folder / "jobs"
+        for own in (self._uploads, self._jobs):
+            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._holders: Counter[Path] = Counter()
+        self._bytes: Counter[Path] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """How much is stored, as far as it has been measured."""
+        with self._lock:
+            return self._bytes.total()
+
+    def new_upload(self) -> Path:
+        """A path for an upload, held once; nothing is there yet."""
+        path = self._uploads / secrets.token_urlsafe(18)
+        self.hold(path)
+        return path
+
+    def new_folder(self, name: str) -> Path:
+        """A fresh folder, held once."""
+        folder = self._jobs / name
+        folder.mkdir(mode=0o700)
+        self.hold(folder)
+        return folder
+
+    def hold(self, *paths: Path) -> None:
+        """Keep these until `release`."""
+        with self._lock:
+            self._holders.update(paths)
+
+    def release(self, *paths: Path) -> None:
+        """Let go of these; what nobody holds is deleted."""
+        with self._lock:
+            self._holders.subtract(paths)
+            unheld = [path for path in set(paths) if self._holders[path] <= 0]
+            for path in unheld:
+                del self._holders[path], self._bytes[path]
+        for path in unheld:
+            _delete(path)
+
+    @contextlib.contextmanager
+    def held(self, *paths: Path) -> Iterator[None]:
+        """Hold these for the length of the block."""
+        self.hold(*paths)
+        try:
+            yield
+        finally:
+            self.release(*paths)
+
+    def charge(self, path: Path, count: int) -> None:
+        """Count `count` more bytes for `path`.
+
+        Raises:
+            StorageFull: that is more than may be stored; nothing is counted.
+        """
+        with self._lock:
+            if self._bytes.total() + count > self.most_bytes:
+                raise StorageFull(
+                    f"the server's storage is full ({self.most_bytes / 1024**2:.0f} MiB); "
+                    "delete photos or videos, or wait until others expire"
+                )
+            self._bytes[path] += count
+
+    def measure(self, folder: Path) -> None:
+        """Count what lies in a folder now, even where that is too much: further uploads wait until it has gone."""
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        with self._lock:
+            if self._holders[folder] > 0:
+                self._bytes[folder] = size
+
+    def empty(self, folder: Path) -> None:
+        """Delete what lies in a folder, but not the folder."""
+        for path in folder.iterdir() if folder.is_dir() else ():
+            _delete(path)
+        self.measure(folder)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""Takes files in from strangers: as a stream into a file that we name, told apart by content, checked before any work.
+
+A photo is decoded once here, in full, so that a damaged one is refused at once. Of animations (GIF, APNG, WebP) and
+pictures of several pages the first is taken, which bounds endless ones; what moves is uploaded as a video. Nothing is
+ever served as it came: results are encoded anew, so that a file that is also a web page or an archive stays harmless.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+from PIL import Image, UnidentifiedImageError
+
+from streetlab.app.settings import Settings
+from streetlab.app.storage import Storage
+from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.errors import UserError, first_line
+
+log = logging.getLogger(__name__)
+
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""Pillow's names; JPEG brings MPO along, the pairs of pictures of some cameras."""
+VIDEO_FORMATS = ("MP4", "MOV", "WebM", "MKV", "AVI")
+_PHOTO_STARTS = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM",
+    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+)  # fmt: skip
+_STILL_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
+_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_OTHER_STARTS = {
+    b"%PDF": "PDF",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "gzip",
+    b"#EXTM3U": "a playlist",
+    b"ffconcat": "a playlist",
+    b"<svg": "SVG",
+    b"<?xml": "XML or SVG",
+    b"<!doctype html": "HTML",
+    b"<html": "HTML",
+}
+_START_BYTES = 64
+_checks = anyio.CapacityLimiter(2)
+"""So many files are decoded at a time, however many arrive: each may take some hundred megabytes."""
+
+
+class Refused(UserError):  # noqa: N818  (what it is, not what went wrong)
+    """An upload that is not taken; `status` is the HTTP status that says why."""
+
+    def __init__(self, status: int, line: str) -> None:
+        super().__init__(line)
+        self.status = status
+
+
+def videos_readable() -> bool:
+    """Whether the package that reads videos is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def formats() -> list[str]:
+    """The formats that are taken, for messages and the page."""
+    return [*PHOTO_FORMATS, *(VIDEO_FORMATS if videos_readable() else ())]
+
+
+async def take_in(body: AsyncIterator[bytes], storage: Storage) -> Path:
+    """Write a body to a new upload in `storage`, held once; one chunk at a time is in memory.
+
+    Raises:
+        Refused: 400 there is none.
+        StorageFull: no room for it. Either way, and where the body breaks off, nothing is left.
+    """
+    path = storage.new_upload()
+    try:
+        empty = True
+        async with await anyio.open_file(path, "xb") as file:
+            async for chunk in body:
+                storage.charge(path, len(chunk))
+                await file.write(chunk)
+                empty = empty and not chunk
+        if empty:
+            raise Refused(400, "no file: send its bytes as the body, or name an earlier job with source=")
+    except BaseException:
+        storage.release(path)
+        raise
+    return path
+
+
+async def check(path: Path, settings: Settings) -> Literal["photo", "video"]:
+    """What an upload is, once it is known to be harmless.
+
+    Raises:
+        Refused: 415 no format that is taken, 413 too many pixels or frames, 422 it does not decode.
+    """
+    return await anyio.to_thread.run_sync(check_file, path, settings, limiter=_checks)
+
+
+def check_file(path: Path, settings: Settings) -> Literal["photo", "video"]:
+    """See `check`."""
+    with path.open("rb") as file:
+        kind = kind_of(file.read(_START_BYTES))
+    if kind == "photo":
+        _check_photo(path, settings.pixels)
+    else:
+        _check_video(path, settings)
+    return kind
+
+
+def kind_of(start: bytes) -> Literal["photo", "video"]:
+    """Photo or video by a file's first bytes, whatever it is called.
+
+    Playlists and other files that point at further files are told from videos here, before a video library sees them.
+
+    Raises:
+        Refused: 415 neither.
+    """
+    if start.startswith(_PHOTO_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        return "photo"
+    still = _STILL_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    video = start[4:8] in _ATOMS or start[:4] == b"\x1aE\xdf\xa3" or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
+    if video and not still:
+        if not videos_readable():
+            raise Refused(415, "videos cannot be read here: pip install 'streetlab[video]'")
+        return "video"
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    known = (name for sign, name in _OTHER_STARTS.items() if text.startswith(sign.lower()))
+    found = still or next(known, f"it begins with {start[:8]!r}")
+    raise Refused(415, f"not a photo or video that is taken here ({found}); allowed by content: {', '.join(formats())}")
+
+
+def _check_photo(path: Path, pixels: int) -> None:
+    try:
+        with Image.open(path, formats=PHOTO_FORMATS) as opened:
+            width, height = opened.size
+        if width * height > pixels:
+            raise _too_many_pixels(width, height, pixels)
+        read_photo(path)
+    except Refused:
+        raise
+    except Image.DecompressionBombError:
+        raise Refused(413, f"more than {pixels / 1e6:.4g} megapixels, the most allowed here") from None
+    except UnidentifiedImageError:
+        raise Refused(422, "the photo does not decode: its header is damaged") from None
+    except UnreadablePhoto as fault:
+        raise Refused(422, f"the photo {first_line(fault).removeprefix(f'{path}: ')}") from None
+    except Exception as fault:  # Pillow's readers raise any on damaged files
+        raise Refused(422, f"the photo does not decode ({type(fault).__name__})") from None
+
+
+def _check_video(path: Path, settings: Settings) -> None:
+    from streetlab.inference.video.reader import probe
+    from streetlab.inference.video.source import UnreadableVideo, open_source
+
+    try:
+        with open_source(path, settings.pixels) as container:
+            sizes = [(stream.codec_context.width, stream.codec_context.height) for stream in _pictures(container)]
+        for width, height in sizes:
+            if width * height > settings.pixels:
+                raise _too_many_pixels(width, height, settings.pixels)
+        info = probe(path, settings.pixels)
+    except Refused:
+        raise
+    except UnreadableVideo as fault:
+        raise Refused(422, first_line(fault).replace(f"{path}: ", "").replace(str(path), "the video")) from None
+    except Exception as fault:
+        log.warning("the check of a video failed", exc_info=True)
+        raise Refused(422, f"the video does not decode ({type(fault).__name__})") from None
+    if info.frames is not None and info.frames > settings.video_frames:
+        raise Refused(413, f"about {info.frames} frames, but {settings.video_frames} are the most allowed here")
+
+
+def _pictures(container: Any) -> list[Any]:
+    return [stream for stream in container.streams.video if stream.codec_context is not None]
+
+
+def _too_many_pixels(width: int, height: int, pixels: int) -> Refused:
+    return Refused(413, f"{width} × {height} pixels, but {pixels / 1e6:.4g} megapixels are the most allowed here")
+
+
+_LONGEST_NAME = 120
+
+
+def display_name(raw: str, kind: str) -> str:
+    """A visitor's name for a file, fit to be shown: the last part of a path, no control or direction signs.
+
+    >>> display_name("../../etc/passwd", "photo")
+    'passwd'
+    """
+    last = re.split(r"[/\\]", raw)[-1]
+    shown = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c)[0] != "C")
+    shown = " ".join(shown.split())
+    if len(shown) > _LONGEST_NAME:
+        stem, dot, suffix = shown.rpartition(".")
+        short = 0 < len(suffix) <= 5 and bool(dot)
+        shown = f"{stem[: _LONGEST_NAME - 7]}….{suffix}" if short else f"{shown[: _LONGEST_NAME - 1]}…"
+    return kind if shown in ("", ".", "..") else shown

@@ -1,0 +1,102 @@
+"""A video's job: the frames as a browser plays them, and their ids or probabilities beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from streetlab.app import results
+from streetlab.app.attention import ground_classes
+from streetlab.errors import UserError
+from streetlab.inference.video.pipeline import predict_video
+from streetlab.inference.video.reader import probe
+from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSink, SharesSink
+
+if TYPE_CHECKING:
+    from streetlab.app.jobs import Job
+    from streetlab.app.settings import Settings
+    from streetlab.inference.answers import Classified, Segmented
+    from streetlab.inference.predictor import Predictor
+    from streetlab.inference.video.reader import Frame
+
+
+def predict_frames(
+    job: Job,
+    predictor: Predictor,
+    settings: Settings,
+    report: Callable[[int, int | None], None],
+    cancelled: Callable[[], bool],
+) -> dict[str, Any]:
+    """Predict a video and write its files into the job's folder.
+
+    Returns:
+        the job's result; its `broken` says why the end is missing, where it is.
+
+    Raises:
+        UserError: it is no video that can be read, or the network cannot take it.
+        Cancelled: `cancelled` said so.
+    """
+    if job.upload is None:
+        raise UserError(f"{job.name}: there is no file of it")
+    label_space = predictor.label_space
+    info = probe(job.upload, settings.pixels)
+    frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
+    sinks: list[Any] = [frames, seen]
+    found: dict[str, Any]
+    if predictor.task == "segmentation":
+        ids = IdsSink(job.folder / results.IDS_VIDEO, info, len(label_space))
+        sinks += [ids, SharesSink(job.folder / results.SHARES, label_space.names)]
+        files = {"photo": results.PHOTO_VIDEO, "ids": results.IDS_VIDEO, "csv": results.SHARES}
+        found = {"layout": ids.layout.to_dict(), "ground": ground_classes(label_space)}
+    else:
+        sinks.append(ProbabilitiesSink(job.folder / results.PROBABILITIES, label_space.names))
+        files = {"photo": results.PHOTO_VIDEO, "csv": results.PROBABILITIES}
+        found = {"probabilities": seen.probabilities, "calibrated": predictor.temperature is not None}
+    told = predict_video(
+        predictor,
+        job.upload,
+        sinks,
+        smooth=job.options.get("smooth", 0.0),
+        on_progress=report,
+        cancelled=cancelled,
+        most_frames=settings.video_frames,
+        most_pixels=settings.pixels,
+    )
+    if predictor.task == "segmentation":
+        found["shares"] = list(told.shares)
+    else:
+        found["prediction"] = max(range(len(told.shares)), key=told.shares.__getitem__)
+    return {
+        "task": predictor.task,
+        "width": info.width,
+        "height": info.height,
+        "fps": f"{info.fps.numerator}/{info.fps.denominator}",
+        "frames": told.frames,
+        "times": seen.times,
+        "files": results.addresses(job.id, **files),
+        **found,
+        "flicker": told.flicker,
+        "flicker_raw": told.flicker_raw,
+        "audio": probe(job.folder / results.PHOTO_VIDEO).audio,
+        "broken": told.broken,
+        "seconds": {"all": round(told.seconds, 3)} | {stage: round(s, 3) for stage, s in told.stages.items()},
+    }
+
+
+class _Seen:
+    """A sink that keeps what the page needs to know of each frame: its time, and a classifier's probabilities."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.probabilities: list[list[float]] = []
+
+    def write(self, frame: Frame, answer: Classified | Segmented) -> None:
+        self.times.append(round(frame.time, 6))
+        probabilities = getattr(answer, "probabilities", ())
+        self.probabilities.append([round(float(value), 6) for value in probabilities])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing was written."""

@@ -1,0 +1,95 @@
+"""How much of what a classifier looks at is ground: the two shares, and the two jobs that they are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+from starlette.testclient import TestClient
+from tests.app.records import Columns, StandIns, Visits, settings
+
+from streetlab.app.attention import attention_of, attention_routes, ground_attention, ground_classes
+from streetlab.data.index.labels import CAMVID, CITYSCAPES, LabelSpace
+from streetlab.errors import UserError
+from streetlab.inference.answers import Segmented
+
+
+def test_ground_is_what_one_stands_on():
+    assert [CITYSCAPES.names[i] for i in ground_classes(CITYSCAPES)] == ["road", "sidewalk", "terrain"]
+    assert [CAMVID.names[i] for i in ground_classes(CAMVID)] == ["road", "pavement"]
+    names = ("Bicycle_Path", "street lamp", "kerb", "sky", "railroad")
+    own = LabelSpace("own", "segmentation", names, ((0, 0, 0),) * 5)
+    assert ground_classes(own) == [0, 2]
+
+
+def test_shares_of_the_map_and_of_the_ground():
+    activation = np.array([[0.0, 1.0, 2.0], [4.0, 1.0, -9.0]])
+    ids = np.array([[3, 3, 0], [0, 1, 1]], np.uint8)
+    found = ground_attention(activation, ids, [0, 1])
+    assert found == {"on_ground": 7 / 8, "ground_looked_at": 2 / 4, "ground": 4 / 6}
+
+
+@pytest.mark.parametrize(
+    ("activation", "ids", "on_ground", "looked_at"),
+    [(0.0, 0, None, 0.0), (0.0, 3, None, None), (1.0, 3, 0.0, None), (1.0, 0, 1.0, 1.0), (-1.0, 0, None, 0.0)],
+)
+def test_a_map_of_nothing_and_a_photo_without_ground_have_no_share(activation, ids, on_ground, looked_at):
+    found = ground_attention(np.full((2, 3), activation), np.full((2, 3), ids, np.uint8), [0])
+    assert (found["on_ground"], found["ground_looked_at"]) == (on_ground, looked_at)
+
+
+def test_maps_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="both"):
+        ground_attention(np.zeros((2, 3)), np.zeros((3, 2), np.uint8), [0])
+
+
+class RightIsRoad(Columns):
+    """The right half of a photo is road (3 in CamVid), the rest sky."""
+
+    def predict(self, photos, activations=False):
+        ids = [np.repeat([[0, 3]], photo.height, 0).repeat(photo.width // 2, 1).astype(np.uint8) for photo in photos]
+        return [Segmented(one, one) for one in ids]
+
+
+@pytest.fixture
+def visits(tmp_path) -> Visits:
+    configured = settings(tmp_path)
+    catalog = StandIns(configured)
+    catalog.networks["columns"] = RightIsRoad()
+    return Visits(catalog, configured.storage)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.new("RGB", (40, 20), "black").save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_two_jobs_of_one_photo_are_laid_over_each_other(visits, photo):
+    seen, mask = visits.do("photo", "brightness", photo, cam=True), visits.do("photo", "columns", photo)
+    app = FastAPI()
+    app.include_router(attention_routes(visits))
+    found = TestClient(app).get(f"/api/jobs/{seen.id}/attention", params={"with": mask.id}).json()
+    ramp = np.linspace(0, 1, 40)  # what `Brightness` looks at, whatever the class
+    assert found["class"] == seen.result["prediction"] == 2
+    assert found["on_ground"] == pytest.approx(ramp[20:].sum() / ramp.sum(), abs=0.01)
+    assert found["ground_looked_at"] == 1
+    assert found["ground"] == 0.5
+    assert attention_of(seen, mask, 1)["on_ground"] == pytest.approx(found["on_ground"], abs=0.01)
+
+
+def test_other_jobs_are_refused_in_a_line(visits, photo, tmp_path):
+    seen, mask = visits.do("photo", "brightness", photo, cam=True), visits.do("photo", "columns", photo)
+    plain = visits.do("photo", "brightness", photo)
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "b.png")
+    other = visits.do("photo", "columns", tmp_path / "b.png")
+    for pair, line in (
+        ((mask, seen), "a photo's classification is needed, found a segmentation"),
+        ((seen, seen), "a photo's segmentation is needed, found a classification"),
+        ((seen, other), "of different photos"),
+        ((plain, mask), "without cam=true"),
+        ((seen, mask, 7), "no map of 7 .allowed: 0, 1, 2"),
+    ):
+        with pytest.raises(UserError, match=line):
+            attention_of(*pair)

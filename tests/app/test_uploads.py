@@ -1,0 +1,109 @@
+"""What is taken in: told by content, whatever it is called."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.app.stand_ins import encoded, photo_bytes
+from tests.videos import make_video
+
+from streetlab.app.settings import Settings
+from streetlab.app.uploads import Refused, check_file, display_name, kind_of
+
+PHOTO = Image.fromarray(np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3))
+GREY16 = Image.fromarray(np.arange(24 * 16, dtype=np.uint16).reshape(16, 24))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(encoded(PHOTO, ".jpg"), id="jpeg"),
+        pytest.param(encoded(PHOTO.convert("CMYK"), ".jpg"), id="cmyk jpeg"),
+        pytest.param(encoded(PHOTO), id="png"),
+        pytest.param(encoded(PHOTO.convert("RGBA")), id="png with transparency"),
+        pytest.param(encoded(GREY16), id="16-bit png"),
+        pytest.param(encoded(PHOTO.quantize(8)), id="palette png"),
+        pytest.param(encoded(PHOTO, ".webp"), id="webp"),
+        pytest.param(encoded(PHOTO, ".bmp"), id="bmp"),
+        pytest.param(encoded(PHOTO, ".tiff", compression="tiff_lzw"), id="tiff"),
+        pytest.param(encoded(PHOTO, ".mpo", save_all=True, append_images=[PHOTO]), id="mpo"),
+        pytest.param(encoded(PHOTO, ".gif", save_all=True, append_images=[GREY16.convert("L")]), id="animated gif"),
+        pytest.param(encoded(PHOTO, ".png", save_all=True, append_images=[PHOTO.rotate(90)]), id="animated png"),
+        pytest.param(encoded(PHOTO, ".webp", save_all=True, append_images=[PHOTO.rotate(90)]), id="animated webp"),
+    ],
+)
+def test_photos_of_all_allowed_formats_are_taken(content, tmp_path):
+    path = tmp_path / "upload"
+    path.write_bytes(content)
+    assert check_file(path, Settings(storage=tmp_path)) == "photo"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".mkv", ".avi"])
+def test_videos_of_all_allowed_formats_are_taken(suffix, tmp_path):
+    path = make_video(tmp_path / f"street{suffix}", frames=3).rename(tmp_path / "upload")
+    assert check_file(path, Settings(storage=tmp_path)) == "video"
+
+
+def test_a_video_of_too_many_frames_or_pixels_is_refused_from_its_header(tmp_path):
+    path = make_video(tmp_path / "long.mp4", frames=12, size=(48, 64))
+    with pytest.raises(Refused, match=r"12 frames, but 11 are the most") as frames:
+        check_file(path, Settings(storage=tmp_path, video_frames=11))
+    with pytest.raises(Refused, match="64 × 48 pixels") as pixels:
+        check_file(path, Settings(storage=tmp_path, pixels=64 * 48 - 1))
+    assert frames.value.status == pixels.value.status == 413
+    assert check_file(path, Settings(storage=tmp_path, video_frames=12, pixels=64 * 48)) == "video"
+
+
+def test_the_pixels_of_a_photo_are_counted_before_any_is_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "upload"
+    path.write_bytes(photo_bytes(size=(20, 10)))
+    monkeypatch.setattr("streetlab.app.uploads.read_photo", lambda path: pytest.fail("it was decoded"))
+    with pytest.raises(Refused, match="20 × 10 pixels"):
+        check_file(path, Settings(storage=tmp_path, pixels=199))
+
+
+def test_without_its_package_videos_are_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("streetlab.app.uploads.videos_readable", lambda: False)
+    with pytest.raises(Refused, match=r"streetlab\[video\]") as refused:
+        kind_of(b"\0\0\0\x20ftypisom")
+    assert refused.value.status == 415
+
+
+def test_a_refusal_names_no_path_of_the_server(tmp_path):
+    for content in (photo_bytes()[:-300], photo_bytes(suffix=".jpg")[:200], b"\0\0\0\x20ftypisom" + bytes(100)):
+        path = tmp_path / "upload"
+        path.write_bytes(content)
+        with pytest.raises(Refused) as refused:
+            check_file(path, Settings(storage=tmp_path))
+        assert refused.value.status == 422
+        assert str(tmp_path) not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("Straße (1).jpg", "Straße (1).jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\photos\\a.jpg", "a.jpg"),
+        ("..", "photo"),
+        ("", "photo"),
+        ("a\x00b\n\x1b[31mc.png", "ab[31mc.png"),
+        ("\u202egpj.exe", "gpj.exe"),
+        ("  a   b.png ", "a b.png"),
+        ("<img src=x onerror=alert(1)>.png", "<img src=x onerror=alert(1)>.png"),  # shown as text, never as HTML
+        ("\ud800.png", ".png"),
+        ("京" * 200 + ".jpeg", "京" * 113 + "….jpeg"),
+        ("x" * 200, "x" * 119 + "…"),
+    ],
+)
+def test_a_visitors_name_becomes_fit_to_be_shown(raw, shown):
+    assert display_name(raw, "photo") == shown
+
+
+def test_a_file_is_judged_by_content_and_not_by_name():
+    assert kind_of(b"\xff\xd8\xff\xe0") == "photo"
+    for start in (b"\0\0\0\x18ftypheic", b"#EXTM3U\n", b"<html>", b"", b"RIFF\0\0\0\0WAVE", b"OggS", b"fLaC"):
+        with pytest.raises(Refused) as refused:
+            kind_of(start)
+        assert refused.value.status == 415
