@@ -15,6 +15,7 @@ demo: .venv/ready
 	$(BIN)/streetlab explain run="$$(ls -dt $(DEMO)/regimes/demo_pretrained-* | head -1)" n=4
 	$(BIN)/streetlab compare runs=$(DEMO)/regimes
 	@echo "and what is where in a street: $(DEMO)/segmentation/figures/best_median_worst.png"
+	@echo "all of these models on your own photos and videos: $(BIN)/streetlab app"
 
 # a process for each core with one thread each: more threads than cores only wait for each other
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

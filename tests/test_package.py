@@ -60,6 +60,9 @@ def test_no_circular_imports():
         ("nets", ("tasks", "training", "runs")),
         ("data", ("nets", "tasks", "training")),
         ("tasks", ("training",)),
+        ("training", ("inference", "explain", "app")),
+        ("inference", ("explain", "export", "app")),
+        ("app", ("nets", "tasks", "training", "explain")),
         ("audit", ("nets", "tasks", "training", "data.datamodule")),
     ],
 )
@@ -70,8 +73,11 @@ def test_floors_import_downwards(floor, never):
             assert not wrong, f"{name} imports {wrong}"
 
 
-@pytest.mark.parametrize("module", ["streetlab.runs.compare", "streetlab.data.index.scan", "streetlab.data.synthetic"])
-def test_reading_records_needs_no_torch(module):
+@pytest.mark.parametrize(
+    "module",
+    ["streetlab.runs.compare", "streetlab.data.index.scan", "streetlab.data.synthetic", "streetlab.app.server"],
+)
+def test_reading_records_and_serving_a_page_needs_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -107,6 +113,7 @@ def test_wheel_checks_and_trains_in_an_empty_folder(tmp_path):
         cwd=empty, env=environment, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert str(site) in where, "the checkout was imported, not the wheel"
+    assert (site / "streetlab" / "app" / "static" / "index.html").is_file()
     streetlab("check")
     assert "test" in streetlab("train", *small)
     assert list(empty.glob("outputs/cleanliness/*/metrics.json"))
