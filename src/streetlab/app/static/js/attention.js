@@ -1,0 +1,66 @@
+/** How much of what a classifier looks at is ground, as a second, segmenting model sees the same photo. */
+
+import * as api from "./api.js";
+import {element, percent} from "./dom.js";
+import {greyOf} from "./paint.js";
+
+const LINE = 0xffffffff;
+const AROUND = 0xff000000;
+
+/** A sentence on what the server found; texts only. */
+export function sentenceOf({on_ground: onGround, ground_looked_at: lookedAt, ground}, name) {
+  if (ground === 0) return "The second model sees no ground in this photo.";
+  if (onGround === null) return `Nothing in this photo speaks for ${name}.`;
+  const share = `${percent(onGround)} of what speaks for ${name} lies on the ground, which is ${percent(ground)} of the photo`;
+  return `${share}; ${percent(lookedAt)} of the ground is looked at closely.`;
+}
+
+/** Writes the sentence about two finished jobs of one photo into an element, and draws the ground's outline. */
+export class GroundAttention {
+  #asked = 0;
+
+  /** @param {HTMLCanvasElement} canvas of the photo's size, over it */
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.box = element("p", {class: "attention", role: "status", hidden: true});
+  }
+
+  /**
+   * @param {object} job the classification's @param {object|null} other the segmentation's; null: none is chosen
+   * @param {number} chosen the class whose map is shown @param {string} name of that class
+   */
+  async show(job, other, chosen, name) {
+    const turn = ++this.#asked;
+    this.box.hidden = this.canvas.hidden = !other;
+    if (!other) return;
+    try {
+      const [found, ids] = await Promise.all([api.attention(job.id, other.id, chosen), greyOf(other.result.files.ids)]);
+      if (turn !== this.#asked) return;
+      this.box.textContent = sentenceOf(found, name);
+      this.#outline(ids, new Set(other.result.ground));
+    } catch (error) {
+      if (turn === this.#asked) this.box.textContent = error.message;
+    }
+  }
+
+  /** A white line inside the ground's edge, a dark one outside: seen on any photo. */
+  #outline({values, width, height}, ground) {
+    const pixels = new ImageData(width, height);
+    const out = new Uint32Array(pixels.data.buffer);
+    const table = Uint8Array.from({length: 256}, (_, id) => Number(ground.has(id)));
+    const reach = Math.max(1, Math.round(Math.max(width, height) / 600));
+    for (let y = 0, at = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, at++) {
+        const inside = table[values[at]];
+        const edge =
+          (x >= reach && table[values[at - reach]] !== inside) ||
+          (x + reach < width && table[values[at + reach]] !== inside) ||
+          (y >= reach && table[values[at - reach * width]] !== inside) ||
+          (y + reach < height && table[values[at + reach * width]] !== inside);
+        if (edge) out[at] = inside ? LINE : AROUND;
+      }
+    }
+    Object.assign(this.canvas, {width, height});
+    this.canvas.getContext("2d").putImageData(pixels, 0, 0);
+  }
+}

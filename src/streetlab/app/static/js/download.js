@@ -1,0 +1,137 @@
+/** The menu of downloads: masks, the overlay as shown, tables, each alone or all in a zip. */
+
+import * as api from "./api.js";
+import {element} from "./dom.js";
+import {plainLook} from "./look.js";
+
+const SEGMENTED = {
+  ids: "Mask, a pixel is its class's number",
+  palette: "Mask in colours",
+  overlay: "Photo as shown",
+  csv: "Share of each class, table",
+};
+const FILMED = {
+  overlay: "Video as shown",
+  ids: "Masks of all frames, lossless video",
+  csv: "Share of each class over time, table",
+};
+const LABELLED = {csv: "Probabilities, table"};
+
+/** What can be had of a finished job, by part. */
+function partsOf({kind, result}) {
+  if (result.task === "classification") return LABELLED;
+  if (kind !== "video") return SEGMENTED;
+  return result.audio ? {...FILMED, overlay: "Video as shown, with sound"} : FILMED;
+}
+
+export class DownloadMenu {
+  #running = null;
+
+  /**
+   * @param {Element} box receives the menu
+   * @param {() => {jobs: object[], look: object, snapshot: () => Promise<Blob>}} shown what is to be downloaded now: the
+   *   job on the stage first, then the visit's other finished jobs; the look; the picture as shown
+   */
+  constructor(box, shown) {
+    this.shown = shown;
+    this.list = element("div", {class: "sheet"});
+    this.summary = element("summary", {}, "Download");
+    this.menu = element("details", {class: "menu", on: {toggle: () => this.menu.open && this.#fill()}}, this.summary, this.list);
+    this.bar = element("progress", {max: 1, "aria-label": "progress of the overlay", hidden: true});
+    this.cancel = element("button", {type: "button", class: "quiet-button cancel", hidden: true, on: {click: () => this.#running?.abort()}}, "cancel");
+    this.said = element("p", {class: "quiet", role: "status"});
+    this.box = element("div", {class: "download", on: {keydown: event => this.#key(event)}}, this.menu, this.said, this.bar, this.cancel);
+    box.append(this.box);
+    document.addEventListener("pointerdown", event => {
+      if (!this.menu.contains(event.target)) this.menu.open = false;
+    });
+  }
+
+  /** Offer what is on the stage; without a job the menu is gone. */
+  refresh() {
+    this.box.hidden = this.shown().jobs.length === 0;
+    if (this.menu.open) this.#fill();
+  }
+
+  #fill() {
+    const [job, ...others] = this.shown().jobs;
+    if (!job) return;
+    const parts = partsOf(job);
+    const item = (text, part, does) => element("button", {type: "button", class: "quiet-button", data: {part}, on: {click: () => this.#run(does)}}, text);
+    const items = Object.entries(parts).map(([part, text]) => item(text, part, signal => this.#get([job], [part], signal)));
+    if (job.result.task === "classification") items.push(item("Picture as shown", "snapshot", () => this.#snapshot(job)));
+    else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), signal)));
+    // one look fits one model's classes
+    const photos = [job, ...others.filter(({kind, model}) => kind === "photo" && model === job.model)];
+    if (job.kind === "photo" && photos.length > 1) {
+      items.push(item(`All of ${photos.length} photos, zip`, "photos", signal => this.#get(photos, Object.keys(SEGMENTED), signal)));
+    }
+    this.list.replaceChildren(...items);
+  }
+
+  async #run(does) {
+    this.menu.open = false;
+    this.summary.focus();
+    this.#running?.abort();
+    const running = this.#running = new AbortController();
+    this.#say("getting it ready …");
+    try {
+      await does(running.signal);
+      if (this.#running === running) this.#say("");
+    } catch (error) {
+      if (this.#running === running) this.#say(error.name === "AbortError" ? "" : error.message);
+    } finally {
+      if (this.#running === running) this.bar.hidden = this.cancel.hidden = true;
+    }
+  }
+
+  /** The parts of the jobs; a video's overlay is painted on the server first, from the stored ids. */
+  async #get(jobs, parts, signal) {
+    const look = plainLook(this.shown().look);
+    const ids = jobs.map(({id}) => id);
+    const [job] = jobs;
+    if (job.kind !== "video" || !parts.includes("overlay")) {
+      save(await api.download(ids, look, parts, signal));
+      return;
+    }
+    const painted = await this.#paint(job, look, signal);
+    save(await api.download(parts.length > 1 ? [...ids, painted.id] : [painted.id], look, parts, signal));
+  }
+
+  async #paint(job, look, signal) {
+    this.bar.hidden = this.cancel.hidden = false;
+    this.bar.removeAttribute("value");
+    const {id} = await api.patiently(() => api.render(job.id, look), seconds => this.#say(`the queue is full; again in ${Math.ceil(seconds)} s`), signal);
+    const drop = () => api.dropJob(id);
+    signal.addEventListener("abort", drop, {once: true});
+    const painted = await api.finished(id, ({state, position, progress}) => {
+      const {done, total} = progress;
+      if (total) this.bar.value = done / total;
+      this.#say(state === "queued" ? `waiting, place ${position}` : `painting frame ${done}${total ? ` of ${total}` : ""}`);
+    }, signal);
+    signal.removeEventListener("abort", drop);
+    if (painted.state !== "done") throw new Error(painted.error ?? `the overlay was ${painted.state}`);
+    return painted;
+  }
+
+  async #snapshot(job) {
+    const blob = await this.shown().snapshot();
+    save({blob, name: `${job.name.replace(/\.[^.]*$/, "")}_map.png`});
+  }
+
+  #say(text) {
+    this.said.textContent = text;
+  }
+
+  #key(event) {
+    if (event.key !== "Escape" || !this.menu.open) return;
+    this.menu.open = false;
+    this.summary.focus();
+  }
+}
+
+function save({blob, name}) {
+  const address = URL.createObjectURL(blob);
+  element("a", {href: address, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

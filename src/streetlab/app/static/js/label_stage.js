@@ -1,0 +1,188 @@
+/** What a classifier says: a photo with the map of a class, or a video with its probabilities over time. */
+
+import {GroundAttention} from "./attention.js";
+import {TimeChart} from "./chart.js";
+import {element} from "./dom.js";
+import {FrameTimes} from "./frame_times.js";
+import {heatGradient, paintHeat} from "./heat.js";
+import {Layers} from "./layers.js";
+import {LockedVideos} from "./locked_videos.js";
+import {greyOf} from "./paint.js";
+import {ProbabilityBars} from "./probabilities.js";
+import {Transport} from "./transport.js";
+
+export class LabelStage {
+  #videos = null;
+  #maps = new Map();
+  #chosen = null;
+  #other = null;
+  #painted = null;
+  #gone = false;
+
+  /**
+   * @param {Element} container
+   * @param {{onShares?, onTime?, view?, divided?}} options as in `VideoStage`; the shares are the probabilities
+   */
+  constructor(container, {onShares = () => {}, onTime = () => {}, view, divided} = {}) {
+    Object.assign(this, {container, onShares, onTime});
+    this.layers = new Layers(container, {view, divided});
+    this.layers.frame.classList.add("unnamed");
+    this.fill = element("canvas", {class: "overlay", "aria-hidden": "true"});
+    const ground = element("canvas", {class: "ground", "aria-hidden": "true", hidden: true});
+    this.layers.over.append(this.fill, ground);
+    this.attention = new GroundAttention(ground);
+    this.note = element("p", {class: "stage-note quiet", role: "status", hidden: true});
+    this.below = element("div", {class: "below-stage labels"}, this.note);
+    container.append(this.below);
+  }
+
+  /** Show a finished job; resolves when the photo with the predicted class's map, or the first frame, is here. */
+  async load(job, model) {
+    Object.assign(this, {job, model});
+    const {activations = [], calibrated} = job.result;
+    this.bars = new ProbabilityBars(model, {
+      calibrated, mapped: new Set(activations.map(entry => entry.class)), onChoose: id => this.choose(id),
+    });
+    this.below.append(this.bars.box);
+    await (job.kind === "video" ? this.#loadVideo() : this.#loadPhoto());
+  }
+
+  /** Show the map of a class that has one. */
+  async choose(id) {
+    if (!this.#maps.has(id)) return;
+    this.#chosen = id;
+    this.bars.choose(id);
+    this.relate(this.#other);
+    const map = await this.#maps.get(id)();
+    if (this.#chosen !== id) return;
+    this.map = map.values;
+    this.#painted = null;
+    if (this.look) this.repaint(this.look);
+  }
+
+  /** Say how the map meets the ground of another job, a segmentation of the same photo; null: of none. */
+  relate(other) {
+    this.#other = other;
+    if (this.#chosen !== null) this.attention.show(this.job, other, this.#chosen, this.model.classes[this.#chosen].name);
+  }
+
+  /** Paint with a look: its opacity, and its threshold as the least heat. */
+  repaint(look) {
+    this.look = look;
+    this.fill.style.opacity = look.alpha;
+    if (!this.map || this.#painted === look.threshold) return;
+    this.#painted = look.threshold;
+    paintHeat(this.map, look, new Uint32Array(this.pixels.data.buffer));
+    this.fill.getContext("2d").putImageData(this.pixels, 0, 0);
+  }
+
+  /** Pixels have no classes here. */
+  idAt() {
+    return null;
+  }
+
+  get frame() {
+    return this.#videos.frame;
+  }
+
+  seekFrame(frame) {
+    return this.#videos.seek(frame);
+  }
+
+  play() {
+    this.#videos.play();
+  }
+
+  pause() {
+    return this.#videos.pause();
+  }
+
+  /** The photo or frame with the map as shown, as a PNG. */
+  async snapshot(look) {
+    const {width, height} = this.job.result;
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext("2d");
+    context.drawImage(this.photo, 0, 0, width, height);
+    context.globalAlpha = look.alpha;
+    context.drawImage(this.fill, 0, 0, width, height);
+    return canvas.convertToBlob({type: "image/png"});
+  }
+
+  destroy() {
+    this.#gone = true;
+    this.#videos?.destroy();
+    this.transport?.destroy();
+    this.layers.destroy();
+    this.below.remove();
+  }
+
+  async #loadPhoto() {
+    const {files, width, height, probabilities, prediction, activations = []} = this.job.result;
+    this.photo = element("img", {class: "photo", draggable: false, alt: this.job.name, src: files.photo});
+    this.layers.photo.append(this.photo);
+    this.layers.resize(width, height);
+    Object.assign(this.fill, {width, height});
+    this.pixels = new ImageData(width, height);
+    for (const entry of activations) {
+      let map = null;
+      this.#maps.set(entry.class, () => (map ??= greyOf(entry.file)));
+    }
+    this.bars.show(probabilities);
+    this.onShares(probabilities);
+    if (this.#maps.size) this.below.append(this.#scale(), this.attention.box);
+    await Promise.all([this.photo.decode(), this.choose(prediction)]);
+  }
+
+  async #loadVideo() {
+    const {files, width, height, fps, times, audio, probabilities, broken} = this.job.result;
+    this.photo = element("canvas", {class: "photo", role: "img", width, height, "aria-label": this.job.name});
+    this.layers.photo.append(this.photo);
+    this.layers.resize(width, height);
+    const source = element("video", {
+      class: "source", src: files.photo, muted: !audio, playsInline: true, preload: "auto", "aria-hidden": "true", tabIndex: -1,
+    });
+    this.below.prepend(source);
+    this.times = new FrameTimes(times, fps);
+    const say = error => this.#say(error.message);
+    this.#videos = new LockedVideos([source], this.times, (_, [picture]) => {
+      this.photo.getContext("2d", {alpha: false}).drawImage(picture, 0, 0);
+    }, {onChange: () => this.#tell(), onError: say});
+    const colors = this.model.classes.map(({color}) => color);
+    this.chart = new TimeChart(probabilities, colors, summaryOf(probabilities, this.model), frame => this.seekFrame(frame).catch(say));
+    this.bars.box.before(this.chart.box);
+    await this.#videos.load();
+    if (this.#gone) return;
+    this.transport = new Transport(this.below, {videos: this.#videos, times: this.times, leader: source, audio}, say);
+    source.after(this.transport.box);
+    this.#say(broken ? `The end of the video is missing: ${broken}` : "");
+  }
+
+  #scale() {
+    const bar = element("i", {"aria-hidden": "true"});
+    bar.style.background = heatGradient();
+    return element("p", {class: "heat-scale quiet"}, "looked at: little", bar, "most in any class");
+  }
+
+  #tell() {
+    const {frame, playing} = this.#videos;
+    const probabilities = this.job.result.probabilities[frame];
+    this.bars.show(probabilities);
+    this.chart.show(frame);
+    this.onShares(probabilities);
+    this.transport?.update();
+    this.onTime({frame, frames: this.times.count, seconds: this.times.startOf(frame), playing});
+  }
+
+  #say(text) {
+    this.note.textContent = text;
+    this.note.hidden = !text;
+  }
+}
+
+/** "of 100 frames: Clean 80, Litter 20", each by its most probable class. */
+function summaryOf(probabilities, {classes}) {
+  const counts = classes.map(() => 0);
+  for (const shares of probabilities) counts[shares.indexOf(Math.max(...shares))]++;
+  const said = classes.map(({name}, id) => counts[id] && `${name} ${counts[id]}`).filter(Boolean);
+  return `probabilities over time; of ${probabilities.length} frames: ${said.join(", ")}`;
+}

@@ -1,0 +1,117 @@
+/** How predictions are painted: opacity, classes shown, colours, outlines, threshold. Nothing here asks the server. */
+
+const PLACE = "streetlab.colors.";
+
+/** "#rrggbb" to [r, g, b]. */
+export const rgbOf = hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));
+
+/** [r, g, b] to "#rrggbb". */
+export const hexOf = rgb => `#${rgb.map(value => value.toString(16).padStart(2, "0")).join("")}`;
+
+const placeOf = model => PLACE + JSON.stringify(model.classes.map(({name}) => name));
+
+/** Colours that a person chose for the classes of a label space, by name; {} where storage is empty or refused. */
+function chosenColors(model) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(placeOf(model)) ?? "{}");
+    return Object.fromEntries(Object.entries(kept).filter(([, hex]) => /^#[0-9a-f]{6}$/.test(hex)));
+  } catch {
+    return {};
+  }
+}
+
+function keep(model, colors) {
+  try {
+    if (Object.keys(colors).length) localStorage.setItem(placeOf(model), JSON.stringify(colors));
+    else localStorage.removeItem(placeOf(model));
+  } catch {
+    // a browser that keeps nothing still paints until the page is left
+  }
+}
+
+/**
+ * The settings of the page; "change" is dispatched after each change.
+ *
+ * Classes are hidden by name, so that a choice holds for every model that knows the name.
+ */
+export class Looks extends EventTarget {
+  #hidden = new Set();
+  #colors = new Map();
+  #settings = {alpha: 0.5, outlines: false, threshold: 0};
+
+  get settings() {
+    return this.#settings;
+  }
+
+  /** Change some of alpha (0-1), outlines and threshold (0-1). */
+  set(changes) {
+    this.#settings = {...this.#settings, ...changes};
+    this.#changed();
+  }
+
+  isHidden(name) {
+    return this.#hidden.has(name);
+  }
+
+  /** Show or hide one class. */
+  show(name, shown) {
+    this.#hidden = new Set(this.#hidden);
+    if (shown) this.#hidden.delete(name);
+    else this.#hidden.add(name);
+    this.#changed();
+  }
+
+  /** Of the classes of these models, show exactly those that `wanted(name)` names. */
+  showOnly(models, wanted) {
+    this.#hidden = new Set(models.flatMap(model => model.classes.map(({name}) => name)).filter(name => !wanted(name)));
+    this.#changed();
+  }
+
+  #chosen(model) {
+    const place = placeOf(model);
+    if (!this.#colors.has(place)) this.#colors.set(place, chosenColors(model));
+    return this.#colors.get(place);
+  }
+
+  /** Whether a person changed a colour of this model's label space. */
+  hasOwnColors(model) {
+    return Object.keys(this.#chosen(model)).length > 0;
+  }
+
+  colorOf(model, id) {
+    const {name, color} = model.classes[id];
+    return this.#chosen(model)[name] ?? color;
+  }
+
+  /** Give a class a colour, kept in this browser for the label space; null for id and hex: the original ones. */
+  recolor(model, id, hex) {
+    const own = id === null ? {} : {...this.#chosen(model), [model.classes[id].name]: hex};
+    this.#colors.set(placeOf(model), own);
+    keep(model, own);
+    this.#changed();
+  }
+
+  /**
+   * The look that stages paint with. A class that `leader` knows by the same name has the leader's colour, so that two
+   * models side by side say the same thing in the same colour.
+   */
+  of(model, leader = model) {
+    const names = leader.classes.map(({name}) => name);
+    const colors = model.classes.map(({name}, id) => {
+      const there = names.indexOf(name);
+      return rgbOf(there >= 0 ? this.colorOf(leader, there) : this.colorOf(model, id));
+    });
+    const hidden = new Set(model.classes.flatMap(({name}, id) => this.#hidden.has(name) ? [id] : []));
+    return {...this.#settings, hidden, colors};
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** A look as the server reads it. */
+export function plainLook(look) {
+  const {alpha, outlines, threshold} = look;
+  return {alpha, hidden: [...look.hidden], colors: look.colors.map(hexOf), outlines, threshold};
+}

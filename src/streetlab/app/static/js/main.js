@@ -1,0 +1,162 @@
+/** The page: its controls and what they move. Painting asks nothing of the server; only files and models do. */
+
+import * as api from "./api.js";
+import {byId} from "./dom.js";
+import {DownloadMenu} from "./download.js";
+import {Legend} from "./legend.js";
+import {Looks} from "./look.js";
+import {ModelTable, detailLine, fillSelect} from "./models.js";
+import {changedOptions} from "./options.js";
+import {listenToKeys} from "./shortcuts.js";
+import {Stage} from "./stage.js";
+import {switchTheme} from "./theme.js";
+import {receiveFiles} from "./upload.js";
+import {View} from "./view.js";
+import {Visit} from "./visit.js";
+
+const AGAIN = 3000;
+const ZOOM = 1.5;
+const field = name => document.querySelector(`[name=${name}]`);
+const options = byId("options").querySelector("form");
+
+let models = [];
+const modelIn = select => models.find(({id}) => id === byId(select).value) ?? null;
+const looks = new Looks();
+const view = new View();
+const stage = new Stage(looks, view, {onChange: showChange, onShares: shares => legend.setShares(shares)});
+const legend = new Legend(document.querySelector(".legend"), looks, () => stage.models);
+const visit = new Visit(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
+const download = new DownloadMenu(byId("download"), () => {
+  const {job, stage: picture} = stage.main;
+  const others = visit.uploads.all.map(({answer}) => answer).filter(answer => answer && answer !== job);
+  return job ? {jobs: [job, ...others], look: stage.look, snapshot: () => picture.snapshot(stage.look)} : {jobs: []};
+});
+const table = new ModelTable(document.querySelector("#table-of-models table"), model => {
+  byId("table-of-models").close();
+  byId("models").value = model.id;
+  changeModel();
+});
+
+async function readModels() {
+  let limits;
+  try {
+    ({models, limits} = await api.models());
+  } catch (error) {
+    byId("live").textContent = error.message;
+    setTimeout(readModels, AGAIN);
+    return;
+  }
+  const some = models.length > 0;
+  for (const id of ["models", "files", "more-files"]) byId(id).disabled = !some;
+  byId("second").disabled = byId("all-models").hidden = models.length < 2;
+  byId("limits").textContent =
+    `${limits.formats.join(", ")} up to ${Math.round(limits.upload_bytes / 2 ** 20)} MB; forgotten after ${limits.expire_minutes} minutes`;
+  fillSelect(byId("models"), models);
+  table.show(models);
+  changeModel();
+  document.body.dataset.state = some ? "ready" : "empty";
+}
+
+function changeModel() {
+  const model = modelIn("models");
+  byId("detail").textContent = model ? detailLine(model) : "";
+  fillSelect(byId("second"), models.filter(({id}) => id !== model?.id), "no second model");
+  visit.ask();
+}
+
+/** Pictures came or went: the legend, the controls and the downloads are about what there is. */
+function showChange() {
+  const {job, model, shares} = stage.leader;
+  if (model?.task === "segmentation") {
+    legend.show(model, job.result.shares);
+    legend.setShares(shares);
+  } else if (model) legend.clear();
+  if (model) document.body.dataset.task = model.task;
+  showSettings();
+  download.refresh();
+}
+
+/** The controls say what is so. */
+function showSettings() {
+  const {alpha, threshold, outlines} = looks.settings;
+  for (const [name, share] of Object.entries({alpha, threshold})) {
+    field(name).value = Math.round(100 * share);
+    field(`${name}-value`).textContent = `${Math.round(100 * share)} %`;
+  }
+  field("outlines").checked = outlines;
+  field("divider").checked = view.divider !== null;
+  byId("reset-colors").hidden = !stage.leader.model || !looks.hasOwnColors(stage.leader.model);
+}
+
+let frame = 0;
+looks.addEventListener("change", () => {
+  showSettings();
+  frame ||= requestAnimationFrame(() => {
+    frame = 0;
+    stage.repaint();
+  });
+});
+view.addEventListener("change", () => { field("divider").checked = view.divider !== null; });
+
+const divide = () => view.divide(view.divider === null ? 0.5 : null);
+const showAll = shown => looks.showOnly(stage.models, () => shown);
+const fade = by => looks.set({alpha: Math.min(1, Math.max(0, Math.round(10 * looks.settings.alpha + by) / 10))});
+
+for (const [id, type, does] of [
+  ["models", "change", changeModel],
+  ["second", "change", () => visit.compare()],
+  ["difference", "change", event => { stage.onlyDifference = event.target.checked; }],
+  ["reload", "click", readModels],
+  ["all-models", "click", () => byId("table-of-models").showModal()],
+  ["help", "click", () => byId("keys").showModal()],
+  ["all", "click", () => showAll(true)],
+  ["none", "click", () => showAll(false)],
+  ["reset-colors", "click", () => looks.recolor(stage.leader.model, null, null)],
+  ["zoom-in", "click", () => view.zoomBy(ZOOM)],
+  ["zoom-out", "click", () => view.zoomBy(1 / ZOOM)],
+  ["zoom-reset", "click", () => view.reset()],
+]) byId(id).addEventListener(type, does);
+
+field("alpha").addEventListener("input", event => looks.set({alpha: event.target.value / 100}));
+field("threshold").addEventListener("input", event => looks.set({threshold: event.target.value / 100}));
+field("outlines").addEventListener("change", event => looks.set({outlines: event.target.checked}));
+field("divider").addEventListener("change", divide);
+field("order").addEventListener("change", event => legend.sort(event.target.value));
+options.addEventListener("submit", event => event.preventDefault());
+options.addEventListener("change", () => {
+  byId("options-changed").textContent = changedOptions(options).map(option => ` · ${option}`).join("");
+  visit.ask();
+});
+document.addEventListener("pointerdown", event => {
+  if (!byId("options").contains(event.target)) byId("options").open = false;
+});
+byId("options").addEventListener("keydown", event => {
+  if (event.key !== "Escape") return;
+  byId("options").open = false;
+  byId("options").querySelector("summary").focus();
+});
+for (const close of document.querySelectorAll("dialog .close")) {
+  close.addEventListener("click", () => close.closest("dialog").close());
+}
+
+listenToKeys({
+  ...Object.fromEntries(Array.from({length: 9}, (_, place) => [place + 1, () => legend.toggleAt(place)])),
+  a: () => showAll(true),
+  n: () => showAll(false),
+  o: () => looks.set({outlines: !looks.settings.outlines}),
+  d: divide,
+  x: () => byId("difference-choice").hidden || byId("difference").click(),
+  "[": () => fade(-1),
+  "]": () => fade(1),
+  "+": () => view.zoomBy(ZOOM),
+  "-": () => view.zoomBy(1 / ZOOM),
+  0: () => view.reset(),
+  ArrowLeft: () => visit.step(-1),
+  ArrowRight: () => visit.step(1),
+  "?": () => byId("keys").showModal(),
+}, byId("keys-on"));
+
+receiveFiles([byId("files"), byId("more-files")], files => visit.receive(files));
+switchTheme(byId("theme"));
+showSettings();
+readModels();

@@ -1,0 +1,22 @@
+/** How a model looks at a photo: the fields of the options panel as parameters of a request. */
+
+/** @param {HTMLFormElement} form @param {object} model @param {boolean} isVideo */
+export function parametersOf(form, model, isVideo) {
+  const {mode, flip, scales, smooth} = form.elements;
+  const parameters = {model: model.id};
+  if (flip.checked) parameters.flip = "true";
+  if (scales.value !== "1") parameters.scales = scales.value;
+  if (model.task === "classification") parameters.cam = "true"; // it always sees the whole photo at its training size
+  else if (mode.value !== "resized") parameters.mode = mode.value;
+  if (isVideo && Number(smooth.value) > 0) parameters.smooth = smooth.value;
+  return parameters;
+}
+
+/** The options that differ from the usual ones, for the button that opens the panel. */
+export function changedOptions(form) {
+  const {mode, flip, scales, smooth} = form.elements;
+  return [
+    mode.value !== "resized" && mode.value, flip.checked && "flip", scales.value !== "1" && "scales",
+    Number(smooth.value) > 0 && "smooth",
+  ].filter(Boolean);
+}

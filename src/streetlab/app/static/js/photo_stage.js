@@ -1,0 +1,91 @@
+/** A photo with the classes of its pixels: painted here from one picture of ids, never by asking again. */
+
+import {element} from "./dom.js";
+import {Layers} from "./layers.js";
+import {blend, greyOf, paintIds, paintOutlines, sharesOf} from "./paint.js";
+
+/** The id that no class has: such pixels show the photo. */
+const NONE = 255;
+
+export class PhotoStage {
+  #painted = null;
+
+  /**
+   * @param {Element} container
+   * @param {{onHover?, onShares?, view?, divided?}} options `onHover({id, confidence, x, y} | null)`: what is under the
+   *   pointer, confidence 0-1 or null; `onShares(shares)`: one per class; the rest as in `Layers`
+   */
+  constructor(container, {onHover = () => {}, onShares = () => {}, view, divided} = {}) {
+    this.onShares = onShares;
+    this.layers = new Layers(container, {view, divided, onPoint: point => onHover(point && this.idAt(point.x, point.y))});
+    this.photo = element("img", {class: "photo", draggable: false});
+    this.fill = element("canvas", {class: "overlay", "aria-hidden": "true"});
+    this.lines = element("canvas", {class: "outlines", "aria-hidden": "true"});
+    this.layers.photo.append(this.photo);
+    this.layers.over.append(this.fill, this.lines);
+    this.only = null;
+  }
+
+  /** Show a finished job; resolves when the photo and its ids are here. */
+  async load(job, model) {
+    const {files, width, height} = job.result;
+    this.photo.alt = job.name;
+    this.photo.src = files.photo;
+    const [ids, confidence] = await Promise.all([greyOf(files.ids), greyOf(files.confidence), this.photo.decode()]);
+    this.width = width;
+    this.height = height;
+    this.ids = ids.values;
+    this.confidence = confidence.values;
+    this.classes = model.classes.length;
+    this.#painted = null;
+    for (const canvas of [this.fill, this.lines]) Object.assign(canvas, {width, height});
+    this.pixels = new ImageData(width, height);
+    this.layers.resize(width, height);
+    this.onShares(sharesOf(this.ids, this.classes));
+  }
+
+  /** Paint with a look; a new opacity alone costs nothing. */
+  repaint(look) {
+    if (!this.ids) return;
+    this.fill.style.opacity = look.alpha;
+    const {hidden, threshold, outlines} = look;
+    const asked = JSON.stringify([[...hidden], look.colors, threshold, outlines]);
+    if (this.#painted?.asked === asked && this.#painted.only === this.only) return;
+    this.#painted = {asked, only: this.only};
+    this.#paint(this.fill, paintIds, look);
+    this.#paint(this.lines, paintOutlines, look);
+  }
+
+  #paint(canvas, painter, look) {
+    painter(this.only ?? this.ids, this.width, this.height, look, this.confidence, new Uint32Array(this.pixels.data.buffer));
+    canvas.getContext("2d").putImageData(this.pixels, 0, 0);
+  }
+
+  /** Paint only the pixels where `mask` (one byte per pixel) is not 0; null: all. Seen at the next repaint. */
+  showOnly(mask) {
+    this.only = mask && this.ids.map((id, at) => mask[at] ? id : NONE);
+    this.layers.frame.classList.toggle("dimmed", mask !== null);
+  }
+
+  /** {id, confidence, x, y} of a pixel, or null where there is none. */
+  idAt(x, y) {
+    if (!this.ids || x < 0 || y < 0 || x >= this.width || y >= this.height) return null;
+    const at = y * this.width + x;
+    return {id: this.ids[at], confidence: this.confidence[at] / 255, x, y};
+  }
+
+  /** The photo with the overlay as shown, as a PNG: the bytes that the server would paint. */
+  async snapshot(look) {
+    const canvas = new OffscreenCanvas(this.width, this.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(this.photo, 0, 0, this.width, this.height);
+    const shown = context.getImageData(0, 0, this.width, this.height);
+    blend(shown.data, this.only ?? this.ids, this.width, this.height, look, this.confidence);
+    context.putImageData(shown, 0, 0);
+    return canvas.convertToBlob({type: "image/png"});
+  }
+
+  destroy() {
+    this.layers.destroy();
+  }
+}

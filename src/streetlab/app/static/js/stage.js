@@ -1,0 +1,129 @@
+/** The stage: one model's picture, a second model's beside it, and what they disagree about. */
+
+import {describe, differenceBetween} from "./compare.js";
+import {byId, percent} from "./dom.js";
+import {titleOf} from "./models.js";
+import {Pane} from "./panes.js";
+
+export class Stage {
+  #onlyDifference = false;
+  #difference = null;
+
+  /**
+   * @param {Looks} looks @param {View} view
+   * @param {{onChange: () => void, onShares: (shares: number[]) => void}} hears when pictures come and go, and the
+   *   share of each class in the leading one
+   */
+  constructor(looks, view, {onChange, onShares}) {
+    this.box = byId("stage");
+    Object.assign(this, {looks, view, onChange, onShares});
+    [this.main, this.second] = ["main", "second"].map(which => new Pane(this.box, {
+      view,
+      divided: which === "main",
+      onHover: point => this.#name(point),
+      onShares: shares => {
+        this[which].shares = shares;
+        if (this[which] === this.leader) onShares(shares);
+      },
+    }));
+    new ResizeObserver(() => this.#arrange()).observe(this.box);
+  }
+
+  get #panes() {
+    return [this.main, this.second].filter(({stage}) => stage);
+  }
+
+  /** The pane whose classes the legend lists: the first with a picture of classes, else the main one. */
+  get leader() {
+    return this.#panes.find(({model}) => model.task === "segmentation") ?? this.main;
+  }
+
+  /** The job with a picture of classes; null where there is none. */
+  get #segmented() {
+    return this.leader.model?.task === "segmentation" ? this.leader.job : null;
+  }
+
+  /** The models whose pictures are shown. */
+  get models() {
+    return this.#panes.map(({model}) => model);
+  }
+
+  /** Show a job of the chosen model; false where another was asked for in the meantime. */
+  async show(job, model) {
+    return this.main.show(job, model, titleOf(model), () => this.#refresh());
+  }
+
+  /** Show a job of the second model beside it; false as above. */
+  async showBeside(job, model) {
+    return this.second.show(job, model, titleOf(model), () => this.#refresh());
+  }
+
+  /** Take the second picture away. */
+  showAlone() {
+    this.second.clear();
+    this.#refresh();
+  }
+
+  /** Make room for another photo. */
+  clear() {
+    this.main.clear();
+    this.showAlone();
+    this.view.reset();
+    this.onShares([]);
+    this.#name(null);
+  }
+
+  /** The look of the main picture. */
+  get look() {
+    return this.#lookOf(this.main);
+  }
+
+  /** Paint both pictures. */
+  repaint() {
+    for (const pane of this.#panes) pane.stage.repaint(this.#lookOf(pane));
+  }
+
+  /** A name that both models know has the colour that it has in the leading picture. */
+  #lookOf({model}) {
+    return this.looks.of(model, this.leader.model);
+  }
+
+  /** Show only the pixels where the two differ, or all. */
+  set onlyDifference(wanted) {
+    this.#onlyDifference = wanted;
+    const mask = wanted && this.#difference ? this.#difference.mask : null;
+    for (const {stage} of this.#panes) stage.showOnly?.(mask);
+    this.repaint();
+  }
+
+  #refresh() {
+    this.box.classList.toggle("compared", this.second.stage !== null);
+    this.#arrange();
+    this.#difference = differenceBetween(this.main, this.second);
+    byId("difference-choice").hidden = !this.#difference;
+    if (this.#difference) describe(byId("swaps"), this.#difference, this.main, this.second);
+    else byId("swaps").replaceChildren();
+    this.onlyDifference = this.#onlyDifference;
+    for (const {stage} of this.#panes) stage.relate?.(this.#segmented);
+    this.onChange();
+  }
+
+  /** Two pictures lie over each other where that leaves each more room than side by side. */
+  #arrange() {
+    const {width, height} = this.main.job?.result ?? {};
+    const {clientWidth, clientHeight} = this.box;
+    const beside = Math.min(clientWidth / 2 / width, clientHeight / height);
+    const stacked = Math.min(clientWidth / width, clientHeight / 2 / height);
+    this.box.classList.toggle("stacked", this.second.stage !== null && stacked > beside);
+  }
+
+  /** Say what each picture has at a pixel. */
+  #name(point) {
+    const said = point && this.#panes.map(({stage, model}) => {
+      const {id, confidence} = stage.idAt(point.x, point.y) ?? {};
+      const name = model.classes[id]?.name;
+      return name && typeof confidence === "number" ? `${name} ${percent(confidence)}` : name;
+    });
+    byId("hover").textContent = said ? said.filter(Boolean).join("  |  ") : "";
+  }
+}

@@ -1,0 +1,114 @@
+/** The list of files under the stage: thumbnail, state, progress, cancel, retry, remove. */
+
+import {element} from "./dom.js";
+
+const THUMBNAIL = 160;
+
+/** One line that says how far the wanted answer is. */
+export function stateLine(upload) {
+  const question = upload.wanted;
+  if (!question) return "not asked yet";
+  const {state, job} = question;
+  switch (state) {
+    case "waiting": return "waiting";
+    case "sending": return question.sent < 1 ? `sending, ${Math.floor(100 * question.sent)} %` : "sent";
+    case "full": return `the queue is full, again in ${Math.ceil(question.wait)} s`;
+    case "queued": return job.position ? `queued, number ${job.position}` : "queued";
+    case "running": return runningLine(job.progress);
+    case "partial": return "done in part";
+    case "failed": return question.error || "failed";
+    default: return state;
+  }
+}
+
+function runningLine(progress) {
+  const {done, total, per_second: speed, seconds_left: left} = progress ?? {};
+  const said = [total ? `${Math.floor(100 * done / total)} %` : "at work"];
+  if (speed && total > 1) said.push(`${speed.toFixed(1)} frames/s`);
+  if (left !== null && left !== undefined && total > 1) said.push(`${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`} left`);
+  return said.join(", ");
+}
+
+/** The value of the progress bar (0-1), or null for "some time". */
+function shareOf({state, sent, job}) {
+  if (state === "sending") return sent;
+  const {done, total} = job?.progress ?? {};
+  return state === "running" && total ? done / total : null;
+}
+
+/** A small picture of the file, made here; what the browser cannot read keeps its plain tile. */
+async function drawThumbnail(canvas, file) {
+  try {
+    const bitmap = await createImageBitmap(file, {resizeHeight: THUMBNAIL, resizeQuality: "medium"});
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    bitmap.close();
+    canvas.classList.add("drawn");
+  } catch {
+    // a video, or a format that only the server knows
+  }
+}
+
+/** Keeps `list` (an ol) in step with the uploads. */
+export class UploadList {
+  #rows = new Map();
+  #decoding = Promise.resolve();
+
+  /** @param {{onOpen, onCancel, onRetry, onRemove}} actions each called with the upload */
+  constructor(list, uploads, actions) {
+    this.list = list;
+    this.uploads = uploads;
+    this.actions = actions;
+    this.opened = null;
+    uploads.addEventListener("change", event => this.update(event.detail));
+  }
+
+  /** Mark the upload that the stage shows. */
+  open(upload) {
+    this.opened = upload;
+    for (const [other, row] of this.#rows) row.open.setAttribute("aria-pressed", String(other === upload));
+    this.#rows.get(upload)?.row.scrollIntoView({block: "nearest", inline: "nearest"});
+  }
+
+  update(upload) {
+    if (!this.uploads.all.includes(upload)) {
+      this.#rows.get(upload)?.row.remove();
+      this.#rows.delete(upload);
+      return;
+    }
+    if (!this.#rows.has(upload)) this.#add(upload);
+    const {row, state, bar, cancel, retry} = this.#rows.get(upload);
+    const question = upload.wanted;
+    const busy = Boolean(question && !question.over);
+    row.dataset.state = question?.state ?? "waiting";
+    row.dataset.id = question?.job?.id ?? upload.key;
+    state.textContent = stateLine(upload);
+    bar.hidden = !busy;
+    const share = busy ? shareOf(question) : null;
+    if (share === null) bar.removeAttribute("value");
+    else bar.value = share;
+    cancel.hidden = !busy;
+    retry.hidden = !question?.over || question.answered;
+  }
+
+  #add(upload) {
+    const {onOpen, onCancel, onRetry, onRemove} = this.actions;
+    const button = (name, sign, does) =>
+      element("button", {type: "button", class: name, title: name, "aria-label": `${name} ${upload.name}`, on: {click: () => does(upload)}}, sign);
+    const picture = element("canvas", {class: "thumbnail", "aria-hidden": "true"});
+    const state = element("span", {class: "state"});
+    const bar = element("progress", {max: 1, hidden: true, "aria-label": `progress of ${upload.name}`});
+    const open = element(
+      "button", {type: "button", class: "open", "aria-pressed": "false", on: {click: () => onOpen(upload)}},
+      picture, element("span", {class: "name", title: upload.name}, upload.name), state,
+    );
+    const cancel = button("cancel", "stop", onCancel);
+    const retry = button("retry", "try again", onRetry);
+    const row = element("li", {class: "job"}, open, bar, cancel, retry, button("remove", "×", onRemove));
+    row.classList.toggle("video", upload.isVideo);
+    this.#rows.set(upload, {row, open, state, bar, cancel, retry});
+    this.list.append(row);
+    if (!upload.isVideo) this.#decoding = this.#decoding.then(() => drawThumbnail(picture, upload.file));
+  }
+}

@@ -1,0 +1,159 @@
+/** A video with the classes of its pixels: photo and ids of the same frame, painted here, at rest and while it plays. */
+
+import {element} from "./dom.js";
+import {FrameTimes} from "./frame_times.js";
+import {IdFrames} from "./id_frames.js";
+import {Layers} from "./layers.js";
+import {LockedVideos} from "./locked_videos.js";
+import {rgbOf} from "./look.js";
+import {blend, paintIds, paintOutlines, sharesOf} from "./paint.js";
+import {Transport} from "./transport.js";
+
+const SLOW = "This machine decodes the two videos too slowly to play them together: it shows the frames that it can, without sound.";
+
+export class VideoStage {
+  #videos = null;
+  #point = null;
+  #gone = false;
+
+  /**
+   * @param {Element} container
+   * @param {{onHover?, onShares?, onTime?, view?, divided?}} options `onHover({id, confidence, x, y} | null)`: what is
+   *   under the pointer; `onShares(shares)`: of the frame that is shown; `onTime({frame, frames, seconds, playing})`:
+   *   after each frame; the rest as in `Layers`
+   */
+  constructor(container, {onHover = () => {}, onShares = () => {}, onTime = () => {}, view, divided} = {}) {
+    Object.assign(this, {container, onHover, onShares, onTime});
+    this.layers = new Layers(container, {view, divided, onPoint: point => {
+      this.#point = point;
+      this.#hover();
+    }});
+    this.photo = element("canvas", {class: "photo", role: "img"});
+    this.fill = element("canvas", {class: "overlay", "aria-hidden": "true"});
+    this.lines = element("canvas", {class: "outlines", "aria-hidden": "true"});
+    this.layers.photo.append(this.photo);
+    this.layers.over.append(this.fill, this.lines);
+    this.note = element("p", {class: "stage-note quiet", role: "status", hidden: true});
+    this.below = element("div", {class: "below-stage"}, this.note);
+    container.append(this.below);
+  }
+
+  /** Show a finished job; resolves when the first frame and its ids are painted. */
+  async load(job, model) {
+    const {files, layout, width, height, times, fps, audio, broken} = job.result;
+    this.classes = model.classes.length;
+    this.times = new FrameTimes(times, fps);
+    this.frames = new IdFrames(layout);
+    this.look ??= {alpha: 0.5, hidden: new Set(), colors: model.classes.map(({color}) => rgbOf(color)), outlines: false, threshold: 0};
+    this.broken = broken;
+    this.photo.setAttribute("aria-label", job.name);
+    for (const canvas of [this.photo, this.fill, this.lines]) Object.assign(canvas, {width, height});
+    this.pixels = new ImageData(width, height);
+    this.layers.resize(width, height);
+    const sources = [files.photo, files.ids].map((src, which) =>
+      element("video", {class: "source", src, muted: which > 0 || !audio, playsInline: true, preload: "auto", "aria-hidden": "true", tabIndex: -1}));
+    this.below.prepend(...sources);
+    this.#videos = new LockedVideos(sources, this.times, (_, pictures) => this.#draw(pictures), {
+      onChange: () => this.#tell(),
+      onError: error => this.#say(error.message),
+    });
+    await this.#videos.load();
+    if (this.#gone) return;
+    this.transport = new Transport(this.below, {videos: this.#videos, times: this.times, leader: sources[0], audio}, error => this.#say(error.message));
+    this.#tell();
+  }
+
+  /** Paint with a look: the frame that is shown, and those to come. */
+  repaint(look) {
+    this.look = look;
+    if (this.#videos) this.#paint();
+  }
+
+  /** {id, confidence (0-1, or null), x, y} of a pixel of the frame that is shown, or null where there is none. */
+  idAt(x, y) {
+    if (!this.frames || x < 0 || y < 0 || x >= this.frames.width || y >= this.frames.height) return null;
+    return {id: this.frames.ids[y * this.frames.width + x], confidence: this.frames.confidenceAt(x, y), x, y};
+  }
+
+  get frame() {
+    return this.#videos.frame;
+  }
+
+  /** Resolves with the number of the frame when it and its ids are painted. */
+  seekFrame(frame) {
+    return this.#videos.seek(frame);
+  }
+
+  play() {
+    this.#videos.play();
+  }
+
+  /** Resolves when the frame that was on stands still. */
+  pause() {
+    return this.#videos.pause();
+  }
+
+  /** The frame with the overlay as shown, as a PNG. */
+  async snapshot(look) {
+    const {width, height} = this.photo;
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext("2d");
+    context.drawImage(this.photo, 0, 0);
+    const shown = context.getImageData(0, 0, width, height);
+    blend(shown.data, this.frames.ids, width, height, look, this.#confidence(look));
+    context.putImageData(shown, 0, 0);
+    return canvas.convertToBlob({type: "image/png"});
+  }
+
+  destroy() {
+    this.#gone = true;
+    this.#videos?.destroy();
+    this.transport?.destroy();
+    this.layers.destroy();
+    this.below.remove();
+  }
+
+  async #draw([photo, ids]) {
+    await this.frames.read(ids);
+    // a padded pixel of an odd side stays outside the canvas
+    this.photo.getContext("2d", {alpha: false}).drawImage(photo, 0, 0);
+    this.#paint();
+    this.onShares(sharesOf(this.frames.ids, this.classes));
+    this.#hover();
+  }
+
+  #paint() {
+    this.fill.style.opacity = this.look.alpha;
+    this.#paintOn(this.fill, paintIds);
+    this.lines.hidden = !this.look.outlines;
+    if (this.look.outlines) this.#paintOn(this.lines, paintOutlines);
+  }
+
+  #paintOn(canvas, painter) {
+    const {width, height} = canvas;
+    painter(this.frames.ids, width, height, this.look, this.#confidence(this.look), new Uint32Array(this.pixels.data.buffer));
+    canvas.getContext("2d").putImageData(this.pixels, 0, 0);
+  }
+
+  /** Spreading the confidences over all pixels takes time that only a threshold is worth. */
+  #confidence(look) {
+    return look.threshold > 0 ? this.frames.confidence() : null;
+  }
+
+  #hover() {
+    this.onHover(this.#point && this.idAt(this.#point.x, this.#point.y));
+  }
+
+  #tell() {
+    const {frame, playing, stepping} = this.#videos;
+    this.#say(playing && stepping ? SLOW : this.broken ? `The end of the video is missing: ${this.broken}` : "");
+    this.transport?.update();
+    this.onTime({frame, frames: this.times.count, seconds: this.times.startOf(frame), playing});
+  }
+
+  #say(text) {
+    if (this.note.textContent === text) return;
+    this.note.textContent = text;
+    this.note.hidden = !text;
+  }
+}

@@ -1,0 +1,135 @@
+/** The files of this visit on the stage: which is open, what is asked about it, what is said while it is awaited. */
+
+import {byId} from "./dom.js";
+import {parametersOf} from "./options.js";
+import {Uploads} from "./upload.js";
+import {UploadList, stateLine} from "./upload_list.js";
+
+const announce = text => { byId("live").textContent = text; };
+
+export class Visit {
+  uploads = new Uploads();
+  opened = null;
+
+  /**
+   * @param {Stage} stage
+   * @param {HTMLFormElement} options
+   * @param {{model: () => object, other: () => object|null}} chosen the models to ask
+   */
+  constructor(stage, options, chosen) {
+    Object.assign(this, {stage, options, chosen});
+    const ask = question => this.ask(question);
+    this.list = new UploadList(document.querySelector(".jobs"), this.uploads, {
+      onOpen: upload => this.open(upload),
+      onCancel: upload => upload.cancel(),
+      onRetry: upload => upload === this.opened ? ask(upload.retry(this.uploads.lane)) : upload.retry(this.uploads.lane),
+      onRemove: upload => this.#remove(upload),
+    });
+    byId("waiting-retry").addEventListener("click", () => ask(this.opened.retry(this.uploads.lane)));
+    this.uploads.addEventListener("change", event => event.detail === this.opened && this.#showState());
+  }
+
+  /** Take files in: the first is opened, all are asked about. */
+  receive(files) {
+    if (!this.chosen.model()) {
+      announce("there is no model yet that could look at a photo");
+      return;
+    }
+    const [first, ...others] = files.map(file => this.uploads.add(file));
+    this.open(first);
+    for (const upload of others) this.#want(upload);
+  }
+
+  open(upload) {
+    if (upload !== this.opened) this.stage.clear();
+    this.opened = upload;
+    document.body.classList.add("opened");
+    this.list.open(upload);
+    this.ask();
+  }
+
+  /** Open the file that is so many places further in the list. */
+  step(by) {
+    const upload = this.uploads.all[this.uploads.all.indexOf(this.opened) + by];
+    if (upload) this.open(upload);
+  }
+
+  /** Show what the chosen model says about the open file as soon as it is known. */
+  async ask(asked = this.opened && this.#want(this.opened)) {
+    const upload = this.opened;
+    if (!upload) return;
+    const model = this.chosen.model();
+    const question = await asked;
+    if (upload !== this.opened || question !== upload.wanted) return;
+    announce(`${upload.name}: ${stateLine(upload)}`);
+    if (!question.answered) return;
+    try {
+      if (!await this.stage.show(question.job, model)) return;
+    } catch (error) {
+      upload.fail(error.message);
+      return;
+    }
+    this.#showState();
+    await this.compare();
+  }
+
+  /** Show the second model's answer beside the main one, or take it away. */
+  async compare() {
+    const {job} = this.stage.main;
+    const select = byId("second");
+    select.disabled = job?.kind === "video" || select.options.length < 2;
+    const model = job?.kind === "photo" ? this.chosen.other() : null;
+    if (!model) {
+      this.stage.showAlone();
+      byId("second-state").textContent = "";
+      return;
+    }
+    const upload = this.opened;
+    byId("second-state").textContent = `asking ${model.title}`;
+    const question = await upload.also(this.#parameters(upload, model), this.uploads.lane);
+    if (this.stage.main.job !== job || this.chosen.other() !== model) return;
+    try {
+      if (question.answered && !await this.stage.showBeside(question.job, model)) return;
+      byId("second-state").textContent = question.answered ? "" : question.error ?? question.state;
+    } catch (error) {
+      byId("second-state").textContent = error.message;
+    }
+  }
+
+  #parameters(upload, model = this.chosen.model()) {
+    return parametersOf(this.options, model, upload.isVideo);
+  }
+
+  #want(upload) {
+    return upload.want(this.#parameters(upload), this.uploads.lane);
+  }
+
+  #remove(upload) {
+    const place = this.uploads.all.indexOf(upload);
+    this.uploads.remove(upload);
+    if (upload !== this.opened) return;
+    this.opened = null;
+    const next = this.uploads.all[Math.min(place, this.uploads.all.length - 1)];
+    if (next) {
+      this.open(next);
+      return;
+    }
+    this.stage.clear();
+    document.body.classList.remove("opened");
+    this.#showState();
+  }
+
+  /** The state of the open file, over the stage as long as its answer is not shown there. */
+  #showState() {
+    const upload = this.opened;
+    const question = upload?.wanted;
+    const shown = !upload || (question?.answered && this.stage.main.job === question.job);
+    byId("waiting").hidden = shown;
+    byId("stage").classList.toggle("busy", !shown);
+    if (shown) return;
+    byId("waiting-text").textContent = `${upload.name}: ${stateLine(upload)}`;
+    const failed = Boolean(question?.over) && !question.answered;
+    byId("waiting-bar").hidden = failed;
+    byId("waiting-retry").hidden = !failed;
+  }
+}

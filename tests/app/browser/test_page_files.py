@@ -1,0 +1,153 @@
+"""Files in the page: however they come, whatever they are called, whatever the server says about them."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+
+import pytest
+from tests.app.browser.pages import eventually, is_shown, shown, upload
+
+HOSTILE = '"><img src=x onerror=document.title=1>.png'
+
+
+def states(page):
+    return page.locator(".job").evaluate_all("all => all.map(e => e.dataset.state)")
+
+
+def uploads_of(opened):
+    """How many files were sent, and how many asked about again."""
+    asked = [url for url in opened.requests if "/api/predict" in url]
+    again = sum("source=" in url for url in asked)
+    return len(asked) - again, again
+
+
+def give(page, path, kind):
+    """Paste a file, or drop it on the page."""
+    page.evaluate(
+        """async ([kind, name, data]) => {
+          const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], name, {type: "image/png"}));
+          const event = kind === "paste"
+            ? new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true})
+            : new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true});
+          document.body.dispatchEvent(event);
+        }""",
+        [kind, path.name, base64.b64encode(path.read_bytes()).decode()],
+    )
+
+
+def test_several_files_are_all_predicted_and_hostile_names_stay_names(served, visit, striped, tmp_path):
+    hostile = shutil.copy(striped, tmp_path / HOSTILE)
+    opened = visit(served.url)
+    shown(opened.page, hostile, striped, striped)
+    eventually(lambda: states(opened.page), ["done"] * 3)
+    assert uploads_of(opened) == (3, 0)
+    assert opened.page.locator(".job .name").first.text_content() == HOSTILE
+    assert opened.page.locator("img:not(.photo)").count() == 0
+    assert opened.page.title() == "streetlab"
+    eventually(lambda: opened.page.locator(".job .thumbnail.drawn").count(), 3)
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_photo_may_be_pasted_or_dropped_anywhere(served, visit, striped, kind):
+    opened = visit(served.url)
+    opened.page.wait_for_selector("body[data-state=ready]")
+    give(opened.page, striped, kind)
+    is_shown(opened.page)
+    assert opened.page.locator(".job .name").all_text_contents() == ["striped.png"]
+
+
+def test_the_queue_is_shown_and_a_cancelled_photo_can_be_asked_about_again(served, visit, striped):
+    served.catalog.gate.clear()
+    opened = visit(served.url)
+    page = opened.page
+    upload(page, striped, striped, striped)
+    last = page.locator(".job").nth(2)
+    eventually(lambda: sorted(states(page)), ["queued", "queued", "running"])
+    queued = page.locator(".job[data-state=queued]")
+    lines = queued.locator(".state")
+    eventually(lambda: sorted(lines.all_text_contents()), ["queued, number 1", "queued, number 2"])
+    assert last.locator("progress").is_visible()
+    last.locator(".cancel").click()
+    eventually(lambda: last.get_attribute("data-state"), "cancelled")
+    served.catalog.gate.set()
+    eventually(lambda: states(page), ["done", "done", "cancelled"])
+    last.locator(".retry").click()
+    eventually(lambda: states(page), ["done"] * 3)
+    assert uploads_of(opened) == (4, 0), "the server forgot what was cancelled"
+
+
+def test_a_full_queue_is_waited_for_as_long_as_the_server_says(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+    page.wait_for_selector("body[data-state=ready]")
+    refused = []
+
+    def refuse_once(route):
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": "1 job waits already"})
+
+    page.route("**/api/predict*", refuse_once)
+    page.set_input_files("#files", striped)
+    page.wait_for_selector(".job[data-state=full]")
+    assert page.locator(".job .state").text_content() == "the queue is full, again in 1 s"
+    is_shown(page)
+    assert uploads_of(opened) == (2, 0)
+
+
+def test_what_the_server_refuses_is_said_in_its_words(served, visit, striped, tmp_path):
+    wrong = tmp_path / "wrong.jpg"
+    wrong.write_text("<b>no photo</b>")
+    opened = visit(served.url)
+    page = opened.page
+    upload(page, wrong, striped)
+    page.wait_for_selector(".job[data-state=failed]")
+    line = page.locator(".job[data-state=failed] .state").text_content()
+    assert line
+    assert "\n" not in line
+    assert page.locator("#waiting-text").text_content() == f"wrong.jpg: {line}"
+    assert page.locator("#waiting-retry").is_visible()
+    assert page.locator("#live").text_content() == f"wrong.jpg: {line}"
+    page.locator(".job").nth(1).locator(".open").click()
+    is_shown(page)
+    page.locator(".job").first.locator(".remove").click()
+    assert page.locator(".job .name").all_text_contents() == ["striped.png"]
+    page.locator(".remove").click()
+    page.wait_for_selector("#welcome", state="visible")
+
+
+def test_another_model_sees_the_same_upload_and_known_answers_are_not_asked_for_again(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+    shown(page, striped)
+    first = page.locator(".job").get_attribute("data-id")
+    page.select_option("#models", "camvid")
+    eventually(lambda: page.locator(".legend li").count(), 11)
+    is_shown(page)
+    assert uploads_of(opened) == (1, 1)
+    page.select_option("#models", "first")
+    eventually(lambda: page.locator(".legend li").count(), 19)
+    assert page.locator(".job").get_attribute("data-id") == first
+    assert uploads_of(opened) == (1, 1)
+    page.click("#options summary")
+    page.check("input[name=flip]")
+    eventually(lambda: served.catalog.asked, ["first", "camvid", "first"])
+    is_shown(page)
+    assert [url for url in opened.requests if "flip=true" in url and f"source={first}" in url]
+
+
+def test_a_file_that_the_server_forgot_is_sent_once_more(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+    shown(page, striped)
+    job = page.locator(".job").get_attribute("data-id")
+    assert page.request.delete(f"{served.url}/api/jobs/{job}").ok
+    page.select_option("#models", "second")
+    eventually(lambda: served.catalog.asked, ["first", "second"])
+    is_shown(page)
+    assert uploads_of(opened) == (2, 1)
