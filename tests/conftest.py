@@ -53,9 +53,19 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A finished run of each task, by its name; a module that wants others has a fixture of this name."""
+    from tests.training.conftest import write_photos
+    from tests.training.short_runs import train_each_task
+
+    folder = tmp_path_factory.mktemp("trained")
+    return train_each_task(folder, write_photos(folder / "photos", {"train": 4, "val": 2, "test": 2}))
+
+
 @pytest.fixture
 def classifier(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
-    """The finished run on photos that a module's fixture `trained` holds, moved to another folder."""
+    """The finished run on photos that `trained` holds, moved to another folder."""
     monkeypatch.chdir(tmp_path)
     return RunRecord(shutil.copytree(trained["classification"], tmp_path / "runs" / "photos"))
 

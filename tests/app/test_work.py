@@ -15,11 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.app.records import Brightness, Columns, StandIns, Visits, columns, settings
-from tests.training.conftest import TINY, write_photos
-from tests.training.test_segmentation import SMALL, STREETS
 from tests.videos import audio_payload, make_video
 
-from streetlab import cli
 from streetlab.app.catalog import Catalog
 from streetlab.app.download import bundle
 from streetlab.app.jobs import Jobs
@@ -34,22 +31,6 @@ from streetlab.inference.video.pipeline import Cancelled
 from streetlab.inference.video.reader import VideoReader, probe
 from streetlab.inference.views import Views
 from streetlab.viz.paint import Look, paint
-
-ONE_EPOCH = ("regime=single", "regime.phases=[{name: train, epochs: 1, train: [all]}]")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A finished run of each task, by its name."""
-    folder = tmp_path_factory.mktemp("served")
-    photos = write_photos(folder / "photos", {"train": 4, "val": 2, "test": 2})
-    lines = {
-        "classification": [*TINY, *ONE_EPOCH, f"dataset.root={photos}"],
-        "segmentation": [*STREETS, *SMALL, "regime.epochs=1"],
-    }
-    for task, words in lines.items():
-        assert cli.run(["train", *words, f"dataset.cache_dir={folder / 'cache'}", f"output={folder / task}"]) == 0
-    return {task: folder / task for task in lines}
 
 
 @pytest.fixture

@@ -14,9 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.explain.test_command import ONE_EPOCH
-from tests.training.conftest import TINY, write_photos
-from tests.training.test_segmentation import SMALL, STREETS
 from tests.videos import make_video
 
 from streetlab import cli
@@ -39,20 +36,6 @@ def read(path, read=photos.read_photo):
 photos.read_photo = read
 sys.exit(cli.run(sys.argv[1:]))
 """
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A finished run of each task, by its name."""
-    folder = tmp_path_factory.mktemp("predicted")
-    photos = write_photos(folder / "photos", {"train": 4, "val": 2, "test": 2})
-    lines = {
-        "classification": [*TINY, *ONE_EPOCH, f"dataset.root={photos}"],
-        "segmentation": [*STREETS, *SMALL, "regime.epochs=1"],
-    }
-    for task, words in lines.items():
-        assert cli.run(["train", *words, f"dataset.cache_dir={folder / 'cache'}", f"output={folder / task}"]) == 0
-    return {task: folder / task for task in lines}
 
 
 @pytest.fixture

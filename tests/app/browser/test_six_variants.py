@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
 from tests.app.browser.conftest import VARIANTS, serving
+from tests.app.browser.numbered import FPS
 from tests.app.browser.pages import canvas, eventually, is_shown, overlay_of, row, set_value, shown
+from tests.videos import make_video
+
+FRAMES = 100
 
 
 @pytest.fixture
@@ -56,3 +63,42 @@ def test_the_page_paints_what_the_engine_says_for_each_of_the_six_variants(six_v
         )
         assert opened.requests[before:] == []
         page.close()
+
+
+@pytest.mark.slow
+def test_the_page_paints_what_the_engine_says_of_every_frame_of_a_video(six_variants, visit, tmp_path):
+    from streetlab.app.server import create_app
+    from streetlab.app.settings import Settings
+    from streetlab.inference.predictor import Predictor
+    from streetlab.inference.video.id_stream import IdStreamReader
+    from streetlab.inference.video.reader import VideoReader
+
+    street = make_video(tmp_path / "street.mp4", frames=FRAMES, size=(66, 98), fps=FPS, audio="aac")
+    predictor = Predictor.from_run(six_variants / VARIANTS[0], device="cpu")
+    with VideoReader(street) as video:
+        frames = [Image.fromarray(frame.pixels) for frame in video]
+    answers = [answer.ids for answer in predictor.predict(frames)]
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    settings = Settings(storage=storage, runs=six_variants / VARIANTS[0], device="cpu", port=0)
+    with serving(create_app(settings)) as url:
+        opened = visit(url)
+        page = opened.page
+        shown(page, street)
+        for number, ids in enumerate(answers, 1):
+            eventually(lambda: page.locator(".transport .number").text_content(), f"frame {number} of {FRAMES}")
+            assert np.array_equal(canvas(page), overlay_of(ids, predictor.label_space.palette)), number
+            page.keyboard.press(".")
+        page.click("#download summary")
+        with page.expect_download(timeout=120_000) as waiting:
+            page.click("#download [data-part=all]")
+        archive = zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
+        page.close()
+    for name in ("street_ids.webm", "street_overlay.mp4"):
+        (tmp_path / name).write_bytes(archive.read(name))
+    with IdStreamReader(tmp_path / "street_ids.webm") as stream:
+        for (found, _, _), ids in zip(stream, answers, strict=True):
+            assert np.array_equal(found, ids)
+    with VideoReader(tmp_path / "street_overlay.mp4") as overlay, VideoReader(street) as source:
+        assert (overlay.info.fps, overlay.info.audio) == (source.info.fps, True)
+        assert sum(1 for _ in overlay) == FRAMES

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streetlab.errors import UserError
-from streetlab.inference.video.output import Output
+from streetlab.inference.video.output import Output, Writer
 from streetlab.inference.video.source import UnreadableVideo, open_source, pyav, said
 
 _BLACK, _WHITE = 16, 235
@@ -84,7 +83,7 @@ class Layout:
         return json.loads(json.dumps(asdict(self)))
 
 
-class IdStreamWriter:
+class IdStreamWriter(Writer):
     """Writes the ids of each frame; the file appears when it is complete.
 
     A key frame comes at least every second, so that a player can jump.
@@ -187,19 +186,7 @@ class IdStreamWriter:
             raise
 
     def abort(self) -> None:
-        """Leave nothing; a file that is complete stays."""
         self._output.abort()
-
-    def __enter__(self) -> IdStreamWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
 
 class IdStreamReader:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from streetlab.errors import UserError
 from streetlab.inference.video.source import pyav, said
@@ -76,3 +78,26 @@ class Output:
         with contextlib.suppress(OSError, pyav().error.FFmpegError):
             self.container.close()
         self._file.discard()
+
+
+class Writer(ABC):
+    """Writes a file in a `with` block: its end completes the file, a fault in it leaves nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write the end of the file and put it in place."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing; a file that is complete stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()

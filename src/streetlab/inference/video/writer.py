@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streetlab.inference.video.audio import CarriedAudio
 from streetlab.inference.video.clock import Clock
-from streetlab.inference.video.output import Output
+from streetlab.inference.video.output import Output, Writer
 from streetlab.inference.video.source import pyav
 
 _BT709 = 1
@@ -20,7 +19,7 @@ _LIMITED = 1
 _KEY_SECONDS = 2
 
 
-class VideoWriter:
+class VideoWriter(Writer):
     """Writes RGB frames as H.264 (yuv420p, BT.709) with the index first; the file appears when it is complete.
 
     There are no B-frames, so that a frame's time in the file is its time in a player from the first frame on.
@@ -116,20 +115,8 @@ class VideoWriter:
             raise
 
     def abort(self) -> None:
-        """Leave nothing; a file that is complete stays."""
         self._close_audio()
         self._output.abort()
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _mux(self, packets: list) -> None:
         for packet in packets:
