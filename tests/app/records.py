@@ -113,7 +113,7 @@ class Columns:
     memory_bytes = 100
     name = "columns"
 
-    def predict(self, photos: list[Any], activations: bool = False) -> list[Segmented]:
+    def predict(self, photos: list[Any], activations: bool = False, go_on: Any = None) -> list[Segmented]:
         assert not activations, "the engine refuses maps of a segmentation network"
         return [Segmented(*columns(photo.height, photo.width)) for photo in photos]
 
@@ -135,7 +135,7 @@ class Brightness:
     temperature = 2.0
     memory_bytes = 100
 
-    def predict(self, photos: list[Any], activations: bool = False) -> list[Classified]:
+    def predict(self, photos: list[Any], activations: bool = False, go_on: Any = None) -> list[Classified]:
         answers = []
         for photo in photos:
             light = float(np.asarray(photo).mean()) / 255

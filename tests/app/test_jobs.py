@@ -171,6 +171,19 @@ def test_two_jobs_share_an_upload_until_the_last_is_deleted(bench):
     assert not second.folder.exists()
 
 
+def test_what_a_cancelled_job_held_cannot_be_asked_again(bench):
+    one = bench()
+    _held_up(one)
+    upload = one.jobs.storage.new_upload()
+    upload.write_bytes(b"photo")
+    waiting = one.submit(upload=upload)
+    one.jobs.storage.release(upload)
+    one.jobs.cancel(waiting.id)
+    assert not upload.exists()
+    with pytest.raises(UnknownJob, match="deleted"):
+        one.submit(upload=upload, source=waiting)
+
+
 def test_jobs_and_their_files_expire_but_those_that_run_do_not(bench):
     one = bench(expire_minutes=1)
     done = one.ended(one.submit())

@@ -218,9 +218,9 @@ def test_the_interface_is_described_in_full(served):
     paths = described["paths"]
     operations = {(method, path) for path, methods in paths.items() for method in methods}
     assert operations >= {
-        ("get", "/api/models"), ("post", "/api/predict"), ("get", "/api/jobs/{id_}"), ("delete", "/api/jobs/{id_}"),
-        ("post", "/api/jobs/{id_}/render"), ("get", "/api/jobs/{id_}/files/{name}"), ("post", "/api/download"),
-        ("get", "/api/jobs/{id_}/attention"),
+        ("get", "/api/models"), ("post", "/api/predict"), ("get", "/api/jobs/{id}"), ("delete", "/api/jobs/{id}"),
+        ("post", "/api/jobs/{id}/render"), ("get", "/api/jobs/{id}/files/{name}"), ("post", "/api/download"),
+        ("get", "/api/jobs/{id}/attention"),
     }  # fmt: skip
     upload = paths["/api/predict"]["post"]
     assert list(upload["requestBody"]["content"]) == ["application/octet-stream"]

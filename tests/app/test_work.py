@@ -196,7 +196,7 @@ class Video(Columns):
     image_size = (8, 8)
     views = Views()
 
-    def scores(self, photos):
+    def scores(self, photos, go_on=None):
         import torch
 
         return torch.zeros(len(photos), len(CAMVID), 1, 1)
@@ -299,12 +299,41 @@ def test_a_cancelled_job_stops(visits, tmp_path):
         visits.do("render", "columns", source=done.id, cancelled=lambda: True)
 
 
+def test_a_large_photo_stops_between_two_batches_of_windows(real, segmenter, tmp_path):
+    Image.new("RGB", (900, 900)).save(tmp_path / "large.png")
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(None)
+        return len(asked) > 5
+
+    with pytest.raises(Cancelled):
+        real.do("photo", model(real, "segmentation"), tmp_path / "large.png", mode="window", cancelled=cancelled)
+    assert len(asked) == 6
+
+
+@pytest.mark.parametrize("kind", ["photo", "video"])
+@pytest.mark.parametrize(
+    ("mode", "scales", "flip"), [("window", [2.0], False), ("direct", [2.0], False), ("window", [1.0] * 3, True)]
+)
+def test_views_that_would_take_all_memory_are_refused(tmp_path, kind, mode, scales, flip):
+    configured = settings(tmp_path, pixels=48 * 64)
+    visits = Visits(StandIns(configured), configured.storage)
+    visits.catalog.networks["columns"] = Video()
+    upload = make_video(tmp_path / "clip.mp4", size=(48, 64)) if kind == "video" else tmp_path / "photo.png"
+    if kind == "photo":
+        Image.new("RGB", (64, 48)).save(upload)
+    with pytest.raises(UserError, match="fewer or smaller scales"):
+        visits.do(kind, "columns", upload, mode=mode, scales=scales, flip=flip)
+    visits.do(kind, "columns", upload, scales=scales, flip=flip)
+
+
 def test_the_files_of_many_visitors_never_mix(tmp_path):
     configured = settings(tmp_path, queue=50)
     catalog = StandIns(configured)
 
     class Red(Columns):
-        def predict(self, photos, activations=False):
+        def predict(self, photos, activations=False, go_on=None):
             reds = [np.asarray(photo)[..., 0] for photo in photos]
             return [Segmented((red % 11).astype(np.uint8), red) for red in reds]
 

@@ -97,6 +97,14 @@ def test_a_transparent_palette_colour_becomes_white(tmp_path: Path) -> None:
     assert (found[:, 4:] == (200, 0, 0)).all()
 
 
+def test_real_numbers_are_refused_instead_of_turning_black(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "photo.tif", Image.fromarray(np.linspace(0, 1, 24 * 40, dtype=np.float32).reshape(24, 40)), "TIFF"
+    )
+    with pytest.raises(UnreadablePhoto, match="pixels of real numbers"):
+        read_photo(path)
+
+
 def test_a_transparent_grey_becomes_white(tmp_path: Path) -> None:
     grey = Image.new("LA", (4, 4), (40, 0))
     assert (np.asarray(read_photo(saved(tmp_path / "photo.png", grey, "PNG"))) == 255).all()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.inference.crafted import CLASSIFIER, write_run
 from tests.videos import make_video
 
 from streetlab import cli
@@ -82,9 +83,9 @@ def seen(monkeypatch) -> list[int]:
     counts: list[int] = []
     own = Predictor.predict
 
-    def counting(self, photos, activations=False):
+    def counting(self, photos, activations=False, **named):
         counts.append(len(photos))
-        return own(self, photos, activations)
+        return own(self, photos, activations, **named)
 
     monkeypatch.setattr(Predictor, "predict", counting)
     return counts
@@ -220,6 +221,17 @@ def test_changed_files_are_predicted_again_and_new_settings_need_a_new_folder(se
     predict(segmenter.path, "source=in/b.jpg", "output=out", "alpha=0.7", "resume=false")
     assert [path.name for path in Path("out/masks").iterdir()] == ["b.png"]
     assert list(table(Path("out/predictions.csv"))) == ["b.jpg"]
+
+
+def test_calibrated_and_raw_probabilities_do_not_mix_in_a_table(predict, tmp_path):
+    run = write_run(tmp_path / "classifier", CLASSIFIER, temperature=2.5)
+    streets(Path("in"), "a.jpg")
+    predict(run.path, "source=in", "output=out")
+    alone = run.checkpoints / "best.ckpt"
+    _, (line,) = predict(alone, "source=in", "output=out", code=2)
+    assert "holds predictions with temperature=2.5, not temperature=null" in line
+    _, (line,) = predict(run.path, "source=in", "output=out", "precision=bf16-mixed", code=2)
+    assert "holds predictions with precision=32-true, not precision=bf16-mixed" in line
 
 
 def test_files_of_one_name_from_several_sources_do_not_overwrite_each_other(segmenter, predict):

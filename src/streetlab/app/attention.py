@@ -69,14 +69,15 @@ def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: I
 
 def attention_routes(jobs: Jobs) -> APIRouter:
     """`GET /api/jobs/{id}/attention?with=OTHER`: a classification's map over a segmentation of the same photo."""
-    from fastapi import APIRouter, Query
+    from fastapi import APIRouter, Path, Query
 
     router = APIRouter()
+    job = Path(alias="id", description="A classification job")
     segmented = Query(alias="with", description="A segmentation job of the same photo")
     whose = Query(None, alias="class", description="Whose map; the predicted class's if left out")
 
-    @router.get("/api/jobs/{id_}/attention", summary="How much of what a classifier looks at is ground")
-    def attention(id_: str, other: str = segmented, class_: int | None = whose) -> dict[str, Any]:
+    @router.get("/api/jobs/{id}/attention", summary="How much of what a classifier looks at is ground")
+    def attention(id_: str = job, other: str = segmented, class_: int | None = whose) -> dict[str, Any]:
         return attention_of(jobs.get(id_), jobs.get(other), class_)
 
     return router

@@ -141,10 +141,11 @@ class Jobs:
 
         Raises:
             QueueFull: too many wait already.
+            UnknownJob: the source, or what it held, has been deleted.
         """
         with self._changed:
             self.refuse_if_full()
-            if source is not None and source.id not in self._jobs:
+            if source is not None and (source.id not in self._jobs or not source.holds):
                 raise UnknownJob("the job to start from has just been deleted")
             id_ = secrets.token_urlsafe(18)
             folder = self.storage.new_folder(id_)

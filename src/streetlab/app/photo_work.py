@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _QUALITY = 92
 """Of the JPEG that the page shows."""
+_SEEN = 4
+"""So many times the pixels that a photo may have are shown to the network, in all views of it together."""
 _LONGEST_SIDE = 65_500
 """Of a JPEG, as libjpeg writes it."""
 
@@ -53,10 +55,11 @@ def predict_photo(
     report(0, 1)
     clock = _Clock()
     photo = read_upload(job, settings.pixels)
+    check_seen(job, photo.width, photo.height, settings.pixels)
     clock.lap("decode")
     go_on()
     wants_maps = predictor.task == "classification" and bool(job.options.get("cam"))
-    (answer,) = predictor.predict([photo], activations=wants_maps)
+    (answer,) = predictor.predict([photo], activations=wants_maps, go_on=go_on)
     clock.lap("network")
     go_on()
     results.write(job.folder / results.PHOTO, results.encoded(photo, "JPEG", quality=_QUALITY))
@@ -88,6 +91,23 @@ def read_upload(job: Job, most_pixels: int) -> Image.Image:
         raise UserError(str(error)) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise UserError(f"{job.name}: does not decode as a photo") from None
+
+
+def check_seen(job: Job, width: int, height: int, most_pixels: int) -> None:
+    """Refuse views of a photo or frame at its own size that would take the server's memory, or its worker for hours.
+
+    Raises:
+        UserError: a view has more than `most_pixels`, or all of them together more than four times as many.
+    """
+    if job.options.get("mode", "resized") == "resized":
+        return
+    views = [width * height * scale * scale for scale in job.options.get("scales", (1.0,))]
+    seen = sum(views) * (2 if job.options.get("flip") else 1)
+    if max(views) > most_pixels or seen > _SEEN * most_pixels:
+        raise UserError(
+            f"scales: {job.name} would be seen in {seen / 1e6:.4g} megapixels, {max(views) / 1e6:.4g} at once; allowed "
+            f"are {_SEEN * most_pixels / 1e6:.4g}, {most_pixels / 1e6:.4g} at once; give fewer or smaller scales"
+        )
 
 
 def _write_segmented(job: Job, answer: Segmented, predictor: Predictor) -> dict[str, Any]:

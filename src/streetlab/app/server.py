@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
+from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -49,6 +50,7 @@ _FAULTS = {
 }
 
 Work = Callable[..., dict[str, Any]]
+JobId = Annotated[str, InPath(alias="id")]
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None, work: Work | None = None) -> FastAPI:
@@ -246,28 +248,28 @@ def _accepted(jobs: Jobs, job: Job) -> JSONResponse:
 def _add_jobs(app: FastAPI, jobs: Jobs) -> None:
     view: dict[int | str, dict[str, Any]] = {200: {"model": schemas.JobView}, **_faults(404)}
 
-    @app.get("/api/jobs/{id_}", responses=view, summary="How a job stands, and its result")
-    async def job(id_: str) -> JSONResponse:
+    @app.get("/api/jobs/{id}", responses=view, summary="How a job stands, and its result")
+    async def job(id_: JobId) -> JSONResponse:
         return JSONResponse(to_plain(jobs.describe(_known(jobs, id_))))
 
-    @app.delete("/api/jobs/{id_}", responses=view, summary="Cancel a job that has not ended, delete one that has")
-    def cancel(id_: str) -> JSONResponse:
+    @app.delete("/api/jobs/{id}", responses=view, summary="Cancel a job that has not ended, delete one that has")
+    def cancel(id_: JobId) -> JSONResponse:
         return JSONResponse(to_plain(jobs.describe(jobs.cancel(_known(jobs, id_).id))))
 
     @app.post(
-        "/api/jobs/{id_}/render",
+        "/api/jobs/{id}/render",
         status_code=202,
         responses={202: {"model": schemas.Accepted, "description": "Queued"}, **_faults(400, 404, 409, 413, 429, 507)},
         summary="Paint the overlay of a finished job as shown; the network is not asked",
     )
-    def render(id_: str, look: schemas.Look) -> JSONResponse:
+    def render(id_: JobId, look: schemas.Look) -> JSONResponse:
         source = _ended_well(jobs, id_)
         if source.kind == "render":
             raise HTTPException(400, "that job is an overlay already")
         return _accepted(jobs, jobs.submit("render", source.name, source.model, look.given(), source=source))
 
     @app.get(
-        "/api/jobs/{id_}/files/{name}",
+        "/api/jobs/{id}/files/{name}",
         response_class=FileResponse,
         responses={
             200: {"content": {kind: {} for kind in _MEDIA_TYPES.values()}, "description": "The file, or a range of it"},
@@ -275,7 +277,7 @@ def _add_jobs(app: FastAPI, jobs: Jobs) -> None:
         },
         summary="A file that the result of a job names",
     )
-    async def file(id_: str, name: str) -> FileResponse:
+    async def file(id_: JobId, name: str) -> FileResponse:
         found = _known(jobs, id_)
         media_type = _MEDIA_TYPES.get(Path(name).suffix)
         path = found.folder / name

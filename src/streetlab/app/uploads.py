@@ -129,8 +129,12 @@ def kind_of(start: bytes) -> Literal["photo", "video"]:
         return "video"
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     known = (name for sign, name in _OTHER_STARTS.items() if text.startswith(sign.lower()))
-    found = still or next(known, f"it begins with {start[:8]!r}")
+    found = still or next(known, "text" if _is_text(start) else "of an unknown kind")
     raise Refused(415, f"not a photo or video that is taken here ({found}); allowed by content: {', '.join(formats())}")
+
+
+def _is_text(start: bytes) -> bool:
+    return start.decode(errors="ignore").replace("\n", " ").replace("\r", " ").replace("\t", " ").isprintable()
 
 
 def _check_photo(path: Path, pixels: int) -> None:

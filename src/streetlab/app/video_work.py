@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streetlab.app import results
 from streetlab.app.attention import ground_classes
+from streetlab.app.photo_work import check_seen
 from streetlab.errors import UserError
 from streetlab.inference.video.pipeline import predict_video
 from streetlab.inference.video.reader import probe
@@ -40,6 +41,7 @@ def predict_frames(
         raise UserError(f"{job.name}: there is no file of it")
     label_space = predictor.label_space
     info = probe(job.upload, settings.pixels)
+    check_seen(job, info.width, info.height, settings.pixels)
     frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
     sinks: list[Any] = [frames, seen]
     found: dict[str, Any]

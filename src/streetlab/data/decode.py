@@ -110,6 +110,8 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
     if photo.mode.startswith("I"):  # greys of more than 8 bits: Pillow's own conversion clips them at 255
         pixels = np.asarray(photo).clip(0, 65535)
         return Image.fromarray((pixels >> (8 if pixels.max(initial=0) > 255 else 0)).astype(np.uint8)).convert("RGB")
+    if photo.mode == "F":  # Pillow's own conversion would make 0 to 1 black
+        raise ValueError("pixels of real numbers, of which no file says what is white")
     return photo.convert("RGB")
 
 

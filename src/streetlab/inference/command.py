@@ -38,7 +38,8 @@ def run(cfg: DictConfig) -> None:
         "model": predictor.name,
         "checkpoint": predictor.sha256,
         "task": predictor.task,
-        "settings": options.settings(predictor.label_space, predictor.views),
+        "settings": options.settings(predictor.label_space, predictor.views)
+        | {"temperature": predictor.temperature, "precision": predictor.precision},
     }
     with Journal(options.output, made_with, options.resume) as journal:
         left = [item for item in found.items if not journal.is_done(item)]

@@ -171,11 +171,14 @@ class Predictor:
         return sum(t.numel() * t.element_size() for t in (*self.network.parameters(), *self.network.buffers()))
 
     @torch.inference_mode()
-    def predict(self, photos: Sequence[Image.Image], activations: bool = False) -> list[Classified] | list[Segmented]:
+    def predict(
+        self, photos: Sequence[Image.Image], activations: bool = False, go_on: Callable[[], None] = lambda: None
+    ) -> list[Classified] | list[Segmented]:
         """The answer to each photo: upright, RGB, of any sizes.
 
         Args:
             activations: with class activation maps: of all classes up to six, else of the predicted one.
+            go_on: called before every batch of windows, of which a large photo has thousands; may raise to stop.
 
         Raises:
             UserError: maps of a network that gives each pixel a class; a photo that the network does not take at
@@ -188,7 +191,7 @@ class Predictor:
         if activations:
             raise UserError(f"activations: {self.name} gives each pixel a class; maps are made of classifiers")
         if self.views.mode == "window":
-            return [labelled(self._slide(photo), _size(photo)) for photo in photos]
+            return [labelled(self._slide(photo, go_on), _size(photo)) for photo in photos]
         answers: dict[int, Segmented] = {}
         for places in self._batches(photos):
             scores = self._whole([photos[place] for place in places])
@@ -198,8 +201,11 @@ class Predictor:
         return [answers[place] for place in range(len(photos))]
 
     @torch.inference_mode()
-    def scores(self, photos: Sequence[Image.Image]) -> Tensor:
+    def scores(self, photos: Sequence[Image.Image], go_on: Callable[[], None] = lambda: None) -> Tensor:
         """Logits, or the logarithm of mean probabilities where there are several views, of photos of one size.
+
+        Args:
+            go_on: as of `predict`.
 
         Returns:
             float32 on the device: (B, K), or (B, K, h, w) of the size that the network sees, before enlarging.
@@ -211,7 +217,7 @@ class Predictor:
         if len({photo.size for photo in photos}) != 1:
             raise ValueError(f"scores: {len(photos)} photos of {len({photo.size for photo in photos})} sizes, not one")
         if self.views.mode == "window":
-            return torch.stack([torch.cat(list(self._slide(photo)), dim=1) for photo in photos])
+            return torch.stack([torch.cat(list(self._slide(photo, go_on)), dim=1) for photo in photos])
         return torch.cat([self._whole([photos[place] for place in places]) for places in self._batches(photos)])
 
     @torch.inference_mode()
@@ -271,13 +277,14 @@ class Predictor:
     def _probabilities(self, images: Tensor) -> Tensor:
         return self._logits(images).float().softmax(dim=1)
 
-    def _slide(self, photo: Image.Image) -> Iterator[Tensor]:
+    def _slide(self, photo: Image.Image, go_on: Callable[[], None]) -> Iterator[Tensor]:
         """Log-probabilities of a photo as bands `(K, rows, W)` from the top, averaged over windows and views."""
         pixels = torch.from_numpy(np.array(_rgb(photo))).permute(2, 0, 1)
         window, size = self.views.window or self.image_size, _size(photo)
         rows = min(window[0], size[0])
 
         def probabilities(crops: Tensor) -> Tensor:
+            go_on()
             images = crops.to(self.device)
             images = normalize(images) if crops.dtype == torch.uint8 else images
             with self._failures(images), computing_in(self.precision, self.device):

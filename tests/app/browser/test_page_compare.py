@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.browser.pages import canvas, eventually, overlay_of, row, shown
+from tests.app.browser.pages import canvas, eventually, overlay_of, row, set_value, shown
 from tests.app.browser.stand_in import ids_of
 
 from streetlab.data.index.labels import CAMVID, CITYSCAPES
@@ -79,8 +79,49 @@ def test_models_of_other_classes_are_compared_by_their_names(compared, striped):
     both = [CITYSCAPES.names.index(name) if name in CITYSCAPES.names else None for name in CAMVID.names]
     palette = [CAMVID.palette[k] if i is None else CITYSCAPES.palette[i] for k, i in enumerate(both)]
     eventually(lambda: canvas(page, nth=1), overlay_of(other, palette), "one name has one colour")
+    own = [k for k, name in enumerate(CAMVID.names) if name not in CITYSCAPES.names]
+    rows = page.locator(".legend [data-second]")
+    assert sorted(rows.locator(".name").all_text_contents()) == sorted(CAMVID.names[k] for k in own)
+    tree = page.locator(f".legend [data-second='{own[-1]}']")
+    assert tree.locator(".share").text_content() == f"{100 * (other == own[-1]).mean():.1f} %"
     page.click("#none")
     eventually(lambda: int(canvas(page, nth=1).max()), 0)
+    tree.get_by_role("checkbox").check()
+    set_value(page, f".legend [data-second='{own[-1]}'] input[type=color]", "#010203")
+    palette[own[-1]] = (1, 2, 3)
+    eventually(lambda: canvas(page, nth=1), overlay_of(other, palette, other == own[-1]))
+    page.click("#reset-colors")
+    palette[own[-1]] = CAMVID.palette[own[-1]]
+    eventually(lambda: canvas(page, nth=1), overlay_of(other, palette, other == own[-1]))
+    page.select_option("#second", "")
+    eventually(lambda: page.locator(".legend li").count(), 19)
+
+
+def test_where_they_differ_is_downloaded_as_it_is_shown(compared, striped, tmp_path):
+    differ = seen_by(striped, CITYSCAPES) != seen_by(striped, CITYSCAPES, 1)
+    page = compared("second").page
+    page.check("#difference")
+    page.click("#download summary")
+    with page.expect_download() as got:
+        page.click("#download [data-part=overlay]")
+    assert got.value.suggested_filename == "striped_difference.png"
+    got.value.save_as(tmp_path / "difference.png")
+    with Image.open(tmp_path / "difference.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    grey = pixels.max(axis=-1) - pixels.min(axis=-1) <= 1
+    assert grey[~differ].all(), "where both say the same the photo is grey"
+    assert not grey[differ].all()
+
+
+def test_a_verdict_stands_beside_the_second_picture_not_above_it(served, visit, striped):
+    page = visit(served.url).page
+    shown(page, striped)
+    page.select_option("#second", "second")
+    page.wait_for_selector("#stage.stacked")
+    page.select_option("#models", "clean")
+    page.wait_for_selector(".verdict")
+    page.wait_for_selector(".attention", state="visible")
+    assert page.locator("#stage.stacked").count() == 0
 
 
 def test_the_second_picture_goes_when_it_is_no_longer_wanted(compared):

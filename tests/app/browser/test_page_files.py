@@ -111,7 +111,8 @@ def test_what_the_server_refuses_is_said_in_its_words(served, visit, striped, tm
     assert line
     assert "\n" not in line
     assert page.locator("#waiting-text").text_content() == f"wrong.jpg: {line}"
-    assert page.locator("#waiting-retry").is_visible()
+    assert "(text)" in line
+    assert page.locator("#waiting-retry").is_hidden(), "the same file would be refused again"
     assert page.locator("#live").text_content() == f"wrong.jpg: {line}"
     page.locator(".job").nth(1).locator(".open").click()
     is_shown(page)
@@ -151,3 +152,70 @@ def test_a_file_that_the_server_forgot_is_sent_once_more(served, visit, striped)
     eventually(lambda: served.catalog.asked, ["first", "second"])
     is_shown(page)
     assert uploads_of(opened) == (2, 1)
+
+
+def test_what_expired_meanwhile_is_said_and_can_be_asked_again(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+    shown(page, striped)
+    job = page.locator(".job").get_attribute("data-id")
+    assert page.request.delete(f"{served.url}/api/jobs/{job}").ok
+    page.click("#download summary")
+    page.click("#download [data-part=csv]")
+    eventually(
+        lambda: page.locator("#waiting-text").text_content(), "striped.png: the server has forgotten this answer"
+    )
+    page.locator("#waiting-retry").focus()
+    page.keyboard.press("Enter")
+    is_shown(page)
+    assert page.evaluate("document.activeElement.id") == "stage", "a hand on the keyboard is not sent back to the top"
+    assert page.locator(".job").get_attribute("data-id") != job
+
+
+def test_a_picture_whose_files_expired_says_so(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+    shown(page, striped, striped)
+    eventually(lambda: states(page), ["done", "done"])
+    second = page.locator(".job").nth(1)
+    assert page.request.delete(f"{served.url}/api/jobs/{second.get_attribute('data-id')}").ok
+    second.locator(".open").click()
+    page.wait_for_selector("#waiting-retry", state="visible")
+    assert page.locator("#waiting-text").text_content() == "striped.png: the server has forgotten this answer"
+    page.click("#waiting-retry")
+    is_shown(page)
+
+
+def test_the_newest_file_is_marked_and_in_view_and_nothing_jumps_when_it_is_done(served, visit, striped):
+    served.catalog.gate.clear()
+    opened = visit(served.url)
+    page = opened.page
+    upload(page, *[striped] * 9)
+    page.wait_for_selector(".job[data-state=running]")
+    assert page.locator(".job .open").first.get_attribute("aria-pressed") == "true"
+    assert page.locator(".controls").is_hidden(), "there is nothing to paint yet"
+    eventually(lambda: page.locator(".job").count(), 9)
+    before = page.locator("#stage").bounding_box()
+    page.set_input_files("#more-files", striped)
+    last = page.locator(".job").nth(9)
+    eventually(lambda: last.locator(".open").get_attribute("aria-pressed"), "true")
+    assert page.locator(".open[aria-pressed=true]").count() == 1
+    box, strip = last.bounding_box(), page.locator(".jobs").bounding_box()
+    assert box["x"] + box["width"] <= strip["x"] + strip["width"] + 1
+    served.catalog.gate.set()
+    eventually(lambda: states(page), ["done"] * 10)
+    is_shown(page)
+    assert page.locator("#stage").bounding_box() == before
+
+
+def test_the_focus_stays_near_what_was_removed(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+    shown(page, striped, striped)
+    page.locator(".remove").first.focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: page.locator(".job").count(), 1)
+    assert page.locator(".open:focus").count() == 1
+    page.locator(".remove").focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: page.evaluate("document.activeElement.id"), "files")

@@ -228,6 +228,10 @@ def test_a_classified_video_says_each_frame_s_probabilities_and_moves_by_its_cha
     assert [text.strip() for text in page.locator(".bar .name").all_text_contents()] == names
     frame_is(page, 1)
     assert page.locator(".verdict").text_content() == "Clean 75.0 %"
+    assert page.locator("input[name=alpha]").is_hidden(), "nothing is painted over the photo"
+    assert page.locator("#second-state").text_content() == "two models are compared on photos only"
+    name, _ = saved(page, "snapshot")
+    assert name == "our street_frame.png"
     box = page.locator(".time-chart").bounding_box()
     page.mouse.click(box["x"] + box["width"] - 1, box["y"] + 9)
     frame_is(page, FRAMES)
@@ -244,6 +248,9 @@ def test_axe_finds_no_serious_fault_in_videos_and_classifications(filmed, visit,
     assert faults(page) == []
     page.keyboard.press("Escape")
     assert page.evaluate("document.documentElement.scrollWidth") == 320
+    tops = page.locator(".transport .control").evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+    assert len(tops) == 5
+    assert max(tops) - min(tops) < 1, "the buttons fit on one line"
     page.select_option("#models", "clean")
     page.wait_for_selector(".time-chart")
     is_shown(page)

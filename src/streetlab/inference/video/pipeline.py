@@ -208,10 +208,12 @@ class _Run:
         predictor, changes = self._predictor, [change for _, change in batch]
         photos = [Image.fromarray(frame.pixels) for frame, _ in batch]
         if self._smoothing is None and predictor.views.mode == "window":
-            answers = predictor.predict(photos)  # in bands, since scores of the photo's own size are large
+            answers = predictor.predict(
+                photos, go_on=self._flow.check
+            )  # in bands: scores of a frame's own size are large
             self._note(self._flicker, [one.ids for one in answers if isinstance(one, Segmented)], changes)
             return answers
-        scores = predictor.scores(photos)
+        scores = predictor.scores(photos, self._flow.check)
         if predictor.task == "classification":
             scores = scores.double() / (predictor.temperature or 1.0)
         if self._smoothing is not None:

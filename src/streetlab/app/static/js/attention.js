@@ -19,9 +19,9 @@ export function sentenceOf({on_ground: onGround, ground_looked_at: lookedAt, gro
 export class GroundAttention {
   #asked = 0;
 
-  /** @param {HTMLCanvasElement} canvas of the photo's size, over it */
-  constructor(canvas) {
-    this.canvas = canvas;
+  /** @param {HTMLCanvasElement} canvas of the photo's size, over it @param {() => void} onGone the server forgot a job */
+  constructor(canvas, onGone) {
+    Object.assign(this, {canvas, onGone});
     this.box = element("p", {class: "attention", role: "status", hidden: true});
   }
 
@@ -39,7 +39,9 @@ export class GroundAttention {
       this.box.textContent = sentenceOf(found, name);
       this.#outline(ids, new Set(other.result.ground));
     } catch (error) {
-      if (turn === this.#asked) this.box.textContent = error.message;
+      if (turn !== this.#asked) return;
+      this.box.textContent = error.message;
+      if (error.status === 404) this.onGone();
     }
   }
 

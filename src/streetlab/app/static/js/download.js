@@ -29,11 +29,13 @@ export class DownloadMenu {
 
   /**
    * @param {Element} box receives the menu
-   * @param {() => {jobs: object[], look: object, snapshot: () => Promise<Blob>}} shown what is to be downloaded now: the
-   *   job on the stage first, then the visit's other finished jobs; the look; the picture as shown
+   * @param {() => {jobs: object[], look: object, snapshot: () => Promise<Blob>, difference: boolean}} shown what is to
+   *   be downloaded now: the job on the stage first, then the visit's other finished jobs; the look; the picture as
+   *   shown; whether that shows only where two models differ
+   * @param {() => void} onGone the server has forgotten a job
    */
-  constructor(box, shown) {
-    this.shown = shown;
+  constructor(box, shown, onGone = () => {}) {
+    Object.assign(this, {shown, onGone});
     this.list = element("div", {class: "sheet"});
     this.summary = element("summary", {}, "Download");
     this.menu = element("details", {class: "menu", on: {toggle: () => this.menu.open && this.#fill()}}, this.summary, this.list);
@@ -58,9 +60,12 @@ export class DownloadMenu {
     if (!job) return;
     const parts = partsOf(job);
     const item = (text, part, does) => element("button", {type: "button", class: "quiet-button", data: {part}, on: {click: () => this.#run(does)}}, text);
-    const items = Object.entries(parts).map(([part, text]) => item(text, part, signal => this.#get([job], [part], signal)));
-    if (job.result.task === "classification") items.push(item("Picture as shown", "snapshot", () => this.#snapshot(job)));
-    else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), signal)));
+    const differing = part => part === "overlay" && this.shown().difference;
+    const items = Object.entries(parts).map(([part, text]) =>
+      item(text, part, signal => differing(part) ? this.#snapshot(job, "difference") : this.#get([job], [part], signal)));
+    if (job.result.task === "classification") {
+      items.push(item("Picture as shown", "snapshot", () => this.#snapshot(job, job.kind === "video" ? "frame" : "map")));
+    } else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), signal)));
     // one look fits one model's classes
     const photos = [job, ...others.filter(({kind, model}) => kind === "photo" && model === job.model)];
     if (job.kind === "photo" && photos.length > 1) {
@@ -80,6 +85,7 @@ export class DownloadMenu {
       if (this.#running === running) this.#say("");
     } catch (error) {
       if (this.#running === running) this.#say(error.name === "AbortError" ? "" : error.message);
+      if (error.status === 404) this.onGone();
     } finally {
       if (this.#running === running) this.bar.hidden = this.cancel.hidden = true;
     }
@@ -114,9 +120,9 @@ export class DownloadMenu {
     return painted;
   }
 
-  async #snapshot(job) {
+  async #snapshot(job, what) {
     const blob = await this.shown().snapshot();
-    save({blob, name: `${job.name.replace(/\.[^.]*$/, "")}_map.png`});
+    save({blob, name: `${job.name.replace(/\.[^.]*$/, "")}_${what}.png`});
   }
 
   #say(text) {

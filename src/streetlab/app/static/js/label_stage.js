@@ -21,16 +21,17 @@ export class LabelStage {
 
   /**
    * @param {Element} container
-   * @param {{onShares?, onTime?, view?, divided?}} options as in `VideoStage`; the shares are the probabilities
+   * @param {{onShares?, onTime?, onGone?, view?, divided?}} options as in `VideoStage`; the shares are the
+   *   probabilities; `onGone()`: the server has forgotten a job
    */
-  constructor(container, {onShares = () => {}, onTime = () => {}, view, divided} = {}) {
+  constructor(container, {onShares = () => {}, onTime = () => {}, onGone = () => {}, view, divided} = {}) {
     Object.assign(this, {container, onShares, onTime});
     this.layers = new Layers(container, {view, divided});
     this.layers.frame.classList.add("unnamed");
     this.fill = element("canvas", {class: "overlay", "aria-hidden": "true"});
     const ground = element("canvas", {class: "ground", "aria-hidden": "true", hidden: true});
     this.layers.over.append(this.fill, ground);
-    this.attention = new GroundAttention(ground);
+    this.attention = new GroundAttention(ground, onGone);
     this.note = element("p", {class: "stage-note quiet", role: "status", hidden: true});
     this.below = element("div", {class: "below-stage labels"}, this.note);
     container.append(this.below);

@@ -1,6 +1,7 @@
 /** The classes: shown or hidden, their colours, the share that each takes. */
 
 import {element, percent} from "./dom.js";
+import {titleOf} from "./models.js";
 
 /** The rows that the keys 1-9 reach. */
 const KEYS = 9;
@@ -8,6 +9,7 @@ const KEYS = 9;
 export class Legend {
   #rows = [];
   #model = null;
+  #second = null;
   #ranking = [];
 
   /**
@@ -23,11 +25,19 @@ export class Legend {
     looks.addEventListener("change", () => this.#refresh());
   }
 
-  /** The rows of a model; `ranking` (one share per class) orders them. */
-  show(model, ranking) {
-    if (model !== this.#model) {
+  /**
+   * The rows of a model; `ranking` (one share per class) orders them. The classes that only the `second` model beside it
+   * has come after them.
+   */
+  show(model, ranking, second = null) {
+    if (model !== this.#model || second !== this.#second) {
       this.#model = model;
-      this.#rows = model.classes.map((_, id) => this.#rowOf(id));
+      this.#second = second;
+      const names = new Set(model.classes.map(({name}) => name));
+      this.#rows = [
+        ...model.classes.map((_, id) => this.#rowOf(model, id)),
+        ...(second?.classes ?? []).flatMap(({name}, id) => names.has(name) ? [] : [this.#rowOf(second, id)]),
+      ];
     }
     this.#ranking = ranking;
     this.sort(this.order);
@@ -35,7 +45,7 @@ export class Legend {
   }
 
   clear() {
-    this.#model = null;
+    this.#model = this.#second = null;
     this.#rows = [];
     this.list.replaceChildren();
   }
@@ -44,37 +54,43 @@ export class Legend {
   sort(order) {
     this.order = order;
     const rows = [...this.#rows];
-    if (order === "share") rows.sort((one, other) => this.#ranking[other.id] - this.#ranking[one.id] || one.id - other.id);
+    const placeOf = ({model, id}) => model === this.#model ? this.#ranking[id] : -1;
+    if (order === "share") rows.sort((one, other) => placeOf(other) - placeOf(one) || one.id - other.id);
     this.list.replaceChildren(...rows.map(({row}) => row));
     rows.forEach(({key}, place) => { key.textContent = place < KEYS ? String(place + 1) : ""; });
   }
 
-  /** The shares to read now, for a video those of the frame; none where nothing is shown. The order stays. */
-  setShares(shares) {
-    for (const {id, row, share, level} of this.#rows) {
-      share.textContent = id in shares ? percent(shares[id]) : "";
-      level.style.width = `${100 * (shares[id] || 0)}%`;
-      row.classList.toggle("absent", shares[id] === 0);
+  /**
+   * The shares to read now, for a video those of the frame, and those of the second model; none where nothing is shown.
+   * The order stays.
+   */
+  setShares(shares, seconds = []) {
+    for (const {model, id, row, share, level} of this.#rows) {
+      const value = (model === this.#model ? shares : seconds)[id];
+      share.textContent = value === undefined ? "" : percent(value);
+      level.style.width = `${100 * (value || 0)}%`;
+      row.classList.toggle("absent", value === 0);
     }
   }
 
   /** Show or hide the class in a row, counted from 0; its name, or null where there is no such row. */
   toggleAt(place) {
-    const row = this.list.children[place];
-    if (!row) return null;
-    const {name} = this.#model.classes[row.dataset.class];
+    const shown = this.#rows.find(({row}) => row === this.list.children[place]);
+    if (!shown) return null;
+    const {name} = shown.model.classes[shown.id];
     this.looks.show(name, this.looks.isHidden(name));
     return name;
   }
 
-  #rowOf(id) {
-    const {name, category} = this.#model.classes[id];
+  #rowOf(model, id) {
+    const {name, category} = model.classes[id];
+    const own = model === this.#model;
     const check = element("input", {
       type: "checkbox", checked: true, on: {change: () => this.looks.show(name, check.checked)},
     });
     const color = element("input", {
       type: "color", "aria-label": `colour of ${name}`, title: `colour of ${name}`,
-      on: {input: () => this.looks.recolor(this.#model, id, color.value)},
+      on: {input: () => this.looks.recolor(model, id, color.value)},
     });
     const only = element("button", {
       type: "button", class: "only", "aria-label": `only ${name}`,
@@ -83,17 +99,18 @@ export class Legend {
     const share = element("span", {class: "share"});
     const level = element("span", {class: "level", "aria-hidden": "true"});
     const key = element("kbd", {"aria-hidden": "true"});
-    const label = element("label", {title: category ?? undefined}, check, element("span", {class: "name"}, name));
-    const row = element("li", {data: {class: id}}, color, label, only, key, share, level);
-    return {id, row, check, color, share, level, key};
+    const hint = own ? category : `only ${titleOf(model)} knows this class`;
+    const label = element("label", {title: hint ?? undefined}, check, element("span", {class: "name"}, name));
+    const row = element("li", {data: own ? {class: id} : {second: id}}, color, label, only, key, share, level);
+    return {model, id, row, check, color, share, level, key};
   }
 
   #refresh() {
-    for (const {id, row, check, color, level} of this.#rows) {
-      const {name} = this.#model.classes[id];
+    for (const {model, id, row, check, color, level} of this.#rows) {
+      const {name} = model.classes[id];
       check.checked = !this.looks.isHidden(name);
       row.classList.toggle("hidden-class", !check.checked);
-      const hex = this.looks.colorOf(this.#model, id);
+      const hex = this.looks.colorOf(model, id);
       if (color.value !== hex) color.value = hex;
       level.style.backgroundColor = hex;
     }

@@ -23,14 +23,17 @@ let models = [];
 const modelIn = select => models.find(({id}) => id === byId(select).value) ?? null;
 const looks = new Looks();
 const view = new View();
-const stage = new Stage(looks, view, {onChange: showChange, onShares: shares => legend.setShares(shares)});
+const stage = new Stage(looks, view, {
+  onChange: showChange, onShares: shares => legend.setShares(shares), onGone: () => visit.recheck(),
+});
 const legend = new Legend(document.querySelector(".legend"), looks, () => stage.models);
 const visit = new Visit(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
 const download = new DownloadMenu(byId("download"), () => {
   const {job, stage: picture} = stage.main;
   const others = visit.uploads.all.map(({answer}) => answer).filter(answer => answer && answer !== job);
-  return job ? {jobs: [job, ...others], look: stage.look, snapshot: () => picture.snapshot(stage.look)} : {jobs: []};
-});
+  if (!job) return {jobs: []};
+  return {jobs: [job, ...others], look: stage.look, snapshot: () => picture.snapshot(stage.look), difference: stage.onlyDifference};
+}, () => visit.recheck());
 const table = new ModelTable(document.querySelector("#table-of-models table"), model => {
   byId("table-of-models").close();
   byId("models").value = model.id;
@@ -66,12 +69,17 @@ function changeModel() {
 
 /** Pictures came or went: the legend, the controls and the downloads are about what there is. */
 function showChange() {
-  const {job, model, shares} = stage.leader;
+  const {leader, second} = stage;
+  const {job, model, shares} = leader;
   if (model?.task === "segmentation") {
-    legend.show(model, job.result.shares);
-    legend.setShares(shares);
+    const beside = second !== leader && second.model?.task === "segmentation" ? second : null;
+    legend.show(model, job.result.shares, beside?.model);
+    legend.setShares(shares, beside?.shares);
   } else if (model) legend.clear();
-  if (model) document.body.dataset.task = model.task;
+  if (model) {
+    document.body.dataset.task = model.task;
+    document.body.classList.toggle("bare", job.kind === "video" && model.task === "classification"); // nothing is painted
+  }
   showSettings();
   download.refresh();
 }
@@ -85,7 +93,7 @@ function showSettings() {
   }
   field("outlines").checked = outlines;
   field("divider").checked = view.divider !== null;
-  byId("reset-colors").hidden = !stage.leader.model || !looks.hasOwnColors(stage.leader.model);
+  byId("reset-colors").hidden = !stage.models.some(model => looks.hasOwnColors(model));
 }
 
 let frame = 0;
@@ -111,7 +119,7 @@ for (const [id, type, does] of [
   ["help", "click", () => byId("keys").showModal()],
   ["all", "click", () => showAll(true)],
   ["none", "click", () => showAll(false)],
-  ["reset-colors", "click", () => looks.recolor(stage.leader.model, null, null)],
+  ["reset-colors", "click", () => stage.models.forEach(model => looks.recolor(model, null, null))],
   ["zoom-in", "click", () => view.zoomBy(ZOOM)],
   ["zoom-out", "click", () => view.zoomBy(1 / ZOOM)],
   ["zoom-reset", "click", () => view.reset()],

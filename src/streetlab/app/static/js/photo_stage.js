@@ -78,6 +78,7 @@ export class PhotoStage {
   async snapshot(look) {
     const canvas = new OffscreenCanvas(this.width, this.height);
     const context = canvas.getContext("2d");
+    if (this.only) context.filter = getComputedStyle(this.photo).filter;
     context.drawImage(this.photo, 0, 0, this.width, this.height);
     const shown = context.getImageData(0, 0, this.width, this.height);
     blend(shown.data, this.only ?? this.ids, this.width, this.height, look, this.confidence);

@@ -11,14 +11,15 @@ export class Stage {
 
   /**
    * @param {Looks} looks @param {View} view
-   * @param {{onChange: () => void, onShares: (shares: number[]) => void}} hears when pictures come and go, and the
-   *   share of each class in the leading one
+   * @param {{onChange: () => void, onShares: (shares: number[]) => void, onGone: () => void}} hears when pictures come
+   *   and go, the share of each class in the leading one, and that the server has forgotten a job
    */
-  constructor(looks, view, {onChange, onShares}) {
+  constructor(looks, view, {onChange, onShares, onGone}) {
     this.box = byId("stage");
     Object.assign(this, {looks, view, onChange, onShares});
     [this.main, this.second] = ["main", "second"].map(which => new Pane(this.box, {
       view,
+      onGone,
       divided: which === "main",
       onHover: point => this.#name(point),
       onShares: shares => {
@@ -88,6 +89,11 @@ export class Stage {
     return this.looks.of(model, this.leader.model);
   }
 
+  /** Whether only the pixels are painted where the two differ. */
+  get onlyDifference() {
+    return this.#onlyDifference && this.#difference !== null;
+  }
+
   /** Show only the pixels where the two differ, or all. */
   set onlyDifference(wanted) {
     this.#onlyDifference = wanted;
@@ -108,13 +114,14 @@ export class Stage {
     this.onChange();
   }
 
-  /** Two pictures lie over each other where that leaves each more room than side by side. */
+  /** Two pictures lie over each other where that leaves each more room than side by side: never above a verdict. */
   #arrange() {
     const {width, height} = this.main.job?.result ?? {};
     const {clientWidth, clientHeight} = this.box;
     const beside = Math.min(clientWidth / 2 / width, clientHeight / height);
     const stacked = Math.min(clientWidth / width, clientHeight / 2 / height);
-    this.box.classList.toggle("stacked", this.second.stage !== null && stacked > beside);
+    const pictures = this.second.stage !== null && this.#panes.every(({model}) => model.task === "segmentation");
+    this.box.classList.toggle("stacked", pictures && stacked > beside);
   }
 
   /** Say what each picture has at a pixel. */

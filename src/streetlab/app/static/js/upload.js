@@ -29,11 +29,16 @@ class Lane {
   }
 }
 
+/** Too large, of another format, damaged. */
+const REFUSALS = [413, 415, 422];
+
 /** One question about a file: a model and options, the job that answers, and how far it is. */
 class Question {
   stop = new AbortController();
   state = "waiting";
   error = null;
+  /** the file itself is not taken: asking again cannot help */
+  refused = false;
   sent = 0;
   wait = 0;
   job = null;
@@ -102,6 +107,15 @@ export class Upload {
     this.changed();
   }
 
+  /** Find out which answers the server has forgotten, so that they can be asked for again. */
+  async recheck() {
+    const answers = [...this.#questions.values()].filter(({answered}) => answered);
+    await Promise.all(answers.map(question => api.jobOf(question.job.id).catch(({status}) => {
+      if (status === 404) Object.assign(question, {state: "failed", error: "the server has forgotten this answer"});
+    })));
+    this.changed();
+  }
+
   /** Ask the wanted question once more. */
   retry(lane) {
     const {parameters} = this.wanted;
@@ -150,7 +164,7 @@ export class Upload {
       tell({job: over, state: over.state, error: over.error ?? null});
     } catch (error) {
       if (signal.aborted) tell({state: "cancelled", error: null});
-      else tell({state: "failed", error: error.message});
+      else tell({state: "failed", error: error.message, refused: REFUSALS.includes(error.status)});
     }
     return question;
   }

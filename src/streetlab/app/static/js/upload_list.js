@@ -73,23 +73,34 @@ export class UploadList {
 
   update(upload) {
     if (!this.uploads.all.includes(upload)) {
-      this.#rows.get(upload)?.row.remove();
-      this.#rows.delete(upload);
+      this.#remove(upload);
       return;
     }
     if (!this.#rows.has(upload)) this.#add(upload);
-    const {row, state, bar, cancel, retry} = this.#rows.get(upload);
+    const {row, open, state, bar, cancel, retry} = this.#rows.get(upload);
     const question = upload.wanted;
     const busy = Boolean(question && !question.over);
     row.dataset.state = question?.state ?? "waiting";
     row.dataset.id = question?.job?.id ?? upload.key;
-    state.textContent = stateLine(upload);
+    state.textContent = state.title = stateLine(upload);
     bar.hidden = !busy;
     const share = busy ? shareOf(question) : null;
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;
+    const left = [cancel, retry].includes(document.activeElement);
     cancel.hidden = !busy;
-    retry.hidden = !question?.over || question.answered;
+    retry.hidden = !question?.over || question.answered || question.refused;
+    if (left && document.activeElement?.hidden !== false) open.focus();
+  }
+
+  /** Take a row away; a hand on the keyboard goes on at its neighbour. */
+  #remove(upload) {
+    const row = this.#rows.get(upload)?.row;
+    if (!row) return;
+    const next = row.contains(document.activeElement) && (row.nextElementSibling ?? row.previousElementSibling);
+    row.remove();
+    this.#rows.delete(upload);
+    if (next) next.querySelector(".open").focus();
   }
 
   #add(upload) {
@@ -109,6 +120,7 @@ export class UploadList {
     row.classList.toggle("video", upload.isVideo);
     this.#rows.set(upload, {row, open, state, bar, cancel, retry});
     this.list.append(row);
+    if (upload === this.opened) this.open(upload);
     if (!upload.isVideo) this.#decoding = this.#decoding.then(() => drawThumbnail(picture, upload.file));
   }
 }

@@ -1,6 +1,7 @@
 /** The files of this visit on the stage: which is open, what is asked about it, what is said while it is awaited. */
 
 import {byId} from "./dom.js";
+import {titleOf} from "./models.js";
 import {parametersOf} from "./options.js";
 import {Uploads} from "./upload.js";
 import {UploadList, stateLine} from "./upload_list.js";
@@ -66,7 +67,8 @@ export class Visit {
     try {
       if (!await this.stage.show(question.job, model)) return;
     } catch (error) {
-      upload.fail(error.message);
+      await upload.recheck();
+      if (question.answered) upload.fail(error.message);
       return;
     }
     this.#showState();
@@ -81,11 +83,11 @@ export class Visit {
     const model = job?.kind === "photo" ? this.chosen.other() : null;
     if (!model) {
       this.stage.showAlone();
-      byId("second-state").textContent = "";
+      byId("second-state").textContent = job?.kind === "video" && select.options.length > 1 ? "two models are compared on photos only" : "";
       return;
     }
     const upload = this.opened;
-    byId("second-state").textContent = `asking ${model.title}`;
+    byId("second-state").textContent = `asking ${titleOf(model)}`;
     const question = await upload.also(this.#parameters(upload, model), this.uploads.lane);
     if (this.stage.main.job !== job || this.chosen.other() !== model) return;
     try {
@@ -94,6 +96,11 @@ export class Visit {
     } catch (error) {
       byId("second-state").textContent = error.message;
     }
+  }
+
+  /** The server has forgotten something: what it was is offered to be asked again. */
+  recheck() {
+    for (const upload of this.uploads.all) upload.recheck();
   }
 
   #parameters(upload, model = this.chosen.model()) {
@@ -116,6 +123,7 @@ export class Visit {
     }
     this.stage.clear();
     document.body.classList.remove("opened");
+    if (document.activeElement === document.body) byId("files").focus();
     this.#showState();
   }
 
@@ -124,12 +132,13 @@ export class Visit {
     const upload = this.opened;
     const question = upload?.wanted;
     const shown = !upload || (question?.answered && this.stage.main.job === question.job);
+    const failed = Boolean(question?.over) && !question.answered;
+    if (!failed && document.activeElement === byId("waiting-retry")) byId("stage").focus(); // the button goes
     byId("waiting").hidden = shown;
     byId("stage").classList.toggle("busy", !shown);
     if (shown) return;
     byId("waiting-text").textContent = `${upload.name}: ${stateLine(upload)}`;
-    const failed = Boolean(question?.over) && !question.answered;
     byId("waiting-bar").hidden = failed;
-    byId("waiting-retry").hidden = !failed;
+    byId("waiting-retry").hidden = !failed || question.refused;
   }
 }
