@@ -182,6 +182,9 @@ def test_temperature_softens_and_belongs_to_the_best_weights_of_a_finished_run(r
     (answer,) = classifier.predict([photo])
     logits = classifier.scores([photo])
     assert classifier.temperature == 2.5
+    assert classifier.seen_through(Views(flip=True)).temperature is None, "it was fitted to the plain view"
+    assert classifier.seen_through(Views(scales=(0.5, 1.0))).temperature is None
+    assert classifier.seen_through(Views(flip=True)).seen_through(Views()).temperature == 2.5
     assert answer.probabilities == pytest.approx((logits[0] / 2.5).softmax(dim=0).numpy(), abs=1e-6)
     shutil.copytree(runs / "classifier", tmp_path / "copy")
     copy = RunRecord(tmp_path / "copy")

@@ -50,7 +50,7 @@ class Predictor:
         label_space: the classes.
         image_size: height and width that the network was trained at.
         checkpoint, sha256, epoch: the file of the weights, its hash, how many epochs it has behind it.
-        temperature: what logits are divided by before the softmax; None: the run fitted none for these weights.
+        fitted: the temperature that the run fitted for these weights; None where it has none.
         device: where the network computes.
         precision: what it computes in.
         views: what it sees of a photo.
@@ -65,7 +65,7 @@ class Predictor:
     checkpoint: Path
     sha256: str
     epoch: int
-    temperature: float | None
+    fitted: float | None
     device: torch.device
     precision: str
     views: Views
@@ -164,6 +164,11 @@ class Predictor:
     def seen_through(self, views: Views) -> Predictor:
         """The same network shown other views of a photo."""
         return replace(self, views=_views_for(self.task, views))
+
+    @property
+    def temperature(self) -> float | None:
+        """What logits are divided by before the softmax; None where none was fitted, as to means over several views."""
+        return self.fitted if self.views.whole.plain else None
 
     @property
     def memory_bytes(self) -> int:

@@ -63,7 +63,7 @@ def make_predictor() -> MakePredictor:
             checkpoint=Path("none.ckpt"),
             sha256="",
             epoch=1,
-            temperature=temperature,
+            fitted=temperature,
             device=torch.device("cpu"),
             precision="32-true",
             views=Views(mode=mode),
