@@ -80,7 +80,7 @@ def measure(video: Path, size: tuple[int, int], device: torch.device) -> str:
         checkpoint=Path("none"),
         sha256="",
         epoch=0,
-        temperature=None,
+        fitted=None,
         device=device,
         precision="32-true",
         views=Views(),
