@@ -13,7 +13,6 @@ import argparse
 import io
 import re
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 import httpx
 from packaging.requirements import Requirement
 from PIL import Image
+from running_app import running_app
 
 from streetlab.data.synthetic import draw_scene
 
@@ -60,17 +60,12 @@ def main() -> None:
 
 def load(runs: Path, visitors: int, seconds: float, side: int) -> None:
     """Start the server, send the visitors, print the table."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "streetlab", "app", f"runs={runs}", "port=0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
-        with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+    with running_app(runs) as app:
+        with httpx.Client(base_url=app.address, timeout=PATIENCE) as client:
             client.get("/").raise_for_status()
-            page = time.perf_counter() - started
+            page = time.perf_counter() - app.started
             models = client.get("/api/models").raise_for_status().json()["models"]
-            listed = time.perf_counter() - started
+            listed = time.perf_counter() - app.started
             model = next((entry for entry in models if entry["task"] == "segmentation"), models[0])
             warm, tally = Tally(), Tally()
             visit(client, model["id"], photo(0, side), side, warm)
@@ -78,7 +73,7 @@ def load(runs: Path, visitors: int, seconds: float, side: int) -> None:
                 raise SystemExit(warm.errors[0])
         began = time.perf_counter()
         threads = [
-            threading.Thread(target=visit_often, args=(address, model["id"], number, side, began + seconds, tally))
+            threading.Thread(target=visit_often, args=(app.address, model["id"], number, side, began + seconds, tally))
             for number in range(visitors)
         ]
         for thread in threads:
@@ -86,10 +81,7 @@ def load(runs: Path, visitors: int, seconds: float, side: int) -> None:
         for thread in threads:
             thread.join()
         took = time.perf_counter() - began
-        memory = peak_memory(server.pid)
-    finally:
-        server.terminate()
-        server.wait()
+        memory = peak_memory(app.pid)
     for error in sorted(set(tally.errors)):
         print(f"error: {error}", file=sys.stderr)
     p50, p95 = statistics.median(tally.seconds), statistics.quantiles(tally.seconds, n=20)[-1]

@@ -10,20 +10,16 @@ requests that it made.
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from running_app import running_app
 
 from streetlab.data.synthetic import draw_scene
 
@@ -65,7 +61,7 @@ def main() -> None:
     if chromium is None:
         raise SystemExit("no chromium here")
     height, width = options.size
-    with tempfile.TemporaryDirectory() as folder, served(options.runs) as (address, ready), sync_playwright() as driver:
+    with tempfile.TemporaryDirectory() as folder, running_app(options.runs) as app, sync_playwright() as driver:
         photo = Path(folder) / "street.png"
         Image.fromarray(draw_scene(0, height, width).image).save(photo)
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -73,8 +69,8 @@ def main() -> None:
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         print("| what | median, ms | most, ms | requests |\n|---|---|---|---|")
-        row("command to a server that answers", [ready])
-        row("opening the page, until its models are there", [opened(page, address)], len(requests))
+        row("command to a server that answers", [1e3 * app.ready])
+        row("opening the page, until its models are there", [opened(page, app.address)], len(requests))
         for what in ("first photo, until it is painted", "second photo, the network being loaded"):
             row(f"{what} ({width}x{height})", [uploaded(page, photo)])
         if options.screenshot:
@@ -84,21 +80,6 @@ def main() -> None:
             taken = page.evaluate(_TIMED, [selector, change, options.times])
             row(f"{what} ({width}x{height})", taken, len(requests) - before)
         browser.close()
-
-
-@contextmanager
-def served(runs: Path) -> Iterator[tuple[str, float]]:
-    """The address of a server over these runs, and the milliseconds until it said so."""
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "streetlab", "app", f"runs={runs}", "port=0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
-        yield address, 1e3 * (time.perf_counter() - began)
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def opened(page: Page, address: str) -> float:

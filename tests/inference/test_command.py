@@ -40,8 +40,9 @@ sys.exit(cli.run(sys.argv[1:]))
 
 
 @pytest.fixture
-def predict(capfd) -> Callable[..., tuple[list[str], list[str]]]:
-    """`predict(run, "key=value", ..., code=0)`: the lines of the command's output and of its errors."""
+def predict(capfd, tmp_path, monkeypatch) -> Callable[..., tuple[list[str], list[str]]]:
+    """`predict(run, "key=value", ..., code=0)`: the lines of the command's output and of its errors, in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
 
     def predict_(run: object, *words: str, code: int = 0) -> tuple[list[str], list[str]]:
         capfd.readouterr()

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from streetlab.app.jobs import Job
 
 PARTS = ("ids", "palette", "confidence", "overlay", "csv")
-MEDIA_TYPES = {
-    ".png": "image/png", ".csv": "text/csv", ".webm": "video/webm", ".mp4": "video/mp4", ".json": "application/json",
-    ".zip": "application/zip",
-}  # fmt: skip
+_MEDIA_TYPES = results.MEDIA_TYPES | {".json": "application/json", ".zip": "application/zip"}
 _LONGEST = 80
 _SAID = 3
 """Of what is lacking, so much is said in one line."""
@@ -65,12 +62,12 @@ def bundle(
     if len(jobs) == 1 and len(members) == 1:
         member = members[0]
         content = member.source if isinstance(member.source, Path) else member.chunks()
-        return member.name, MEDIA_TYPES[Path(member.name).suffix], content
+        return member.name, _MEDIA_TYPES[Path(member.name).suffix], content
     members += collected.tables()
     members += [member for job, stem in zip(jobs, stems, strict=True) for member in _key(job, stem, wanted, catalog)]
     files = len(set(stems))
     name = stems[0] if files == 1 else f"streetlab-{files}-results"
-    return f"{name}.zip", MEDIA_TYPES[".zip"], zip_stream(members)
+    return f"{name}.zip", _MEDIA_TYPES[".zip"], zip_stream(members)
 
 
 def _checked(jobs: Sequence[Job], parts: Sequence[str]) -> list[str]:

@@ -15,6 +15,9 @@ IDS, IDS_VIDEO = "ids.png", "ids.webm"
 CONFIDENCE, PALETTE = "confidence.png", "palette.png"
 SHARES, PROBABILITIES = "shares.csv", "probabilities.csv"
 OVERLAY, OVERLAY_VIDEO = "overlay.png", "overlay.mp4"
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".webm": "video/webm", ".csv": "text/csv",
+}  # fmt: skip
 
 
 def address(job_id: str, name: str) -> str:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from streetlab import __version__
-from streetlab.app import schemas
+from streetlab.app import results, schemas
 from streetlab.app.attention import attention_routes
 from streetlab.app.catalog import Catalog, UnknownModel
 from streetlab.app.jobs import ID, Job, Jobs, QueueFull, UnknownJob
@@ -32,9 +32,6 @@ from streetlab.errors import UserError, first_line
 from streetlab.runs.files import to_plain
 
 STATIC = Path(__file__).with_name("static")
-_MEDIA_TYPES = {
-    ".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".webm": "video/webm", ".csv": "text/csv",
-}  # fmt: skip
 _FAULTS = {
     400: "A parameter or the body is not as it should be",
     403: "Wrong Host or Origin",
@@ -272,14 +269,17 @@ def _add_jobs(app: FastAPI, jobs: Jobs) -> None:
         "/api/jobs/{id}/files/{name}",
         response_class=FileResponse,
         responses={
-            200: {"content": {kind: {} for kind in _MEDIA_TYPES.values()}, "description": "The file, or a range of it"},
+            200: {
+                "content": {kind: {} for kind in results.MEDIA_TYPES.values()},
+                "description": "The file, or a range of it",
+            },
             **_faults(404),
         },
         summary="A file that the result of a job names",
     )
     async def file(id_: JobId, name: str) -> FileResponse:
         found = _known(jobs, id_)
-        media_type = _MEDIA_TYPES.get(Path(name).suffix)
+        media_type = results.MEDIA_TYPES.get(Path(name).suffix)
         path = found.folder / name
         if name not in _named_files(found) or media_type is None or path.is_symlink() or not path.is_file():
             raise HTTPException(404, "the job has no such file")

@@ -10,13 +10,26 @@ from typing import TextIO
 from streetlab.inference.answers import Classified, Segmented
 from streetlab.inference.video.flow import Cancelled
 from streetlab.inference.video.id_stream import IdStreamReader, IdStreamWriter, Layout
-from streetlab.inference.video.output import Unfinished
+from streetlab.inference.video.output import Unfinished, Writer
 from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
 from streetlab.inference.video.writer import VideoWriter
 from streetlab.viz.paint import Look, class_shares, paint
 
 
-class OverlaySink:
+class _WriterSink:
+    """Hands frames on to a writer, and ends as that does."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+
+class OverlaySink(_WriterSink):
     """H.264 of the frames with their classes painted over them.
 
     Args:
@@ -29,18 +42,13 @@ class OverlaySink:
     def __init__(self, path: Path, look: Look, info: VideoInfo, audio_from: Path | None = None) -> None:
         self._look = look
         self._video = VideoWriter(path, (info.height, info.width), info.fps, info.time_base, audio_from)
+        super().__init__(self._video)
 
     def write(self, frame: Frame, answer: Segmented) -> None:
         self._video.write(paint(frame.pixels, answer.ids, self._look, answer.confidence), frame.pts, frame.duration)
 
-    def close(self) -> None:
-        self._video.close()
 
-    def abort(self) -> None:
-        self._video.abort()
-
-
-class PhotoSink:
+class PhotoSink(_WriterSink):
     """H.264 of the frames as they are, upright: what a page shows beneath the classes.
 
     Args:
@@ -51,18 +59,13 @@ class PhotoSink:
 
     def __init__(self, path: Path, info: VideoInfo, audio_from: Path | None = None) -> None:
         self._video = VideoWriter(path, (info.height, info.width), info.fps, info.time_base, audio_from)
+        super().__init__(self._video)
 
     def write(self, frame: Frame, answer: Classified | Segmented) -> None:
         self._video.write(frame.pixels, frame.pts, frame.duration)
 
-    def close(self) -> None:
-        self._video.close()
 
-    def abort(self) -> None:
-        self._video.abort()
-
-
-class IdsSink:
+class IdsSink(_WriterSink):
     """The lossless stream of class ids and, unless it is to do without, confidences; `layout` says what lies where.
 
     Args:
@@ -74,6 +77,7 @@ class IdsSink:
     def __init__(self, path: Path, info: VideoInfo, classes: int, confidence: bool = True) -> None:
         self._confidence = confidence
         self._stream = IdStreamWriter(path, (info.height, info.width), classes, info.fps, info.time_base, confidence)
+        super().__init__(self._stream)
 
     @property
     def layout(self) -> Layout:
@@ -81,12 +85,6 @@ class IdsSink:
 
     def write(self, frame: Frame, answer: Segmented) -> None:
         self._stream.write(answer.ids, answer.confidence if self._confidence else None, frame.pts)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def abort(self) -> None:
-        self._stream.abort()
 
 
 class _TableSink:

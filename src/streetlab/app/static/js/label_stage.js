@@ -7,6 +7,7 @@ import {FrameTimes} from "./frame_times.js";
 import {heatGradient, paintHeat} from "./heat.js";
 import {Layers} from "./layers.js";
 import {LockedVideos} from "./locked_videos.js";
+import {sourceOf} from "./media.js";
 import {greyOf} from "./paint.js";
 import {ProbabilityBars} from "./probabilities.js";
 import {Transport} from "./transport.js";
@@ -139,9 +140,7 @@ export class LabelStage {
     this.photo = element("canvas", {class: "photo", role: "img", width, height, "aria-label": this.job.name});
     this.layers.photo.append(this.photo);
     this.layers.resize(width, height);
-    const source = element("video", {
-      class: "source", src: files.photo, muted: !audio, playsInline: true, preload: "auto", "aria-hidden": "true", tabIndex: -1,
-    });
+    const source = sourceOf(files.photo, !audio);
     this.below.prepend(source);
     this.times = new FrameTimes(times, fps);
     const say = error => this.#say(error.message);

@@ -1,5 +1,12 @@
 /** A video element's events as promises, and the picture that it shows together with that picture's own time. */
 
+import {element} from "./dom.js";
+
+/** An unseen element that decodes a video for a canvas. */
+export function sourceOf(src, muted) {
+  return element("video", {class: "source", src, muted, playsInline: true, preload: "auto", "aria-hidden": "true", tabIndex: -1});
+}
+
 /** The element's current picture as a VideoFrame (to be closed), or null where there is none or no such thing. */
 export function pictureOf(video) {
   if (!globalThis.VideoFrame || video.readyState < video.HAVE_CURRENT_DATA) return null;

@@ -6,6 +6,7 @@ import {IdFrames} from "./id_frames.js";
 import {Layers} from "./layers.js";
 import {LockedVideos} from "./locked_videos.js";
 import {rgbOf} from "./look.js";
+import {sourceOf} from "./media.js";
 import {blend, paintIds, paintOutlines, sharesOf} from "./paint.js";
 import {Transport} from "./transport.js";
 
@@ -50,8 +51,7 @@ export class VideoStage {
     for (const canvas of [this.photo, this.fill, this.lines]) Object.assign(canvas, {width, height});
     this.pixels = new ImageData(width, height);
     this.layers.resize(width, height);
-    const sources = [files.photo, files.ids].map((src, which) =>
-      element("video", {class: "source", src, muted: which > 0 || !audio, playsInline: true, preload: "auto", "aria-hidden": "true", tabIndex: -1}));
+    const sources = [sourceOf(files.photo, !audio), sourceOf(files.ids, true)];
     this.below.prepend(...sources);
     this.#videos = new LockedVideos(sources, this.times, (_, pictures) => this.#draw(pictures), {
       onChange: () => this.#tell(),
