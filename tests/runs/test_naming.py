@@ -172,3 +172,23 @@ def test_a_fresh_folder_is_one_that_holds_nothing(tmp_path):
     assert fresh(folder) == tmp_path / "sweep-2"
     (tmp_path / "sweep-2" / "x").mkdir(parents=True)
     assert fresh(folder) == tmp_path / "sweep-3"
+
+
+def test_a_teacher_is_known_by_its_best_epoch_wherever_it_lies(tmp_path):
+    def taught(name: str, weights: bytes | None, **settings):
+        if weights is not None:
+            (tmp_path / name / "checkpoints").mkdir(parents=True)
+            (tmp_path / name / "checkpoints" / "best.ckpt").write_bytes(weights)
+        return changed(teacher=str(tmp_path / name), distillation={"weight": 0.5} | settings)
+
+    one = taught("one", b"weights")
+    assert config_hash(taught("moved", b"weights")) == config_hash(one)
+    assert config_hash(taught("other", b"others")) != config_hash(one)
+    assert config_hash(taught("one", None, weight=0.7)) != config_hash(one)
+    gone = config_hash(taught("gone", None), teacher=hashlib.sha256(b"weights").hexdigest())
+    assert gone == config_hash(one)
+    assert re.fullmatch("teacher_one-[0-9a-f]{8}", run_name([f"teacher='{tmp_path}/one'"], one))
+
+
+def test_what_a_teacher_would_do_does_not_count_without_one():
+    assert config_hash(changed(teacher=None, distillation={"weight": 0.5})) == config_hash(changed())

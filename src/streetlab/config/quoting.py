@@ -14,6 +14,7 @@ PATH_KEYS = frozenset(
         "model.weights",
         "data",
         "pretrained",
+        "teacher",
         "output",
         "resume",
         "run",

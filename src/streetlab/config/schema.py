@@ -28,8 +28,10 @@ class TrainConfig:
     seed: int = MISSING
     data: str = MISSING
     pretrained: str = MISSING
+    teacher: str | None = None
+    distillation: dict[str, Any] = MISSING
     image_size: list[int] = MISSING
-    batch_size: int = MISSING
+    batch_size: int | str = MISSING
     num_workers: int = MISSING
     resume: str = MISSING
     output: str | None = None

@@ -21,6 +21,7 @@ from torch import Tensor
 from streetlab.data.color import color_matrices, recolor
 from streetlab.data.index.labels import IGNORE_INDEX
 from streetlab.data.sampler import mix
+from streetlab.data.transfer import sent
 from streetlab.errors import UserError, did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,8 +50,7 @@ _LIMITS = {
 
 def normalize(images: Tensor) -> Tensor:
     """uint8 `(B, 3, H, W)` to float32 with ImageNet's mean and standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1) * 255
+    mean, std = (sent(values, images, torch.float32).view(1, 3, 1, 1) * 255 for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (images.float() - mean) / std
 
 
@@ -193,17 +193,17 @@ class Augment:
         # the warp reads planes; bytes become floats in the same pass that lays them out so
         x = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         if warped:
-            theta = torch.from_numpy(self.warps(u, size)).to(x)
+            theta = sent(self.warps(u, size), x)
             grid = F.affine_grid(theta, [len(x), 3, *size], align_corners=False)
             x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             masks = None if masks is None else _warp_masks(masks, grid)
-        mean, std = x.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1), x.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+        mean, std = sent(IMAGENET_MEAN, x).view(1, 3, 1, 1), sent(IMAGENET_STD, x).view(1, 3, 1, 1)
         if self.colors:
             x = self._recolor(x, u)
         x = x.sub_(mean).div_(std)
         labels = None if masks is None else masks.long()
         if self.erase:
-            box = self._boxes(u, size, x.device)
+            box = self._boxes(u, size, x)
             x = x.masked_fill_(box[:, None], 0.0)
             labels = None if labels is None else labels.masked_fill_(box, IGNORE_INDEX)
         return x if labels is None else (x, labels)
@@ -242,7 +242,7 @@ class Augment:
         turn = 2 * np.pi * self.hue * (2 * u[:, 10] - 1)
         return recolor(x, color_matrices(brightness, saturation, turn), contrast)
 
-    def _boxes(self, u: np.ndarray, size: tuple[int, int], device: torch.device) -> Tensor:
+    def _boxes(self, u: np.ndarray, size: tuple[int, int], like: Tensor) -> Tensor:
         """`(B, H, W)` bool: the pixels to erase."""
         height, width = size
         area = 0.02 + 0.18 * u[:, 13]
@@ -254,7 +254,7 @@ class Augment:
         columns = (np.arange(width) + 0.5) / width
         inside_rows = (rows >= top[:, None]) & (rows < (top + h)[:, None]) & on[:, None]
         inside_columns = (columns >= left[:, None]) & (columns < (left + w)[:, None])
-        rows_on, columns_on = torch.from_numpy(inside_rows).to(device), torch.from_numpy(inside_columns).to(device)
+        rows_on, columns_on = (sent(inside, like, torch.bool) for inside in (inside_rows, inside_columns))
         return rows_on[:, :, None] & columns_on[:, None, :]
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streetlab.data.transfer import sent
+
 _GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 # RGB to YIQ (FCC 1953); a hue shift turns the IQ plane
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
@@ -41,10 +43,9 @@ def recolor(x: Tensor, matrices: np.ndarray, contrast: np.ndarray) -> Tensor:
         matrices: `(B, 3, 3)`.
         contrast: `(B,)`.
     """
-    maps = torch.from_numpy(matrices).to(x)
-    factors = torch.from_numpy(contrast).to(x)
+    maps, factors = sent(matrices, x), sent(contrast, x)
     means = torch.einsum("bij,bj->bi", maps, x.mean(dim=(2, 3)))
-    gray = means @ x.new_tensor(_GRAY)
+    gray = means @ sent(_GRAY, x)
     offset = ((1 - factors) * gray)[:, None, None].expand(-1, 3, 1)
     batch, _, height, width = x.shape
     x = torch.baddbmm(offset, maps * factors[:, None, None], x.reshape(batch, 3, height * width))

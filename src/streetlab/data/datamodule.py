@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,18 +23,26 @@ Batch = dict[str, Any]
 
 
 class Rows(Dataset):
-    """Whole batches of a split: the rows' numbers, the epoch, and what is to be copied to the device for them."""
+    """Whole batches of a split: the rows' numbers, the epoch, and what is to be copied to the device for them.
 
-    def __init__(self, split: str, count: int, arrays: dict[str, np.ndarray]) -> None:
-        self.split, self.count, self.arrays = split, count, arrays
+    Args:
+        keys: (N,) uint64, `sample_keys` of the split.
+        seed: of the augmentation, whose `uniforms` (see `draws`) then come with each batch. They stay an array, which
+            no transfer takes to the device: asked for there, the rows' numbers would have to be waited for.
+    """
+
+    def __init__(self, split: str, keys: np.ndarray, arrays: dict[str, np.ndarray], seed: int | None = None) -> None:
+        self.split, self.keys, self.arrays, self.seed = split, keys, arrays, seed
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.keys)
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         rows = np.fromiter((row for _, row in keys), np.int64, len(keys))
-        batch = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
-        return {**batch, "rows": torch.from_numpy(rows), "split": self.split, "epoch": keys[0][0]}
+        batch: Batch = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
+        if self.seed is not None:
+            batch["uniforms"] = draws(self.keys[rows], self.seed, keys[0][0])
+        return {**batch, "rows": torch.from_numpy(rows), "split": self.split}
 
 
 def _as_it_is(batch: Batch) -> Batch:
@@ -132,6 +141,11 @@ class StreetData(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self._loader(self.tested)
 
+    def train_batch(self, count: int, device: torch.device) -> Batch:
+        """The first rows of train as a training step gets them: augmented, on the device."""
+        batch = self._rows("train", augmented=True).__getitems__([(0, row) for row in range(count)])
+        return self.on_after_batch_transfer(move_data_to_device(batch, device), 0)
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.source.on_device:
             batch |= self._on_device(batch["split"], batch["rows"])
@@ -142,8 +156,7 @@ class StreetData(pl.LightningDataModule):
             if masks is not None:
                 batch["masks"] = masks.long()
             return batch
-        keys = self._keys["train"][batch["rows"].cpu().numpy()]
-        uniforms = draws(keys, self.seed, batch["epoch"])
+        uniforms = batch["uniforms"]
         if masks is None:
             batch["images"] = self.augment(images, uniforms, self.image_size)
         else:
@@ -176,6 +189,10 @@ class StreetData(pl.LightningDataModule):
     def _cache_size(self, split: str) -> tuple[int, int]:
         return self.augment.source_size(self.image_size) if split == "train" else self.image_size
 
+    def _rows(self, split: str, augmented: bool) -> Rows:
+        arrays = {} if self.source.on_device else self._arrays(split)
+        return Rows(split, self._keys[split], arrays, self.seed if augmented else None)
+
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         trainer = self.trainer
         batches = EpochBatches(
@@ -188,7 +205,7 @@ class StreetData(pl.LightningDataModule):
             world_size=trainer.world_size if trainer else 1,
         )
         return DataLoader(
-            Rows(split, len(self._keys[split]), {} if self.source.on_device else self._arrays(split)),
+            self._rows(split, augmented=shuffle),
             batch_sampler=batches,
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # rows come as whole batches
             num_workers=self.num_workers,

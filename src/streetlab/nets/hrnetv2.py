@@ -55,8 +55,11 @@ class HRNetV2(nn.Module):
     def forward(self, images: Tensor) -> SegmentationOutput:
         padded = pad_to_multiple(images, self.multiple)
         finest, *coarser = self.backbone(padded)
-        size = finest.shape[-2:]
-        resized = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
+        # by a factor, which an exported graph knows beforehand: ONNX Runtime is then several times faster than by size
+        resized = [
+            F.interpolate(x, scale_factor=2.0**step, mode="bilinear", align_corners=False)
+            for step, x in enumerate(coarser, 1)
+        ]
         logits = self.last_layer(torch.cat([finest, *resized], dim=1))
         return SegmentationOutput(crop(resize_logits(logits, padded.shape[-2:]), images.shape[-2:]))
 

@@ -50,9 +50,9 @@ def crop(logits: Tensor, size: Sequence[int]) -> Tensor:
     """The upper left `size` of (B, K, H, W): what `pad_to_multiple` added is off again."""
     height, width = size
     if torch.compiler.is_exporting():
-        # a slice is a view or a copy depending on the example's size, and torch.export would ask that of every image
-        rows, columns = (torch.arange(side, device=logits.device) for side in size)
-        return logits.index_select(-2, rows).index_select(-1, columns)
+        # a slice is a view or a copy depending on the example's size, and torch.export would ask that of every image;
+        # negative padding is one copy, where gathering rows and columns takes a quarter of a small network's time
+        return F.pad(logits, (0, width - logits.shape[-1], 0, height - logits.shape[-2]))
     return logits[..., :height, :width]
 
 

@@ -11,8 +11,11 @@ from streetlab.runs.record import RunRecord, find_runs
 OUTPUTS = Path("outputs")
 
 
-def chosen_run(path: str) -> RunRecord:
+def chosen_run(path: str, key: str = "run") -> RunRecord:
     """The record at that folder; it may be of any state, and may have been moved.
+
+    Args:
+        key: what the path was given as, for messages.
 
     Raises:
         UserError: no such folder, or no record in it; the nearest run is named.
@@ -23,13 +26,15 @@ def chosen_run(path: str) -> RunRecord:
     if folder.is_file():
         above = next((parent for parent in folder.parents[:2] if (parent / "config.yaml").is_file()), None)
         near = f"; did you mean '{above}'?" if above else ""
-        raise UserError(f"run: {folder} is a file, not a run's folder{near}")
+        if folder.suffix in (".onnx", ".pt2"):
+            raise UserError(f"{key}: {folder} is an exported model, for predict and app alone{near}")
+        raise UserError(f"{key}: {folder} is a file, not a run's folder{near}")
     if not folder.is_dir():
-        raise UserError(f"run: no folder {folder}{_nearest(folder)}")
+        raise UserError(f"{key}: no folder {folder}{_nearest(folder)}")
     below = [record.path for record in find_runs(folder) if record.path != folder]
     if below:
-        raise UserError(f"run: {folder} is no run, but holds {len(below)}; name one, such as {below[0]}")
-    raise UserError(f"run: {folder} holds no run record (config.yaml is missing){_nearest(folder)}")
+        raise UserError(f"{key}: {folder} is no run, but holds {len(below)}; name one, such as {below[0]}")
+    raise UserError(f"{key}: {folder} holds no run record (config.yaml is missing){_nearest(folder)}")
 
 
 def _nearest(folder: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
 from streetlab.runs.confusions import Confusions, join_confusions
-from streetlab.runs.naming import LEFT_OUT, PATHS, matches
+from streetlab.runs.naming import LEFT_OUT, PATHS, TEACHER, has_teacher, matches
 from streetlab.runs.predictions import Predictions, join_predictions
 from streetlab.runs.record import RunRecord
 
@@ -130,7 +130,7 @@ def read_finished(record: RunRecord) -> FinishedRun:
     return FinishedRun(
         record=record,
         seed=config.get("seed"),
-        settings=flatten(config) | _split_read(status),
+        settings=flatten(config) | _split_read(status) | _taught_by(status),
         choices=_choices(config, overrides) | dict(status.get("choices") or {}),
         metrics=metrics,
         model=model,
@@ -142,6 +142,12 @@ def _split_read(status: Mapping[str, Any]) -> dict[str, str]:
     """Two split files of one name are two settings: what sets them apart is what they held."""
     file = status.get("split_file")
     return {"dataset.split_file": f"{file['name']} {file['sha256'][:8]}"} if file else {}
+
+
+def _taught_by(status: Mapping[str, Any]) -> dict[str, str]:
+    """A teacher is known by its best epoch, as the run read it."""
+    teacher = status.get("teacher")
+    return {"distillation.name": f"{teacher['name']} {teacher['sha256'][:8]}"} if teacher else {}
 
 
 def group_by_seed(
@@ -177,11 +183,15 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config as `dotted.key: value`, without the seed, paths and what else leaves the result as it is.
 
     A list of named mappings (the phases of a regime) becomes `regime.phases.<name>.<key>`. Keys called `seed`
-    anywhere are left out where they repeat the run's seed.
+    anywhere are left out where they repeat the run's seed. The teacher becomes `distillation.name`; without one there
+    is no `distillation`.
     """
     flat: dict[str, Any] = {}
+    taught = has_teacher(config)
 
     def visit(node: Any, key: str) -> None:
+        if key == "distillation" and not taught:
+            return
         if _left_out(key) or (key.rpartition(".")[2] == "seed" and node == config.get("seed")):
             return
         if isinstance(node, list) and node and all(isinstance(item, dict) and "name" in item for item in node):
@@ -191,6 +201,8 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(node, Mapping) and node:
             for name, below in node.items():
                 visit(below, f"{key}.{name}" if key else str(name))
+        elif key == TEACHER and taught:
+            flat["distillation.name"] = node.rstrip("/").rpartition("/")[2]
         elif isinstance(node, str) and matches(key, PATHS):
             flat[key] = node.rstrip("/").rpartition("/")[2]
         elif node is not None:  # a key that came later and is off does not set a run apart from older ones

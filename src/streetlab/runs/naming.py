@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -35,14 +36,19 @@ LEFT_OUT = (
     "trainer.strategy",
     "trainer.num_nodes",
     "trainer.profiler",
+    "trainer.compile",
+    "trainer.checkpointing",
     "callbacks.progress",
+    "model.channels",  # what comes of model.pruning; with every seed others
 )
 # Known by their last component: the same data and weights lie elsewhere on another machine.
 PATHS = ("dataset.root", "dataset.split_file", "model.weights")
 # What they hold counts too: a split of other photos, or a new one, may well be called split.json again.
 BY_CONTENT = ("dataset.split_file",)
+# A run, known by its best epoch alone, wherever it lies and whatever it is called.
+TEACHER = "teacher"
 # They came after the first records; where they are null, those are still found.
-OFF_WHERE_NULL = ("dataset.folds", "dataset.fold")
+OFF_WHERE_NULL = ("dataset.folds", "dataset.fold", TEACHER, "distillation")
 
 MAX_LENGTH = 100
 _HASH_LENGTH = 8
@@ -95,13 +101,16 @@ def fresh(folder: Path) -> Path:
     return numbered
 
 
-def config_hash(config: DictConfig | Mapping[str, Any], split_file: str | None = None) -> str:
+def config_hash(
+    config: DictConfig | Mapping[str, Any], split_file: str | None = None, teacher: str | None = None
+) -> str:
     """SHA-256 (hex) of everything in the config that can change the result.
 
     Args:
         split_file: SHA-256 (hex) of what `dataset.split_file` held, where that is known; by default it is read.
+        teacher: the same of the best epoch of the run that `teacher` names.
     """
-    return _digest(_essence(_as_dict(config), split_file))
+    return _digest(_essence(_as_dict(config), split_file, teacher))
 
 
 def does_not_name_a_run(key: str) -> bool:
@@ -109,7 +118,12 @@ def does_not_name_a_run(key: str) -> bool:
     return _bare(key) == "trainer" or matches(_bare(key), (*LEFT_OUT, *PATHS))
 
 
-def _essence(tree: Mapping[str, Any], split_file: str | None = None) -> dict[str, Any]:
+def has_teacher(config: Mapping[str, Any]) -> bool:
+    """Whether a run of this config has a teacher; without one `distillation` has no effect."""
+    return config.get(TEACHER) is not None
+
+
+def _essence(tree: Mapping[str, Any], split_file: str | None = None, teacher: str | None = None) -> dict[str, Any]:
     """The config without what `LEFT_OUT` names, and with paths reduced to their last component and their contents."""
 
     def reduce(node: Any, key: str) -> Any:
@@ -125,11 +139,13 @@ def _essence(tree: Mapping[str, Any], split_file: str | None = None) -> dict[str
         if isinstance(node, str) and matches(key, BY_CONTENT):
             known = split_file if key == "dataset.split_file" else None
             return [_last_component(node), known or _content_hash(node)]
+        if isinstance(node, str) and key == TEACHER:
+            return teacher or _content_hash(str(Path(node) / "checkpoints" / "best.ckpt"))
         if isinstance(node, str) and matches(key, PATHS):
             return _last_component(node)
         return node
 
-    return reduce(tree, "")
+    return reduce(tree if has_teacher(tree) else {**tree, "distillation": None}, "")
 
 
 def matches(key: str, patterns: Iterable[str]) -> bool:
@@ -154,10 +170,18 @@ def _is_off(node: Any, key: str) -> bool:
 
 def _content_hash(path: str) -> str | None:
     """SHA-256 (hex) of a file's bytes; None where it cannot be read, which whoever needs it will say."""
+    file = Path(path).expanduser()
     try:
-        return content_hash(Path(path).expanduser())
+        stat = file.stat()
+        return _hash_of(file, stat.st_size, stat.st_mtime_ns)
     except OSError:
         return None
+
+
+@functools.lru_cache(maxsize=8)
+def _hash_of(file: Path, size: int, mtime_ns: int) -> str:
+    """A file's hash, taken once for as long as it is not written to: a name is asked for several times in a run."""
+    return content_hash(file)
 
 
 def _is_left_out(key: str, tree: Mapping[str, Any]) -> bool:

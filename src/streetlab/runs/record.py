@@ -71,6 +71,13 @@ class RunRecord:
         return config
 
     @property
+    def trained_config(self) -> dict[str, Any]:
+        """`config` with the batch size that `batch_size=auto` found in its place."""
+        config = self.config
+        found = self.status.get("batch_size") if config.get("batch_size") == "auto" else None
+        return config if found is None else {**config, "batch_size": found}
+
+    @property
     def overrides(self) -> list[str]:
         """What was asked on the command line, `key=value` each."""
         overrides = _read_yaml(self.path / "overrides.yaml")

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from streetlab.data.datamodule import Batch
 from streetlab.data.index.labels import TASKS, LabelSpace
 from streetlab.errors import UserError, did_you_mean
+from streetlab.tasks.distillation import Distillation
 from streetlab.tasks.metrics import MeanLoss
 
 CHECKPOINT_KEY = "streetlab"
@@ -59,6 +60,7 @@ class StreetTask(pl.LightningModule):
         self.objective = dict(objective)
         self.card = card or {}
         self.build_optimizer: Callable[[nn.Module], Optimizer] | None = None  # set by each phase
+        self.distillation: Distillation | None = None  # set where a teacher was asked for
 
     @property
     def monitor(self) -> str:
@@ -83,6 +85,15 @@ class StreetTask(pl.LightningModule):
                 f"batch_size: {type(self.network).__name__} can't be trained on a batch of one image (it normalises "
                 "1x1 maps over the batch); at least 2 per process are needed"
             ) from None
+
+    def with_teacher(self, loss: Tensor, logits: Tensor, batch: Batch, labels: Tensor) -> Tensor:
+        """The loss of a training batch on its labels, with the teacher's part where the run has a teacher."""
+        if self.distillation is None:
+            return loss
+        told = self.distillation(batch["images"], logits, labels)
+        size = len(batch["rows"])
+        self.log("train/distillation_loss", told, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        return self.distillation.mixed(loss, told)
 
     def configure_optimizers(self) -> Optimizer:
         if self.build_optimizer is None:

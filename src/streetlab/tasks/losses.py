@@ -31,7 +31,7 @@ class _ClassWeighted(nn.Module):
             isinstance(class_weights, str)
             or not isinstance(class_weights, Sequence)
             or not class_weights
-            or not all(_is_number(weight) and weight > 0 for weight in class_weights)
+            or not all(is_number(weight) and weight > 0 for weight in class_weights)
         ):
             raise UserError(f"loss.class_weights: {class_weights} is not a list of numbers above 0, one per class")
         tensor = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
@@ -73,7 +73,7 @@ class CrossEntropy(_ClassWeighted):
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__(class_weights, ignore_index)
-        if not _is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
+        if not is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
             raise UserError(f"loss.label_smoothing: {label_smoothing} is not a share (0 to 1)")
         self.label_smoothing = float(label_smoothing)
 
@@ -112,7 +112,7 @@ class OhemCrossEntropy(_ClassWeighted):
         class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(class_weights, ignore_index)
-        if not _is_number(keep) or not 0 < keep <= 1:
+        if not is_number(keep) or not 0 < keep <= 1:
             raise UserError(f"loss.keep: {keep} is not a share above 0 and at most 1")
         self.keep = float(keep)
 
@@ -205,7 +205,7 @@ class WeightedSum(nn.Module):
             if name not in weights:
                 raise UserError(f"loss.losses.{name}: no weight of that name in loss.weights")
         for name, weight in weights.items():
-            if not _is_number(weight) or weight < 0:
+            if not is_number(weight) or weight < 0:
                 raise UserError(f"loss.weights.{name}: {weight} is not a number from 0")
         if not any(weights.values()):
             raise UserError(f"loss.weights: {dict(weights)} leaves no loss to train on")
@@ -216,5 +216,6 @@ class WeightedSum(nn.Module):
         return torch.stack(parts).sum()
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a setting is a finite number, and no yes or no."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

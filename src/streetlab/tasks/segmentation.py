@@ -65,6 +65,7 @@ class SegmentationTask(StreetTask):
         loss = self.loss(output.logits.float(), batch["masks"])
         if output.aux is not None:
             loss = loss + self.aux_weight * self.loss(output.aux.float(), batch["masks"])
+        loss = self.with_teacher(loss, output.logits, batch, batch["masks"])
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
         return loss
 

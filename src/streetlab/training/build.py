@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from streetlab.data.index.labels import TASKS
 from streetlab.data.source import DataSource
 from streetlab.errors import UserError, did_you_mean
 from streetlab.tasks.base import StreetTask
+from streetlab.training.batch_size import written_batch_size
+from streetlab.training.checkpointing import check_checkpointing, checkpoint_blocks
+from streetlab.training.compiled import CompiledNetwork
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import PhaseSchedule
 from streetlab.training.stopwatch import Stopwatch
@@ -35,6 +38,7 @@ class Experiment:
     task: StreetTask
     regime: PhaseSchedule
     stopwatch: Stopwatch
+    compiled: CompiledNetwork
 
 
 def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
@@ -55,6 +59,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
         "image_size": list(data.image_size),
         "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
     }
+    compiled = CompiledNetwork(cfg.trainer.get("compile", False))
     task = build_task(cfg, data.source, card)
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
@@ -63,13 +68,14 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
         seed=cfg.seed,
     )
     regime.check(task.network)
-    return Experiment(data.source, data, task, regime, Stopwatch())
+    return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
 
 
 def build_data(cfg: DictConfig, augment: Augment) -> StreetData:
     """The config's data set in batches, its training images augmented so."""
     source: DataSource = instantiate(cfg.dataset)
-    return StreetData(source, augment, image_size(cfg), cfg.batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
+    batch_size = written_batch_size(cfg.batch_size)
+    return StreetData(source, augment, image_size(cfg), batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
 
 
 def build_task(cfg: DictConfig, source: DataSource, card: dict[str, Any]) -> StreetTask:
@@ -78,6 +84,8 @@ def build_task(cfg: DictConfig, source: DataSource, card: dict[str, Any]) -> Str
     _check_task(network, source)
     if cfg.trainer.get("channels_last", False):
         network = network.to(memory_format=torch.channels_last)
+    if check_checkpointing(cfg.trainer.get("checkpointing", False)):
+        checkpoint_blocks(network)
     return instantiate(cfg.task)(network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card)
 
 
@@ -99,7 +107,9 @@ def build_loggers(cfg: DictConfig, record_logger: RecordLogger) -> list[Any]:
     return [record_logger, *added]
 
 
-def build_callbacks(cfg: DictConfig, experiment: Experiment, checkpoints: Path) -> list[pl.Callback]:
+def build_callbacks(
+    cfg: DictConfig, experiment: Experiment, checkpoints: Path, further: Sequence[pl.Callback] = ()
+) -> list[pl.Callback]:
     """The regime first, since others ask it for the phase; checkpoints last, since they save what others did."""
     task = experiment.task
     best = pl.callbacks.ModelCheckpoint(
@@ -111,7 +121,7 @@ def build_callbacks(cfg: DictConfig, experiment: Experiment, checkpoints: Path) 
         auto_insert_metric_name=False,
     )  # fmt: skip
     configured = [instantiate(node) for node in cfg.callbacks.values() if node]
-    return [experiment.regime, experiment.stopwatch, *configured, best, last]
+    return [experiment.regime, experiment.compiled, *further, experiment.stopwatch, *configured, best, last]
 
 
 def image_size(cfg: DictConfig) -> tuple[int, int]:

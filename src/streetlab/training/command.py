@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from streetlab.config import plain
 from streetlab.place import place
 from streetlab.runs.opening import completed_record
+from streetlab.runs.teaching import teaching_run
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -19,6 +20,8 @@ def run(cfg: DictConfig) -> float | None:
         the objective of the best epoch on val, also of a completed run that is skipped: what a search goes by.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if cfg.teacher:
+        teaching_run(cfg.teacher, folder)  # a fault there is said before a record is made
     done = completed_record(folder, plain(cfg), cfg.resume)
     if done is not None:
         if place().rank == 0:

@@ -35,6 +35,8 @@ TRAINED_ONLY = (
     "model.weights",
     "task.aux_weight",
     "trainer.accumulate_grad_batches",
+    "trainer.checkpointing",
+    "trainer.compile",
     "trainer.gradient_clip_val",
     "trainer.limit_train_batches",
     "trainer.log_every_n_steps",
@@ -96,7 +98,7 @@ def read_question(cfg: DictConfig) -> Question:
         raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null for val and test{near}")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
-    recorded = recorded_config(run.config, words, own_keys("evaluate"))
+    recorded = recorded_config(run.trained_config, words, own_keys("evaluate"))
     refuse_without_effect(recorded)
     status = run.status if (run.path / "status.json").is_file() else {}
     precision = _precision(recorded, run.config, status)  # before the config names the answer

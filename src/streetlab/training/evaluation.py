@@ -55,7 +55,8 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
         | experiment.stopwatch.summary()
     )
     report.write(metrics)
-    report.draw_curves(metrics)
+    if phases:
+        report.draw_curves(metrics)
     return metrics
 
 

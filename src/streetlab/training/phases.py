@@ -28,6 +28,7 @@ from torch.optim import Optimizer
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.groups import freeze_except, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
+from streetlab.training.fused import build_fused
 from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, none
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class PhaseSchedule(pl.Callback):
         self.index = 0
         self.schedule = Schedule(None)
         self._restored: dict[str, Any] | None = None
+        self._may_fuse = True
 
     @property
     def phase(self) -> Phase:
@@ -160,6 +162,8 @@ class PhaseSchedule(pl.Callback):
         names = [phase.name for phase in self.phases]
         if resume is not None and resumed_phase not in names:
             raise UserError(f"resume: {resume} stopped in phase '{resumed_phase}'; this regime has {', '.join(names)}")
+        # Lightning refuses to clip the gradients of a fused optimizer in mixed precision
+        self._may_fuse = not trainer.gradient_clip_val or "mixed" not in str(trainer.precision)
         self.index = first = names.index(str(resumed_phase)) if resume is not None else 0
         for index in range(first, len(self.phases)):
             resumed = resume if index == first else None
@@ -172,6 +176,22 @@ class PhaseSchedule(pl.Callback):
     def phase_of(self, checkpoint: Mapping[str, Any]) -> str:
         """The name of the phase that a checkpoint's contents are from."""
         return str(checkpoint["callbacks"][self.state_key]["phase"])
+
+    def build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
+        """What trains the parameters of a phase, at its learning rates."""
+        build = phase.optimizer or self.optimizer
+        base: float = build.keywords["lr"] if isinstance(build, partial) else 1e-3
+        scales = phase.lr_scale if isinstance(phase.lr_scale, Mapping) else {}
+        rest = 1.0 if scales else float(phase.lr_scale)  # type: ignore[arg-type]
+        remaining = dict(select_parameters(network, phase.train))
+        groups = []
+        for name, scale in scales.items():
+            chosen = [remaining.pop(key) for key, _ in select_parameters(network, [name]) if key in remaining]
+            if chosen:
+                groups.append({"params": chosen, "lr": base * scale, "name": name})
+        if remaining:
+            groups.append({"params": list(remaining.values()), "lr": base * rest, "name": "+".join(phase.train)})
+        return build_fused(build, groups, self._may_fuse)
 
     def _enter(self, trainer: pl.Trainer, task: StreetTask, resuming: bool) -> None:
         phase = self.phase
@@ -186,7 +206,7 @@ class PhaseSchedule(pl.Callback):
                 raise UserError(f"phase '{phase.name}' starts from the best epoch, but no epoch has been kept yet")
             task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
         freeze_except(task.network, phase.train)
-        task.build_optimizer = partial(self._build_optimizer, phase)
+        task.build_optimizer = partial(self.build_optimizer, phase)
         trained = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
         log.info(
             "phase %s: %d epochs, %s (%.2f M parameters)",
@@ -195,21 +215,6 @@ class PhaseSchedule(pl.Callback):
             "+".join(phase.train),
             trained / 1e6,
         )
-
-    def _build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
-        build = phase.optimizer or self.optimizer
-        base: float = build.keywords["lr"] if isinstance(build, partial) else 1e-3
-        scales = phase.lr_scale if isinstance(phase.lr_scale, Mapping) else {}
-        rest = 1.0 if scales else float(phase.lr_scale)  # type: ignore[arg-type]
-        remaining = dict(select_parameters(network, phase.train))
-        groups = []
-        for name, scale in scales.items():
-            chosen = [remaining.pop(key) for key, _ in select_parameters(network, [name]) if key in remaining]
-            if chosen:
-                groups.append({"params": chosen, "lr": base * scale, "name": name})
-        if remaining:
-            groups.append({"params": list(remaining.values()), "lr": base * rest, "name": "+".join(phase.train)})
-        return build(groups)
 
     # hooks
 

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import Logger
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.training.agreement import environment
+from streetlab.training.compiled import AUTO, check_compile
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -57,6 +58,8 @@ def build_trainer(
     accelerator: str = "auto",
     precision: str = "auto",
     channels_last: bool = True,
+    compile: str | bool = AUTO,
+    checkpointing: bool = False,
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[Logger] = (),
     root: Path | None = None,
@@ -68,10 +71,13 @@ def build_trainer(
         accelerator: auto, cpu, gpu.
         precision: auto, or one of Lightning's.
         channels_last: memory order of the network's weights (set on the network by whoever builds it).
+        compile: auto, true or false, see `streetlab.training.compiled` (done by whoever trains).
+        checkpointing: activations are computed again instead of kept (set on the network by whoever builds it).
         callbacks, loggers: all of them.
         root: the run's folder.
         options: further arguments of `pytorch_lightning.Trainer`.
     """
+    check_compile(compile)
     accelerator = resolve_accelerator(accelerator)
     trainer = pl.Trainer(
         accelerator=accelerator,

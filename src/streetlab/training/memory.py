@@ -1,0 +1,53 @@
+"""Memory that ran out: how to tell, how much it was, and what helps."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from streetlab.errors import UserError
+
+_SIGNS = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What torch says where it raises a plain RuntimeError for want of memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of a GPU or of the process."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def peak_memory(device: torch.device) -> str:
+    """The most memory that was in use: of the GPU and of how much, or of this process."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        return f"{torch.cuda.max_memory_allocated(device) / 1e9:.1f} of the GPU's {total / 1e9:.1f} GB"
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes on Linux
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of this process"
+
+
+def no_room(batch_size: int, trainer: Mapping[str, Any], asked: object, device: torch.device) -> UserError:
+    """A training step does not fit the memory: its peak, and what of the config would make it smaller.
+
+    Args:
+        trainer: the config's node.
+        asked: `batch_size` as it was written.
+    """
+    advice = []
+    if batch_size > 1:
+        accumulated = int(trainer.get("accumulate_grad_batches", 1)) * 2
+        advice.append(f"batch_size={batch_size // 2} trainer.accumulate_grad_batches={accumulated} learns the same")
+        if asked != "auto":
+            advice.append("batch_size=auto finds what fits")
+    if not trainer.get("checkpointing", False):
+        advice.append("trainer.checkpointing=true computes activations again instead of keeping them")
+    hint = "; ".join(advice) or "a smaller image_size or model needs less"
+    return UserError(
+        f"batch_size: a training step of {batch_size} image{'s' * (batch_size != 1)} does not fit the memory (peak "
+        f"{peak_memory(device)}): {hint}"
+    )
