@@ -44,6 +44,7 @@ class StandInCatalog:
             "data_set": "streets", "image_size": [64, 128], "classes": classes, "ordinal": False, "objective": "miou",
             "score": 0.5, "metrics": {"miou": 0.5}, "split": "test", "parameters": 10, "gmacs": 0.1,
             "checkpoint_bytes": 100, "images_per_second": 9.0, "ended": None, "calibrated": False,
+            "activations": False,
         }  # fmt: skip
 
     def label_space(self, model_id: str) -> LabelSpace:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from tests.app.records import Columns, settings, write_record
+from tests.inference.exports import write_by_hand
 
 from streetlab.app import catalog as catalog_module
+from streetlab.app import entries
 from streetlab.app.catalog import Catalog, UnknownModel
 from streetlab.data.index.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
@@ -43,6 +45,12 @@ def loads(monkeypatch) -> list[str]:
             asked.append(path.name)
             return cls()
 
+        @classmethod
+        def from_export(cls, path, **how: Any) -> Counted:
+            assert "precision" not in how, "a file has its own"
+            asked.append(path.name)
+            return cls()
+
     monkeypatch.setattr(predictor_module, "Predictor", Counted)
     return asked
 
@@ -67,6 +75,7 @@ def test_finished_runs_are_listed_with_what_the_record_says(tmp_path):
     assert (best["parameters"], best["gmacs"], best["images_per_second"]) == (7, 0.5, 3.0)
     assert best["classes"][3] == {"name": "road", "color": "#804080", "category": "flat", "criterion": None}
     assert (labels["calibrated"], labels["ordinal"], best["calibrated"]) == (True, True, False)
+    assert (labels["activations"], best["activations"]) == (True, False)
     assert labels["classes"][0]["criterion"] == CLEANLINESS.criteria[0]
     json.dumps(listed, allow_nan=False)
 
@@ -83,7 +92,7 @@ def test_finished_runs_are_listed_with_what_the_record_says(tmp_path):
     ],
 )
 def test_the_variants_of_the_original_study_show_as_such(experiment, name):
-    assert catalog_module.variant_name(experiment) == name
+    assert entries.variant_name(experiment) == name
 
 
 def test_models_of_one_kind_are_told_apart(tmp_path):
@@ -154,6 +163,52 @@ def test_further_runs_and_checkpoints_are_listed_once_each(tmp_path, loads):
     assert loads == ["alone.ckpt"]
 
 
+def test_what_was_exported_of_a_run_is_a_model_of_its_own(tmp_path, loads):
+    run = write_record(tmp_path / "runs" / "one", score=0.7)
+    export = run.path / "export"
+    write_by_hand(export / "model_fp32.onnx")
+    write_by_hand(export / "model_int8.onnx", precision="int8")
+    write_by_hand(export / "model_fp16.onnx", precision="fp16")
+    (export / ".model_int8.onnx").write_bytes(b"half-written")
+    tested = {"split": "val", "exported": {"miou": 0.6, "per_class": {}}}
+    (export / "report_model_int8.json").write_text(json.dumps({"quality": tested}))
+    (export / "report_model_fp16.json").write_text(json.dumps({"quality": {"skipped": "evaluate=false"}}))
+    catalog = Catalog(settings(tmp_path, precision="bf16-mixed"))
+    listed = {entry["title"].removeprefix("HRNetV2-W18 small on CamVid"): entry for entry in catalog.models()}
+    told = {title: (entry["score"], entry["split"], entry["metrics"]) for title, entry in listed.items()}
+    assert told == {
+        "": (0.7, "test", {"miou": 0.7, "n": 5}),
+        " · FP32 ONNX": (0.7, "test", {"miou": 0.7, "n": 5}),
+        " · INT8 ONNX": (0.6, "val", {"miou": 0.6}),
+        " · FP16 ONNX": (None, None, {}),
+    }
+    int8 = listed[" · INT8 ONNX"]
+    assert (int8["data_set"], int8["parameters"], int8["images_per_second"]) == ("CamVid", 7, None)
+    assert int8["checkpoint_bytes"] == (export / "model_int8.onnx").stat().st_size
+    assert [entry["name"] for entry in int8["classes"]] == ["red", "green", "blue"], "those of the file"
+    assert loads == [], "a file is listed from its card"
+    catalog.predictor(int8["id"])
+    assert loads == ["model_int8.onnx"]
+    (export / "report_model_int8.json").write_text(json.dumps({"quality": tested | {"exported": {"miou": 0.65}}}))
+    assert catalog.models()[2]["score"] == 0.65, "tested again"
+
+
+def test_an_exported_file_named_alone_is_listed_by_its_card_or_as_its_runs(tmp_path, loads, caplog):
+    run = write_record(tmp_path / "elsewhere" / "one")
+    inside = write_by_hand(run.path / "export" / "model_fp32.onnx")
+    alone = write_by_hand(tmp_path / "alone.onnx", precision="int8", temperature=2.0)
+    damaged = tmp_path / "damaged.pt2"
+    damaged.write_bytes(b"PK")
+    listed = Catalog(settings(tmp_path, models=(inside, alone, damaged))).models()
+    assert [(entry["title"], entry["score"]) for entry in listed] == [
+        ("HRNetV2-W18 small on CamVid · FP32 ONNX", 0.5),
+        ("crafted · INT8 ONNX", None),
+    ]
+    assert (listed[1]["calibrated"], listed[1]["activations"]) == (True, False)
+    assert [entry.message.split(":")[0] for entry in caplog.records] == ["left out"]
+    assert loads == []
+
+
 def test_a_thousand_records_are_listed_in_seconds_and_then_from_memory(tmp_path, monkeypatch):
     first = write_record(tmp_path / "runs" / "run0000")
     for number in range(1, 1000):
@@ -162,7 +217,7 @@ def test_a_thousand_records_are_listed_in_seconds_and_then_from_memory(tmp_path,
     began = time.perf_counter()
     assert len(catalog.models()) == 1000
     assert time.perf_counter() - began < 15, "it is about a second"
-    monkeypatch.setattr(catalog_module, "_read_run", lambda *arguments: pytest.fail("read again"))
+    monkeypatch.setattr(catalog_module, "run_entry", lambda *arguments: pytest.fail("read again"))
     assert len(catalog.models()) == 1000
 
 

@@ -48,6 +48,15 @@ def test_a_photo_goes_in_and_its_result_comes_out(served):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(ids.content))), expected)
 
 
+def test_maps_of_an_exported_classifier_are_refused_before_it_waits_in_the_queue(served, monkeypatch):
+    entry = served.app.state.catalog.entry(MODEL) | {"task": "classification", "title": "Street · INT8 ONNX"}
+    monkeypatch.setattr(served.app.state.catalog, "entry", lambda id_: entry)
+    answer = served.upload(photo_bytes(), cam="true")
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("cam: Street · INT8 ONNX is an exported model")
+    assert served.done(photo_bytes())["state"] == "done"
+
+
 def test_the_same_upload_is_asked_again_without_sending_it(served):
     content = photo_bytes()
     first = served.done(content, name="a.png")

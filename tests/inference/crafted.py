@@ -76,7 +76,7 @@ def write_checkpoint(path: Path, card: dict[str, Any], network: nn.Module) -> Pa
     return path
 
 
-def _settle(network: nn.Module, image_size: tuple[int, int]) -> None:
+def settle(network: nn.Module, image_size: tuple[int, int]) -> None:
     """Give BatchNorm the statistics of photos: with fresh ones a few classes win in every pixel."""
     photos = np.stack([draw_scene(number, *image_size).image for number in range(4)])
     for module in network.modules():
@@ -97,7 +97,7 @@ def write_run(
     space = space or (CLEANLINESS if model["_target_"] == CLASSIFIER["_target_"] else CITYSCAPES)
     torch.manual_seed(0)
     network = instantiate(model | ({"weights": "none"} if "weights" in model else {}))(num_classes=len(space))
-    _settle(network, image_size)
+    settle(network, image_size)
     record = RunRecord(folder)
     card = card_of(model, space, image_size)
     write_checkpoint(record.checkpoints / "best.ckpt", card, network)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.inference.crafted import CLASSIFIER, write_run
+from tests.inference.exports import CONVOLUTIONS, export, write_by_hand
 from tests.videos import make_video
 
 from streetlab import cli
@@ -144,6 +145,47 @@ def test_a_checkpoint_alone_is_enough(segmenter, predict):
     moved = checkpoint.rename("moved.ckpt")
     predict(moved, "source=in/a.jpg", "parts=mask")
     assert contents(Path("outputs/predict/moved")) == contents(Path("outputs/predict/streets-last"))
+
+
+def test_an_exported_file_is_predicted_with_like_a_run(predict, tmp_path):
+    streets(tmp_path / "in", "a.jpg", "b.png")
+    run = write_run(tmp_path / "run", CONVOLUTIONS)
+    file = export(run.path, run.path / "export" / "model_fp32.onnx")
+    said, errors = predict(file, "source=in")
+    assert errors == []
+    found = tmp_path / "outputs" / "predict" / "run-model_fp32"
+    assert said[-1] == str(found.relative_to(tmp_path) / "predictions.csv")
+    settings = json.loads((found / "predict.json").read_text())["settings"]
+    assert (settings["precision"], settings["temperature"]) == ("fp32", None)
+    predict(run.path, "source=in", "output=of_run")
+    masks = sorted(path for path in contents(found) if "mask" in path)
+    assert len(masks) == 2
+    for mask in masks:
+        ids, expected = (np.asarray(Image.open(folder / mask)) for folder in (found, tmp_path / "of_run"))
+        assert (ids == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "source=in", "cam=true"], "cam: x.onnx is an exported model; maps are made of runs and check"),
+        (["predict", "source=in", "checkpoint=last"], "checkpoint: run=x.onnx is an exported model itself; leave"),
+        (["predict", "source=in", "precision=16-mixed"], "precision: x.onnx computes in fp32; leave precision=16-mi"),
+        (["predict", "source=in", "run=y.onnx"], "run: no file y.onnx; did you mean 'x.onnx'?"),
+        (["explain"], "run: x.onnx is an exported model, for predict and app alone"),
+        (["evaluate"], "run: x.onnx is an exported model, for predict and app alone"),
+    ],
+)
+def test_what_an_exported_file_has_not_is_one_line(tmp_path, monkeypatch, capfd, words, said):
+    monkeypatch.chdir(tmp_path)
+    streets(tmp_path / "in", "a.jpg")
+    write_by_hand(tmp_path / "x.onnx")
+    command, *keys = words
+    run = () if any(key.startswith("run=") for key in keys) else ("run=x.onnx",)
+    assert cli.run([command, *run, *keys]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"streetlab: {said}")
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "x.onnx"}
 
 
 def test_a_killed_run_goes_on_with_the_rest_only(segmenter, predict, seen):

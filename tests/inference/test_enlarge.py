@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streetlab.inference import enlarge
-from streetlab.inference.enlarge import enlarged, in_bands, labelled
+from streetlab.inference.answers import Segmented
+from streetlab.inference.enlarge import enlarged, enlarged_labels, in_bands, labelled
 
 SIZES = [(1, 1), (1, 500), (500, 1), (33, 47), (16, 24), (17, 24), (16, 23), (100, 3), (97, 301), (5, 7)]
 
@@ -73,3 +74,65 @@ def test_a_band_keeps_within_its_memory():
     for width in (10_000, 100_000_000):
         rows = enlarge.rows_of_a_band(19, width)
         assert rows == 1 or rows * width * 19 * 4 <= enlarge.BAND_BYTES
+
+
+def smooth(classes: int, height: int, width: int) -> Tensor:
+    """Scores of regions with one class each, of which far tiles have others, and of soft borders between them."""
+    coarse = noise(classes, max(2, height // 12), max(2, width // 12))
+    return 6 * whole(coarse, (height, width))
+
+
+def assert_labels(answer: Segmented, scores: Tensor, size: tuple[int, int]) -> None:
+    """They are the largest of what torch interpolates, but for scores that rounding alone tells apart."""
+    expected = whole(scores, size)
+    of_answer = expected.gather(0, torch.from_numpy(answer.ids).long()[None])[0]
+    assert torch.allclose(of_answer, expected.amax(dim=0), atol=1e-4)
+    assert (answer.ids == expected.argmax(dim=0).numpy()).mean() > 0.999
+    confidence = 255 * expected.softmax(dim=0).amax(dim=0).numpy()
+    assert np.abs(answer.confidence - confidence).max() < 0.501 + 1 / 8 + 1e-2
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("make", [noise, smooth])
+@pytest.mark.parametrize("size", [(150, 260), (37, 49), (48, 300), (57, 64), (48, 64), (600, 70)])
+def test_a_photo_is_labelled_as_its_enlarged_scores_are(size, make, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    scores = make(19, 37, 49)
+    assert_labels(enlarged_labels(scores, size), scores, size)
+
+
+def test_classes_that_cannot_win_anywhere_in_a_tile_are_told_from_those_that_can():
+    scores = torch.full((5, 40, 60), -40.0)
+    scores[3] = 0.0  # alone, all over most tiles
+    scores[1, 20, 30], scores[4, :, 50:] = 50.0, 7.0
+    answer = enlarged_labels(scores, (400, 600))
+    assert_labels(answer, scores, (400, 600))
+    assert set(np.unique(answer.ids)) == {1, 3, 4}
+    assert (answer.ids[0, 0], answer.confidence[0, 0]) == (3, 255)
+
+
+@pytest.mark.parametrize("size", [(20, 300), (300, 20), (20, 30)])
+def test_a_photo_smaller_than_the_network_sees_it_is_labelled_too(size):
+    scores = noise(4, 37, 49)
+    assert_labels(enlarged_labels(scores, size), scores, size)
+
+
+def test_an_enlarged_photo_of_one_class_or_of_equal_scores_has_its_first_class():
+    for classes in (1, 6):
+        answer = enlarged_labels(torch.zeros(classes, 8, 8), (70, 130))
+        assert (answer.ids == 0).all()
+        assert (answer.confidence == round(255 / classes)).all()
+
+
+def test_scores_that_are_no_numbers_still_give_ids_of_classes():
+    scores = noise(3, 16, 24)
+    scores[:, 4] = torch.nan
+    with np.errstate(invalid="ignore"):
+        answer = enlarged_labels(scores, (160, 240))
+    assert answer.ids.max() < 3
+    assert np.array_equal(answer.ids[100:], whole(scores, (160, 240)).argmax(dim=0).numpy()[100:])
+
+
+def test_enlarging_holds_no_scores_of_the_photos_size(monkeypatch):
+    monkeypatch.setattr(enlarge, "enlarged", lambda *_: pytest.fail("the enlarged scores were made"))
+    assert enlarged_labels(noise(3, 16, 24), (64, 96)).ids.shape == (64, 96)

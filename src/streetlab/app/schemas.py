@@ -29,7 +29,7 @@ class ModelClass(BaseModel):
 
 
 class ModelEntry(BaseModel):
-    """One finished run or checkpoint."""
+    """One finished run, checkpoint or exported model."""
 
     model_config = ConfigDict(extra="allow")
     id: str = Field(description="Stable; to be given as `model`")
@@ -51,6 +51,7 @@ class ModelEntry(BaseModel):
     images_per_second: float | None
     ended: str | None
     calibrated: bool = Field(description="Whether its probabilities are calibrated")
+    activations: bool = Field(description="Whether it takes cam=true: classifiers do, exported ones do not")
 
 
 class Limits(BaseModel):

@@ -197,7 +197,9 @@ def _add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs)
     ) -> JSONResponse:
         check_names(key for key, _ in request.query_params.multi_items())
         options = read_options(mode, flip, scales, smooth, cam)
-        await run_in_threadpool(catalog.entry, model)
+        asked = await run_in_threadpool(catalog.entry, model)
+        if cam and asked["task"] == "classification" and not asked["activations"]:
+            raise UserError(f"cam: {asked['title']} is an exported model; maps are made of runs and checkpoints")
         jobs.refuse_if_full()
         if source:
             return _accepted(jobs, await _again(request, jobs, source, name, model, options))

@@ -23,7 +23,7 @@ class Settings:
         host, port: where it listens; port 0 takes a free one.
         hosts: further names that a browser may call it by; see `security.Names`.
         runs: the folder whose finished runs are offered.
-        models: further runs, folders of runs, or checkpoints.
+        models: further runs, folders of runs, checkpoints, or exported models.
         upload_bytes: of one file.
         storage_bytes: of all uploads and results together; beyond that uploads are refused with 507.
         pixels: of one photo or frame, read from the header before anything is decoded.

@@ -104,7 +104,7 @@ def read_question(cfg: DictConfig) -> Question:
         raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null{near}")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
-    recorded = recorded_config(run.config, words, own_keys("explain"))
+    recorded = recorded_config(run.trained_config, words, own_keys("explain"))
     refuse_without_effect(recorded, _EXPLAINED, "an explanation")
     weights = read_weights(find_checkpoint(run, cfg.checkpoint))
     classes = class_ids(plain(cfg).get("classes"), weights.label_space.names)

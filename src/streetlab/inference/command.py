@@ -33,6 +33,8 @@ def run(cfg: DictConfig) -> None:
     options = read_options(cfg)
     found = find_items(options.sources, options.output, options.recursive)
     predictor = _predictor(options)
+    if options.compile:
+        predictor = predictor.compiled()
     refuse_other_task(options, predictor.label_space)
     made_with = {
         "model": predictor.name,
@@ -59,6 +61,8 @@ def run(cfg: DictConfig) -> None:
 
 def _predictor(options: Options) -> Predictor:
     how = {key: getattr(options, key) for key in ("device", "precision", "views", "batch_size")}
+    if options.is_export:
+        return Predictor.from_export(options.run, **how)
     if options.is_checkpoint:
         return Predictor.from_checkpoint(options.run, **how)
     return Predictor.from_run(options.run, options.checkpoint, **how)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streetlab.inference.answers import Segmented
+from streetlab.inference.labelling import label, label_enlarged, sources
 
 BAND_BYTES = 256 * 2**20
 """What the scores of one band may take: 19 classes of 2048x1024 pixels are one band, as in an evaluation."""
@@ -43,7 +44,7 @@ def in_bands(chunks: Iterable[Tensor], height: int, size: tuple[int, int], rows:
         chunks: float32, `height` rows in all.
     """
     arriving = iter(chunks)
-    upper, lower, weights = _sources(height, size[0])
+    upper, lower, weights = sources(height, size[0])
     pending, first = next(arriving), 0
     for top, end in pairwise([*range(0, size[0], rows), size[0]]):
         begin, stop = int(upper[top]), int(lower[end - 1]) + 1
@@ -65,31 +66,40 @@ def in_bands(chunks: Iterable[Tensor], height: int, size: tuple[int, int], rows:
 def labelled(bands: Iterable[Tensor], size: tuple[int, int]) -> Segmented:
     """The most probable class of each pixel and its probability, of `(K, rows, W)` logits from the top.
 
+    Where they are on a GPU, what is found stays there until the last band is done.
+
     Args:
         size: height and width of all bands together.
     """
-    ids, confidence = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    found: Tensor | None = None
     top = 0
     for band in bands:
-        largest, labels = band.max(dim=0)
-        probability = (band - largest).exp_().sum(dim=0).reciprocal_()
-        rows = slice(top, top + band.shape[1])
-        ids[rows] = labels.to(torch.uint8).cpu().numpy()
-        confidence[rows] = probability.mul_(255).round_().to(torch.uint8).cpu().numpy()
+        if found is None:
+            found = torch.empty(2, *size, dtype=torch.uint8, device=band.device)
+        ids, confidence = found[:, top : top + band.shape[1]]
+        if band.device.type == "cpu":
+            label(band.float().numpy(), ids.numpy(), confidence.numpy(), torch.get_num_threads())
+        else:
+            largest, classes = band.max(dim=0)
+            ids.copy_(classes)
+            confidence.copy_((band - largest).exp_().sum(dim=0).reciprocal_().mul_(255).round_())
         top += band.shape[1]
-    return Segmented(ids, confidence)
+    assert found is not None
+    return Segmented(*found.cpu().numpy())
 
 
-def _sources(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each of `new` rows: the row above and below its place among the `old` ones, and the weight of that below.
+def enlarged_labels(scores: Tensor, size: tuple[int, int]) -> Segmented:
+    """What `labelled` finds in `enlarged` scores `(K, h, w)`, on the CPU without ever holding those.
 
-    In float32 as torch reckons it, so that both find the same place.
+    There, classes whose enlarged scores are equal up to the rounding of float32 may be taken for each other.
     """
-    places = (np.arange(new, dtype=np.float32) + np.float32(0.5)) * (np.float32(old) / np.float32(new))
-    places = np.maximum(places - np.float32(0.5), np.float32(0))
-    upper = np.minimum(places.astype(np.int64), old - 1)
-    weights = places - upper.astype(np.float32)
-    return upper, np.minimum(upper + (weights > 0), old - 1), weights
+    if scores.device.type != "cpu" or scores.shape[-2] > size[0] or scores.shape[-1] > size[1]:
+        return labelled(enlarged(scores, size), size)
+    if tuple(scores.shape[-2:]) == size:
+        return labelled([scores], size)
+    ids, confidence = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    label_enlarged(scores.float().numpy(), ids, confidence, torch.get_num_threads())
+    return Segmented(ids, confidence)
 
 
 def _widened(rows: Tensor, width: int) -> Tensor:

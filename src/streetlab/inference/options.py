@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from streetlab.config import plain
 from streetlab.data.index.labels import LabelSpace, class_ids
 from streetlab.errors import UserError, did_you_mean
+from streetlab.inference.export_metadata import EXPORTED
 from streetlab.inference.views import Views
 from streetlab.runs import files
 from streetlab.runs.chosen import chosen_run
@@ -26,7 +27,7 @@ class Options:
     """The keys of conf/predict.yaml, which says what each is for.
 
     Attributes:
-        run: a run's folder, or a checkpoint's file.
+        run: a run's folder, or the file of a checkpoint or an exported model.
         output: where the results go.
         hide: as it was typed.
     """
@@ -42,6 +43,7 @@ class Options:
     batch_size: int
     device: str
     precision: str
+    compile: bool
     parts: tuple[str, ...]
     alpha: float
     hide: tuple[Any, ...]
@@ -51,9 +53,14 @@ class Options:
     cam: bool
 
     @property
+    def is_export(self) -> bool:
+        """Whether `run` is an exported model's file."""
+        return self.run.is_file() and self.run.suffix in EXPORTED
+
+    @property
     def is_checkpoint(self) -> bool:
         """Whether `run` is a checkpoint's file, which is predicted with alone."""
-        return self.run.is_file()
+        return self.run.is_file() and not self.is_export
 
     def look(self, label_space: LabelSpace) -> Look:
         """How overlays are painted. Raises a UserError where `hide` names no class."""
@@ -85,7 +92,7 @@ def read_options(cfg: DictConfig) -> Options:
     config: dict[str, Any] = plain(cfg)
     # other commands take a path for `resume`, so that it arrives quoted
     config["resume"] = {"true": True, "false": False}.get(str(config["resume"]).lower(), config["resume"])
-    for key in ("recursive", "resume", "outlines", "ids", "audio", "cam"):
+    for key in ("recursive", "resume", "compile", "outlines", "ids", "audio", "cam"):
         if not isinstance(config[key], bool):
             raise UserError(f"{key}: '{config[key]}' is not true or false")
     run, name = _run_and_name(str(config["run"]), str(config["checkpoint"]))
@@ -103,12 +110,14 @@ def read_options(cfg: DictConfig) -> Options:
         parts=_parts(config["parts"]),
         alpha=_alpha(config["alpha"]),
         hide=_listed(config["hide"]),
-        **{key: config[key] for key in ("recursive", "resume", "outlines", "ids", "audio", "cam")},
+        **{key: config[key] for key in ("recursive", "resume", "compile", "outlines", "ids", "audio", "cam")},
     )
 
 
 def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
     """Raise a UserError where something is asked for that a network of this task has not."""
+    if options.cam and options.is_export:
+        raise UserError(f"cam: {options.run} is an exported model; maps are made of runs and checkpoints")
     if options.cam and label_space.task == "segmentation":
         raise UserError("cam: the run gives each pixel a class, which its overlay shows; cam=true is for labels")
     if label_space.task == "classification":
@@ -118,13 +127,17 @@ def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
 
 
 def _run_and_name(run: str, checkpoint: str) -> tuple[Path, str]:
-    """The run or checkpoint, and what a folder of its predictions is called."""
+    """The run, checkpoint or exported model, and what a folder of its predictions is called."""
     path = Path(run).expanduser()
-    if path.is_file() and path.suffix == ".ckpt":
+    if path.is_file() and path.suffix in (*EXPORTED, ".ckpt"):
         if checkpoint != "best":
-            raise UserError(f"checkpoint: run={run} is a checkpoint itself; leave checkpoint={checkpoint} out")
-        of_run = path.resolve().parent.name == "checkpoints"
+            what = "a checkpoint" if path.suffix == ".ckpt" else "an exported model"
+            raise UserError(f"checkpoint: run={run} is {what} itself; leave checkpoint={checkpoint} out")
+        of_run = path.resolve().parent.name == ("checkpoints" if path.suffix == ".ckpt" else "export")
         return path, f"{path.resolve().parents[1].name}-{path.stem}" if of_run else path.stem
+    if path.suffix in EXPORTED:
+        near = did_you_mean(path.name, [file.name for file in path.parent.glob("*") if file.suffix in EXPORTED])
+        raise UserError(f"run: no file {path}{near}")
     record = chosen_run(run)
     if checkpoint == "best":
         return record.path, record.name

@@ -1,4 +1,4 @@
-"""A trained network that answers for photos of any size, from a run or from its checkpoint alone."""
+"""A trained network that answers for photos of any size, from a run, its checkpoint alone or an exported file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from streetlab.data.decode import resize
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError, first_line
 from streetlab.inference.answers import Classified, Segmented
-from streetlab.inference.card import read_card
-from streetlab.inference.enlarge import enlarged, in_bands, labelled
-from streetlab.inference.hardware import choose_device, choose_precision, computing_in, fitting, is_memory_error
+from streetlab.inference.compiled import CompiledNetwork, uncompiled
+from streetlab.inference.enlarge import enlarged_labels, in_bands, labelled
+from streetlab.inference.exported import ExportedNetwork
+from streetlab.inference.hardware import computing_in, fitting, is_memory_error
+from streetlab.inference.opened import Opened, open_checkpoint, open_export, open_run
 from streetlab.inference.views import Views
 from streetlab.inference.windows import slide
 from streetlab.nets.cam import class_activation
-from streetlab.runs.chosen import chosen_run
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.test_time import log_probabilities, rescaled
-from streetlab.training.evaluate import fitted_temperature
-from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild_network
 
 ALL_ACTIVATED = 6
 """Up to so many classes, each has an activation map; beyond, the predicted class alone."""
@@ -41,7 +40,7 @@ Item = TypeVar("Item")
 class Predictor:
     """A trained network, and how it is shown photos. Its answers to whole photos are those of `streetlab evaluate`.
 
-    Made by `from_run` and `from_checkpoint`.
+    Made by `from_run`, `from_checkpoint` and `from_export`.
 
     Attributes:
         network: in eval mode on the device; several predictors may share it.
@@ -49,10 +48,10 @@ class Predictor:
         task: classification or segmentation.
         label_space: the classes.
         image_size: height and width that the network was trained at.
-        checkpoint, sha256, epoch: the file of the weights, its hash, how many epochs it has behind it.
+        checkpoint, sha256, epoch: the file of the weights, its hash, how many epochs they have behind them.
         fitted: the temperature that the run fitted for these weights; None where it has none.
         device: where the network computes.
-        precision: what it computes in.
+        precision: what it computes in; of an exported file fp32, fp16 or int8.
         views: what it sees of a photo.
         batch_size: how many images of training size it is shown at once; of larger ones fewer.
     """
@@ -93,21 +92,7 @@ class Predictor:
         Raises:
             UserError: no such run, checkpoint, device or precision; a checkpoint that is damaged.
         """
-        record = run if isinstance(run, RunRecord) else chosen_run(str(run))
-        weights = read_weights(find_checkpoint(record, checkpoint))
-        status = record.status if (record.path / "status.json").is_file() else {}
-        own = weights.path.resolve().is_relative_to(record.checkpoints.resolve())
-        return cls._build(
-            weights,
-            record.name,
-            device,
-            precision,
-            views,
-            batch_size,
-            trusted=own,
-            temperature=fitted_temperature(record, str(status.get("state", "unknown")), weights),
-            recorded=status.get("precision") if own else None,
-        )
+        return cls._of(open_run(run, checkpoint, device, precision), views, batch_size)
 
     @classmethod
     def from_checkpoint(
@@ -124,46 +109,52 @@ class Predictor:
         Raises:
             UserError: as `from_run`; and where it names another's code.
         """
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise UserError(f"checkpoint: no file {file}")
-        name = file.resolve().parents[1].name if file.resolve().parent.name == "checkpoints" else file.stem
-        return cls._build(
-            read_weights(file), name, device, precision, views, batch_size,
-            trusted=False, temperature=None, recorded=None,
-        )  # fmt: skip
+        return cls._of(open_checkpoint(Path(path), device, precision), views, batch_size)
 
     @classmethod
-    def _build(
+    def from_export(
         cls,
-        weights: TrainedWeights,
-        name: str,
-        device: str,
-        precision: str,
-        views: Views,
-        batch_size: int,
+        path: Path | str,
         *,
-        trusted: bool,
-        temperature: float | None,
-        recorded: str | None,
+        device: str = "auto",
+        precision: str = "auto",
+        views: Views = RESIZED,
+        batch_size: int = 8,
     ) -> Predictor:
+        """The model of an exported file; of a `.pt2` file only one's own, see `ExportedNetwork.open`.
+
+        Args:
+            device: as of `from_run`; auto takes a GPU only where what opens the file computes there.
+            precision: auto, or the file's own, which is part of the graph.
+
+        Raises:
+            UserError: as `ExportedNetwork.open`; no such device; another precision than the file's.
+        """
+        return cls._of(open_export(Path(path), device, precision), views, batch_size)
+
+    @classmethod
+    def _of(cls, opened: Opened, views: Views, batch_size: int) -> Predictor:
         if type(batch_size) is not int or batch_size < 1:
             raise UserError(f"batch_size: '{batch_size}' is not a whole number of 1 or more")
-        chosen = choose_device(device)
-        card = read_card(weights)
-        computed_in = choose_precision(precision, recorded or card.precision, chosen)
-        network = rebuild_network(weights, trusted=trusted)
-        with fitting(f"the weights of {weights.path}", chosen):
-            network = network.to(chosen)
-        task = card.label_space.task
+        task = opened.label_space.task
         return cls(
-            network, name, task, card.label_space, card.image_size, weights.path, weights.sha256, weights.epoch,
-            temperature, chosen, computed_in, _views_for(task, views), batch_size,
+            opened.network, opened.name, task, opened.label_space, opened.image_size, opened.path, opened.sha256,
+            opened.epoch, opened.temperature, opened.device, opened.precision, _views_for(task, views), batch_size,
         )  # fmt: skip
 
     def seen_through(self, views: Views) -> Predictor:
         """The same network shown other views of a photo."""
         return replace(self, views=_views_for(self.task, views))
+
+    def compiled(self) -> Predictor:
+        """The same with graphs of the network for the sizes of batch that it is shown more than once.
+
+        Raises:
+            UserError: the network is an exported file, a graph already.
+        """
+        if isinstance(self.network, ExportedNetwork):
+            raise UserError(f"compile: {self.checkpoint.name} is a graph already; compile=true is for runs")
+        return replace(self, network=CompiledNetwork(self.network))
 
     @property
     def temperature(self) -> float | None:
@@ -171,8 +162,15 @@ class Predictor:
         return self.fitted if self.views.whole.plain else None
 
     @property
+    def has_activations(self) -> bool:
+        """Whether class activation maps can be made: of a classifier, whose layers an exported file has no more."""
+        return self.task == "classification" and not isinstance(self.network, ExportedNetwork)
+
+    @property
     def memory_bytes(self) -> int:
-        """What the network's parameters and buffers take on its device."""
+        """What the network's parameters and buffers take on its device; of an exported file its size."""
+        if isinstance(self.network, ExportedNetwork):
+            return self.network.file_bytes
         return sum(t.numel() * t.element_size() for t in (*self.network.parameters(), *self.network.buffers()))
 
     @torch.inference_mode()
@@ -186,15 +184,15 @@ class Predictor:
             go_on: called before every batch of windows, of which a large photo has thousands; may raise to stop.
 
         Raises:
-            UserError: maps of a network that gives each pixel a class; a photo that the network does not take at
-                its own size; too little memory.
+            UserError: maps of a network that gives each pixel a class, or of an exported one; a photo that the
+                network does not take at its own size; too little memory.
         """
+        if activations:
+            self._refuse_activations()
         if self.task == "classification":
             return [
                 answer for batch in _parts(photos, self.batch_size) for answer in self._classify(batch, activations)
             ]
-        if activations:
-            raise UserError(f"activations: {self.name} gives each pixel a class; maps are made of classifiers")
         if self.views.mode == "window":
             return [labelled(self._slide(photo, go_on), _size(photo)) for photo in photos]
         answers: dict[int, Segmented] = {}
@@ -228,7 +226,7 @@ class Predictor:
     @torch.inference_mode()
     def segmented(self, scores: Tensor, size: tuple[int, int]) -> Segmented:
         """Class ids and confidence at `size` = (H, W) of the scores (K, h, w) of one photo."""
-        return labelled(enlarged(scores, size), size)
+        return enlarged_labels(scores, size)
 
     def _classify(self, photos: Sequence[Image.Image], activations: bool) -> Iterator[Classified]:
         images = self._images(photos)
@@ -244,7 +242,7 @@ class Predictor:
         # the n-th map of every photo at once
         with self._failures(images):
             maps = torch.stack(
-                [class_activation(self.network, images, labels) for labels in zip(*activated, strict=True)]
+                [class_activation(uncompiled(self.network), images, labels) for labels in zip(*activated, strict=True)]
             )
         for photo, row, prediction, classes, own in zip(
             photos, probabilities, predictions, activated, maps.unbind(dim=1), strict=True
@@ -317,6 +315,12 @@ class Predictor:
             usual = self.batch_size * self.image_size[0] * self.image_size[1]
             yield from _parts(places, min(self.batch_size, max(1, usual // (height * width))))
 
+    def _refuse_activations(self) -> None:
+        if self.task == "segmentation":
+            raise UserError(f"activations: {self.name} gives each pixel a class; maps are made of classifiers")
+        if not self.has_activations:
+            raise UserError(f"activations: {self.checkpoint.name} is an exported model; maps are made of runs")
+
     @contextmanager
     def _failures(self, images: Tensor) -> Iterator[None]:
         """What the network may complain of as one line: images of a size that it does not take, too little memory."""
@@ -328,7 +332,7 @@ class Predictor:
                 if self._usual or is_memory_error(error) or isinstance(error, torch.AcceleratorError):
                     raise
                 raise UserError(
-                    f"mode: {type(self.network).__name__} of {self.name} does not take photos of {size} "
+                    f"mode: {type(uncompiled(self.network)).__name__} of {self.name} does not take photos of {size} "
                     f"({first_line(error) or type(error).__name__}); mode=resized with scales=[1.0] shows it "
                     f"{_times(self.image_size)}, as it was trained"
                 ) from error

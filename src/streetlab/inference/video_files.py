@@ -93,6 +93,7 @@ def _result(info: VideoInfo, report: VideoReport, label_space: LabelSpace) -> di
         "flicker": report.flicker,
         "seconds": round(report.seconds, 3),
         "stages": report.stages,
+        "waits": report.waits,
     }
     if report.flicker_raw is not None:
         result["flicker_raw"] = report.flicker_raw

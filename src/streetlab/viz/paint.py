@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from streetlab.data.index.labels import Color, LabelSpace
 from streetlab.errors import UserError, did_you_mean
 
 _KEYS = ("alpha", "hidden", "colors", "outlines", "threshold")
-_ROWS = 256
-"""Rows of pixels that are mixed at once, which bounds the memory that a large photo needs."""
+_ROWS = 32
+"""Rows of pixels that are mixed at once: what that needs stays in a core's cache."""
 _PHOTO, _FULL = 255, 256
 """Ways to paint a pixel besides its id's colour at `alpha` (0-254): not at all; 256 + id: at weight 1."""
 
@@ -102,19 +103,19 @@ def paint(
         others = "" if confidence is None else f", confidence {confidence.shape}"
         raise ValueError(f"photo {photo.shape}, ids {ids.shape}{others} do not fit each other")
     ways = _ways(ids, look, confidence)
-    mixed = _mixed(look)
+    mixed = _mixed(look.palette, look.alpha)
     painted = np.empty_like(photo)
     for top in range(0, ids.shape[0], _ROWS):
         rows = slice(top, top + _ROWS)
-        offsets = ways[rows].astype(np.int32) * 256
+        offsets = ways[rows].astype(np.intp) * 256
         for channel in range(3):
-            painted[rows, :, channel] = mixed[channel][offsets + photo[rows, :, channel]]
+            painted[rows, :, channel] = mixed[channel].take(offsets + photo[rows, :, channel])
     return painted
 
 
 def class_shares(ids: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
     """(K,) share of each class among the pixels that have one; they sum to 1, or are all 0 where no pixel has one."""
-    counts = np.bincount(ids.reshape(-1), minlength=256)[:classes].astype(np.float64)
+    counts = np.array(Image.fromarray(np.ascontiguousarray(ids)).histogram()[:classes], np.float64)
     return counts / max(counts.sum(), 1.0)
 
 
@@ -135,7 +136,7 @@ def _ways(ids: NDArray[np.uint8], look: Look, confidence: NDArray[np.uint8] | No
     way_of = np.full(256, _PHOTO, dtype=np.uint16)
     shown_ids = [i for i in range(len(look.palette)) if i not in look.hidden]
     way_of[shown_ids] = shown_ids
-    ways = way_of[ids]
+    ways = way_of.take(ids)
     if confidence is not None and look.threshold > 0:
         ways[confidence < look.threshold * 255] = _PHOTO
     if look.outlines:
@@ -154,14 +155,15 @@ def _borders(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found
 
 
-def _mixed(look: Look) -> list[NDArray[np.uint8]]:
+@lru_cache(maxsize=8)
+def _mixed(palette: tuple[Color, ...], alpha: float) -> list[NDArray[np.uint8]]:
     """For each channel a flat table: entry `way * 256 + value` is what a photo's value becomes."""
     colors = np.zeros((256, 3))
-    colors[: len(look.palette)] = look.palette
+    colors[: len(palette)] = palette
     values = np.arange(256, dtype=np.float64)
     tables = []
     for channel in range(3):
-        blended = np.floor(values * (1 - look.alpha) + colors[:, channel, None] * look.alpha + 0.5)
+        blended = np.floor(values * (1 - alpha) + colors[:, channel, None] * alpha + 0.5)
         blended[_PHOTO] = values
         full = np.repeat(colors[:, channel, None], 256, axis=1)
         tables.append(np.concatenate([blended, full]).astype(np.uint8).reshape(-1))

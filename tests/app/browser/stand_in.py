@@ -91,6 +91,7 @@ class StandInCatalog:
             "ordinal": space.ordinal, "objective": objective, "score": score, "metrics": {objective: score},
             "split": "test", "parameters": 39_600_000, "gmacs": 31.2, "checkpoint_bytes": 160_000_000,
             "images_per_second": 24.0, "ended": "2026-11-20T10:00:00+00:00", "calibrated": False,
+            "activations": space.task == "classification",
         }  # fmt: skip
 
     def label_space(self, model_id: str) -> LabelSpace:

@@ -124,6 +124,18 @@ def test_a_verdict_stands_beside_the_second_picture_not_above_it(served, visit, 
     assert page.locator("#stage.stacked").count() == 0
 
 
+def test_a_classifier_without_maps_is_not_asked_for_any_and_has_nothing_to_paint(served, visit, striped, monkeypatch):
+    own = served.catalog.entry
+    monkeypatch.setattr(served.catalog, "entry", lambda id_: own(id_) | {"activations": False})
+    opened = visit(served.url)
+    opened.page.wait_for_selector("body[data-state=ready]")
+    opened.page.select_option("#models", "clean")
+    shown(opened.page, striped)
+    assert "Litter 70.0 %" in opened.page.locator(".bars").text_content()
+    assert not any("cam=" in url for url in opened.requests)
+    assert opened.page.locator(".controls").first.is_hidden()
+
+
 def test_the_second_picture_goes_when_it_is_no_longer_wanted(compared):
     page = compared("second").page
     page.select_option("#second", "")

@@ -88,7 +88,8 @@ def test_every_frame_gets_the_answer_that_it_gets_as_a_photo(
         assert np.array_equal(answer.confidence, expected.confidence)
     assert report.shares == pytest.approx(np.bincount(np.stack([one.ids for one in sink.answers]).ravel(), minlength=3)
                                           / (frames * 48 * 64))  # fmt: skip
-    assert set(report.stages) == {"decode", "network", "encode"}
+    assert set(report.stages) == set(report.waits) == {"decode", "network", "encode"}
+    assert all(report.stages[stage] + report.waits[stage] <= report.seconds for stage in report.stages)
     assert report.seconds > 0
     assert report.broken is None
 
@@ -209,7 +210,8 @@ def test_a_cut_is_another_scene_and_not_a_moving_camera() -> None:
     motion = Motion()
     street = np.zeros((90, 160, 3), np.uint8)
     street[:, 40:120] = (100, 140, 90)
-    changes = [motion.step(one) for one in (street, np.roll(street, 6, axis=1), np.full_like(street, 230))]
+    frames = (street, np.roll(street, 6, axis=1), np.full_like(street, 230))
+    changes = [motion.step(Image.fromarray(frame)) for frame in frames]
     assert [change.cut for change in changes] == [True, False, True]
     assert not changes[0].still.any()
     assert changes[1].still.mean() > 0.9

@@ -45,10 +45,10 @@ class Motion:
         self._finest = finest
         self._before: NDArray[np.int16] | None = None
 
-    def step(self, pixels: NDArray[np.uint8]) -> Change:
-        """The change to this (H, W, 3) frame from the last."""
-        rows, columns = (min(*sides, _GRID) for sides in zip(pixels.shape[:2], self._finest, strict=True))
-        grey = Image.fromarray(pixels).convert("L").resize((columns, rows), Image.Resampling.BOX)
+    def step(self, photo: Image.Image) -> Change:
+        """The change to this frame from the last."""
+        rows, columns = (min(*sides, _GRID) for sides in zip((photo.height, photo.width), self._finest, strict=True))
+        grey = photo.convert("L").resize((columns, rows), Image.Resampling.BOX)
         now, before = np.asarray(grey, np.int16), self._before
         self._before = now
         if before is None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -30,8 +30,12 @@ __all__ = ["Cancelled", "Sink", "VideoReport", "predict_video"]
 
 _WAITING_BYTES = 128 * 2**20
 """What the frames that wait between two stages may take."""
+_BYTES_A_PIXEL = 3 + 4
+"""Of a decoded frame: its own, and those of the picture that the network is shown."""
 
 Answer = Classified | Segmented
+_Decoded = tuple[Frame, Image.Image, Change]
+_STAGES = ("decode", "network", "encode")
 
 
 class Sink(Protocol):
@@ -54,6 +58,7 @@ class VideoReport:
         frames: how many were predicted and written.
         seconds: that it took in all.
         stages: seconds that each of `decode`, `network` and `encode` was at work; they overlap.
+        waits: seconds that each of them waited for the others: near 0 for the one that sets the pace.
         flicker: of the answers given, the share of points (of frames for classifiers) that stand still and have
             another class than in the frame before, see `motion.Flicker`; None where nothing stands still.
         flicker_raw: the same before smoothing; None without smoothing.
@@ -64,6 +69,7 @@ class VideoReport:
     frames: int
     seconds: float
     stages: dict[str, float]
+    waits: dict[str, float]
     flicker: float | None
     flicker_raw: float | None
     shares: tuple[float, ...]
@@ -137,13 +143,15 @@ class _Run:
         self._predictor, self._reader, self._sinks, self._flow = predictor, reader, sinks, flow
         self._smoothing = Smoothing(smooth) if smooth else None
         self._batch = _batch_size(predictor, reader.info)
-        room = max(1, min(self._batch, _WAITING_BYTES // (3 * reader.info.width * reader.info.height)))
-        self._decoded: queue.Queue[tuple[Frame, Change] | None] = queue.Queue(room)
+        waiting = _BYTES_A_PIXEL * reader.info.width * reader.info.height
+        room = max(1, min(self._batch, _WAITING_BYTES // waiting))
+        self._decoded: queue.Queue[_Decoded | None] = queue.Queue(room)
         self._answered: queue.Queue[tuple[Frame, Answer] | None] = queue.Queue(room)
         self._flicker, self._flicker_raw = Flicker(), Flicker()
         self._classes = len(predictor.label_space)
         self._shares = np.zeros(self._classes)
-        self._seconds = dict.fromkeys(("decode", "network", "encode"), 0.0)
+        self._seconds = dict.fromkeys(_STAGES, 0.0)
+        self._waits = dict.fromkeys(_STAGES, 0.0)
         self.frames = 0
 
     def report(self, seconds: float) -> VideoReport:
@@ -151,6 +159,7 @@ class _Run:
             self.frames,
             seconds,
             self._seconds,
+            self._waits,
             self._flicker.share,
             self._flicker_raw.share if self._smoothing else None,
             tuple((self._shares / self.frames).tolist()),
@@ -161,33 +170,35 @@ class _Run:
         motion, frames = Motion(self._predictor.image_size), iter(self._reader)
         while True:
             with self._timed("decode"):
-                frame = next(frames, None)
-                item = None if frame is None else (frame, motion.step(frame.pixels))
-            self._flow.put(self._decoded, item)
+                frame, item = next(frames, None), None
+                if frame is not None:
+                    photo = Image.fromarray(frame.pixels)
+                    item = frame, photo, motion.step(photo)
+            self._put(self._decoded, item, "decode")
             if item is None:
                 return
 
     def predict(self) -> Iterator[None]:
         """One step per batch."""
-        batch: list[tuple[Frame, Change]] = []
+        batch: list[_Decoded] = []
         while True:
-            item = self._flow.get(self._decoded)
+            item = self._get(self._decoded, "network")
             if item is not None:
                 batch.append(item)
             if batch and (item is None or len(batch) == self._batch):
                 with self._timed("network"):
                     answers = self._answers(batch)
-                for (frame, _), answer in zip(batch, answers, strict=True):
-                    self._flow.put(self._answered, (frame, answer))
+                for (frame, _, _), answer in zip(batch, answers, strict=True):
+                    self._put(self._answered, (frame, answer), "network")
                 batch = []
                 yield
             if item is None:
-                self._flow.put(self._answered, None)
+                self._put(self._answered, None, "network")
                 return
 
     def write(self) -> None:
         while True:
-            item = self._flow.get(self._answered)
+            item = self._get(self._answered, "encode")
             with self._timed("encode"):
                 if item is None:
                     break
@@ -204,9 +215,9 @@ class _Run:
                 sink.close()
 
     @torch.inference_mode()
-    def _answers(self, batch: Sequence[tuple[Frame, Change]]) -> Sequence[Answer]:
-        predictor, changes = self._predictor, [change for _, change in batch]
-        photos = [Image.fromarray(frame.pixels) for frame, _ in batch]
+    def _answers(self, batch: Sequence[_Decoded]) -> Sequence[Answer]:
+        predictor, changes = self._predictor, [change for _, _, change in batch]
+        photos = [photo for _, photo, _ in batch]
         if self._smoothing is None and predictor.views.mode == "window":
             answers = predictor.predict(
                 photos, go_on=self._flow.check
@@ -236,6 +247,17 @@ class _Run:
         started = time.perf_counter()
         yield
         self._seconds[stage] += time.perf_counter() - started
+
+    def _put(self, items: queue.Queue[Any], item: Any, stage: str) -> None:
+        started = time.perf_counter()
+        self._flow.put(items, item)
+        self._waits[stage] += time.perf_counter() - started
+
+    def _get(self, items: queue.Queue[Any], stage: str) -> Any:
+        started = time.perf_counter()
+        item = self._flow.get(items)
+        self._waits[stage] += time.perf_counter() - started
+        return item
 
 
 def _batch_size(predictor: Predictor, info: VideoInfo) -> int:

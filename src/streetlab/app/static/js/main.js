@@ -78,7 +78,7 @@ function showChange() {
   } else if (model) legend.clear();
   if (model) {
     document.body.dataset.task = model.task;
-    document.body.classList.toggle("bare", job.kind === "video" && model.task === "classification"); // nothing is painted
+    document.body.classList.toggle("bare", model.task === "classification" && !job.result.activations?.length); // nothing is painted
   }
   showSettings();
   download.refresh();

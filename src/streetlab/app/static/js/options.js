@@ -6,8 +6,9 @@ export function parametersOf(form, model, isVideo) {
   const parameters = {model: model.id};
   if (flip.checked) parameters.flip = "true";
   if (scales.value !== "1") parameters.scales = scales.value;
-  if (model.task === "classification") parameters.cam = "true"; // it always sees the whole photo at its training size
-  else if (mode.value !== "resized") parameters.mode = mode.value;
+  if (model.activations) parameters.cam = "true";
+  // a classifier always sees the whole photo at its training size
+  if (model.task === "segmentation" && mode.value !== "resized") parameters.mode = mode.value;
   if (isVideo && Number(smooth.value) > 0) parameters.smooth = smooth.value;
   return parameters;
 }

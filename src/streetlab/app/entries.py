@@ -1,0 +1,176 @@
+"""What the page is told of a model: from its run's record, from an exported file, or from a checkpoint alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streetlab.app.naming import data_set_name, network_name, variant_name
+from streetlab.data.index.labels import LabelSpace
+from streetlab.errors import UserError
+from streetlab.inference.export_metadata import ONNX, read_export_card
+from streetlab.runs.record import RunRecord
+from streetlab.viz.figure import hex_color
+
+if TYPE_CHECKING:
+    from streetlab.inference.predictor import Predictor
+
+_ID_LENGTH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One model on disk.
+
+    Attributes:
+        path: its checkpoint or exported file.
+        run: the record that it belongs to; None for a file alone.
+        label_space: its classes.
+        seed: of the run, where known.
+        plain: its entry in `/api/models`.
+    """
+
+    path: Path
+    run: RunRecord | None
+    label_space: LabelSpace
+    seed: Any
+    plain: dict[str, Any]
+
+
+def run_entry(checkpoint: Path, run: RunRecord) -> Entry:
+    """The entry of a completed run.
+
+    Raises:
+        UserError: a file of the record is missing or damaged.
+        AttributeError, KeyError, TypeError, ValueError: it holds values of another kind than a record does.
+    """
+    status, metrics, config = run.status, run.metrics, run.config
+    label_space = LabelSpace.from_dict(metrics["label_space"])
+    split = str(metrics.get("eval_split") or "test")
+    numbers = {key: value for key, value in metrics[split].items() if _is_number(value)}
+    objective = metrics["objective"]["metric"]
+    experiment = (status.get("choices") or {}).get("experiment") or _experiment(run)
+    variant, data_set = variant_name(experiment), data_set_name(config["dataset"]["name"])
+    title = f"{variant or network_name(config['model'])} on {data_set}"
+    plain = _plain(
+        id=_model_id(checkpoint), name=run.name, title=title, variant=variant, data_set=data_set,
+        image_size=list(config["image_size"]), label_space=label_space, objective=objective,
+        score=numbers.get(objective), metrics=numbers, split=split, cost=_cost(run), ended=status.get("ended"),
+        calibrated=numbers.get("temperature") is not None,
+    )  # fmt: skip
+    return Entry(checkpoint, run, label_space, config.get("seed"), plain)
+
+
+def export_entry(file: Path, run: RunRecord | None) -> Entry:
+    """The entry of an exported file, which is not loaded for it.
+
+    Of its run it has the data set, and the numbers where it computes what the run was tested with; where the report
+    beside the file tells of a test of its own, it has those.
+
+    Raises:
+        UserError, AttributeError, KeyError, TypeError, ValueError: as of `run_entry`; or the file is damaged.
+    """
+    card = read_export_card(file)
+    made = f"{card.precision.upper()} {'ONNX' if file.suffix == ONNX else 'PyTorch'}"
+    alone = _plain(
+        id=_model_id(file), name=card.name, title=f"{card.name} · {made}", variant=None, data_set=None,
+        image_size=list(card.image_size), label_space=card.label_space, cost={"checkpoint_bytes": file.stat().st_size},
+        calibrated=card.temperature is not None, activations=False,
+    )  # fmt: skip
+    if run is None:
+        return Entry(file, None, card.label_space, None, alone)
+    trained = run_entry(run.checkpoints / "best.ckpt", run)
+    kept = ("variant", "data_set", "objective", "parameters", "gmacs", "ended")
+    plain = alone | {key: trained.plain[key] for key in kept} | {"title": f"{trained.plain['title']} · {made}"}
+    split, numbers = _tested(file)
+    if not numbers and card.precision == "fp32":
+        split, numbers = trained.plain["split"], trained.plain["metrics"]
+    plain |= {"split": split, "metrics": numbers, "score": numbers.get(plain["objective"])}
+    return Entry(file, run, card.label_space, trained.seed, plain)
+
+
+def checkpoint_entry(path: Path, predictor: Predictor) -> Entry:
+    """The entry of a checkpoint alone, which says what it is only when it is loaded."""
+    plain = _plain(
+        id=_model_id(path), name=predictor.name, title=predictor.name, variant=None, data_set=None,
+        image_size=list(predictor.image_size), label_space=predictor.label_space,
+        cost={"checkpoint_bytes": path.stat().st_size},
+    )  # fmt: skip
+    return Entry(path, None, predictor.label_space, None, plain)
+
+
+def report_of(file: Path) -> Path:
+    """Where `streetlab export` reports on that file."""
+    return file.with_name(f"report_{file.stem}.json")
+
+
+def _tested(file: Path) -> tuple[str | None, dict[str, float]]:
+    """Split and numbers of the test that the report beside an exported file tells of; none where it tells of none."""
+    try:
+        quality = json.loads(report_of(file).read_text(encoding="utf-8"))["quality"]
+        return str(quality["split"]), {key: value for key, value in quality["exported"].items() if _is_number(value)}
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):  # a file without its report can be shown
+        return None, {}
+
+
+def _plain(
+    *, label_space: LabelSpace, cost: Mapping[str, Any], objective: str | None = None, score: float | None = None,
+    metrics: Mapping[str, float] | None = None, split: str | None = None, ended: str | None = None,
+    calibrated: bool = False, activations: bool = True, **named: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """An entry of `/api/models`; what is not known is null."""
+    categories = label_space.categories or (None,) * len(label_space)
+    criteria = label_space.criteria or (None,) * len(label_space)
+    return {
+        **named,
+        "task": label_space.task,
+        "classes": [
+            {"name": name, "color": hex_color(color), "category": category, "criterion": criterion}
+            for name, color, category, criterion in zip(
+                label_space.names, label_space.palette, categories, criteria, strict=True
+            )
+        ],
+        "label_space": label_space.name,
+        "ordinal": label_space.ordinal,
+        "objective": objective,
+        "score": score,
+        "metrics": dict(metrics or {}),
+        "split": split,
+        "parameters": cost.get("parameters"),
+        "gmacs": cost.get("gmacs"),
+        "checkpoint_bytes": cost.get("checkpoint_bytes"),
+        "images_per_second": cost.get("images_per_second"),
+        "ended": ended,
+        "calibrated": calibrated,
+        "activations": activations and label_space.task == "classification",
+    }
+
+
+def _experiment(run: RunRecord) -> str | None:
+    """The preset of a record that keeps no choices: what was asked names it."""
+    try:
+        asked = [word.partition("=") for word in run.overrides]
+    except UserError:
+        return None
+    return next((value for key, _, value in reversed(asked) if key.lstrip("+") == "experiment"), None)
+
+
+def _cost(run: RunRecord) -> dict[str, Any]:
+    try:
+        return run.model
+    except UserError:  # a run can be shown without what it costs
+        return {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _model_id(file: Path) -> str:
+    """The same after every restart, and no path: a bookmark may hold it and anyone may see it."""
+    return hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:_ID_LENGTH]
