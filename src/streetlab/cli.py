@@ -35,6 +35,8 @@ COMMANDS = {
     "predict": Command("streetlab.inference.command", "predict photos, folders and videos with a finished run"),
     "app": Command("streetlab.app.command", "serve the page that shows what finished runs see in photos and videos"),
     "explain": Command("streetlab.explain.command", "show what in its photos a run's network looks at, and score that"),
+    "export": Command("streetlab.export.command", "write a run's network as one file for ONNX Runtime, and compare it"),
+    "compress": Command("streetlab.export.compress.command", "prune a run's network, train it on, measure both"),
     "audit": Command("streetlab.audit.command", "find what is wrong with a data set; write a split without leaks"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
     "cache": Command("streetlab.data.cache_command", "show or delete the cache of decoded images"),

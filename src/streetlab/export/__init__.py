@@ -1,0 +1,1 @@
+"""Trained networks in other shapes: one file for ONNX Runtime, in fewer bits or with fewer channels."""

@@ -1,0 +1,179 @@
+"""`streetlab export`: a run's network as one file, and a report on how far that is the same network."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from PIL import Image
+
+from streetlab.data.decode import resize
+from streetlab.data.synthetic import draw_scene
+from streetlab.errors import UserError
+from streetlab.export import latency, parity
+from streetlab.export.graph import DeployedNetwork
+from streetlab.export.onnx_file import require_onnx, write_onnx
+from streetlab.export.options import Options, read_options
+from streetlab.export.quality import Bench, evaluate_both, open_bench
+from streetlab.export.report import print_report, warnings, write_report
+from streetlab.export.torch_file import write_torch
+from streetlab.inference.card import read_card
+from streetlab.inference.export_card import ExportCard
+from streetlab.inference.exported import ExportedNetwork
+from streetlab.progress import counting
+from streetlab.runs import files
+from streetlab.training.evaluate import fitted_temperature
+from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild_network
+from streetlab.training.terminal import quiet_lightning
+
+_PACKAGES = ("streetlab", "torch", "onnx", "onnxscript", "onnxruntime")
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; conf/export.yaml says what the keys are for. The last line is the file's path.
+
+    Raises:
+        UserError: see `options.read_options`, `onnx_file.write_onnx` and `graph.trace`; no such checkpoint; a data
+            set that calibration needs and that is not there; the folder cannot be written.
+    """
+    options = read_options(cfg)
+    with quiet_lightning():
+        report = export(options)
+    print_report(report)
+    for line in warnings(report):
+        print(f"streetlab: {line}", file=sys.stderr)
+    print(options.file)
+
+
+def export(options: Options) -> dict[str, Any]:
+    """Write the model and the report on it; return what the report's JSON holds.
+
+    The model is there as soon as it has been compared; measuring its speed and quality may take far longer.
+    """
+    if options.format == "onnx":
+        require_onnx()
+    weights = read_weights(find_checkpoint(options.run, options.checkpoint))
+    card = _card(options, weights)
+    trusted = weights.path.resolve().is_relative_to(options.run.checkpoints.resolve())
+    module = DeployedNetwork(rebuild_network(weights, trusted=trusted))
+    bench, split, missing = _open_data(options, weights)
+    photos = bench.photos(split, parity.BATCHES[-1]) if bench else []
+    photos = photos or [draw_scene(seed, *card.image_size).image for seed in range(parity.BATCHES[-1])]
+
+    with tempfile.TemporaryDirectory(prefix="streetlab-export-") as folder:
+        started = time.perf_counter()
+        file = Path(folder) / options.file.name
+        try:
+            _write(options, module, card, bench, file)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the model below {folder} ({error.strerror or error}); TMPDIR names another folder for "
+                "temporary files"
+            ) from error
+        seconds = time.perf_counter() - started
+        exported = ExportedNetwork.open(file)
+        agreement = parity.compare(module, exported, card.image_size, photos)
+        with file.open("rb") as written:
+            files.write_bytes(options.file, lambda target: shutil.copyfileobj(written, target))
+        for suffix in (".json", ".md"):  # of the model that was there before
+            options.report(suffix).unlink(missing_ok=True)
+
+    times = latency.measure(module, exported, resize(Image.fromarray(photos[0]), card.image_size))
+    if bench and options.evaluate:
+        quality = evaluate_both(bench, split, exported).to_dict()
+    else:
+        quality = {"skipped": missing or "evaluate=false"}
+    report = {
+        "run": card.name,
+        "task": card.label_space.task,
+        "checkpoint": weights.path.resolve(),
+        "sha256": weights.sha256,
+        "epoch": weights.epoch,
+        "file": options.file.name,
+        "format": options.format,
+        "precision": options.precision,
+        "image_size": card.image_size,
+        "agreement": agreement.to_dict(),
+        "quality": quality,
+        "latency": times.to_dict(),
+        "bytes": {"file": options.file.stat().st_size, "weights": module.memory_bytes},
+        "export_seconds": round(seconds, 1),
+        "made_with": card.made_with,
+    }
+    write_report(options, report)
+    return report
+
+
+def _card(options: Options, weights: TrainedWeights) -> ExportCard:
+    own, run = read_card(weights), options.run
+    status = run.status if (run.path / "status.json").is_file() else {}
+    return ExportCard(
+        name=run.name,
+        label_space=own.label_space,
+        image_size=own.image_size,
+        sha256=weights.sha256,
+        epoch=weights.epoch,
+        precision=options.precision,
+        temperature=fitted_temperature(run, str(status.get("state", "unknown")), weights),
+        made_with=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _open_data(options: Options, weights: TrainedWeights) -> tuple[Bench | None, str, str]:
+    """The data set where something is asked of it and it is there, the split to test, and else why it is not.
+
+    Raises:
+        UserError: calibration needs it; or nobody knows the truth of the split.
+    """
+    calibrated = options.precision == "int8"
+    if not options.evaluate and not calibrated:
+        return None, "", ""
+    try:
+        bench = open_bench(options.run, weights)
+    except UserError as error:
+        if calibrated:
+            raise
+        return None, "", str(error)
+    split = bench.split(options.split) if options.evaluate else "val"
+    try:
+        bench.data.open(("val", split) if calibrated else (split,))
+    except UserError as error:
+        if calibrated:
+            raise
+        return None, "", str(error)
+    return bench, split, ""
+
+
+def _write(options: Options, module: DeployedNetwork, card: ExportCard, bench: Bench | None, file: Path) -> None:
+    """Write the model, by way of one in float32 where it is of fewer bits."""
+    write = write_onnx if options.format == "onnx" else write_torch
+    plain = file if options.precision == "fp32" else file.with_name("model.onnx")
+    with counting(f"writing {plain.name}", 1) as show:
+        write(module, card.image_size, plain, card.to_metadata())
+        show(1, 1)
+    if options.precision == "fp16":
+        from streetlab.export.fp16 import convert_fp16
+
+        convert_fp16(plain, file)
+    if options.precision == "int8":
+        from streetlab.export.calibration import calibration_images
+        from streetlab.export.int8 import quantize_int8
+
+        assert bench is not None
+        quantize_int8(plain, file, calibration_images(bench.data, options.calibration))

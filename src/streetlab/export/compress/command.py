@@ -1,0 +1,167 @@
+"""`streetlab compress`: a finished run's network with fewer channels, trained on, as a new run beside it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from streetlab.config import bind, instantiate, plain
+from streetlab.config.recorded import recorded_config
+from streetlab.errors import UserError
+from streetlab.export.compress.gradients import accumulate_gradients
+from streetlab.export.compress.measure import cost, latency, quality, shown
+from streetlab.export.compress.options import Options, read_options
+from streetlab.export.compress.prune import prune, torch_pruning
+from streetlab.export.compress.recipe import pruned_model, rebuilt, tuned_config
+from streetlab.export.compress.report import REPORT, print_report, read_report, write_report
+from streetlab.runs import files
+from streetlab.runs.liveness import writer
+from streetlab.runs.opening import open_record
+from streetlab.runs.record import RunRecord, now
+from streetlab.tasks.base import CHECKPOINT_KEY
+from streetlab.training.build import build_experiment
+from streetlab.training.evaluation import evaluate_best
+from streetlab.training.provenance import provenance
+from streetlab.training.rebuild import rebuild
+from streetlab.training.terminal import quiet_lightning
+from streetlab.training.train import GIVEN, complete
+
+START = "pruned.ckpt"
+"""The checkpoint that training goes on from, among the new run's."""
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; conf/compress.yaml says what the keys are for. The last line is the run's path.
+
+    Raises:
+        UserError: see `options.read_options`, `prune.prune` and `training.train`; or the output holds something else.
+    """
+    options = read_options(cfg)
+    torch_pruning()
+    record = options.output
+    report = _found(options)
+    if report is not None and "tuned" in report["quality"]:
+        print(f"already completed, skipped: {record.path}")
+        return
+    with quiet_lightning():
+        report = report or _begin(options)
+        if record.state != "completed":
+            _go_on(options)
+    report["after"]["checkpoint_bytes"] = record.model["checkpoint_bytes"]
+    report["quality"]["tuned"] = shown(report["metrics"], record.metrics)
+    write_report(record, report)
+    print_report(report)
+    print(record.path)
+
+
+def _found(options: Options) -> dict[str, Any] | None:
+    """The report that an earlier call of the same command began; None where there is nothing to go on from.
+
+    Raises:
+        UserError: the folder holds something else, or is being written.
+    """
+    record, asked = options.output, options.about()
+    if not record.path.exists() or (record.path.is_dir() and not any(record.path.iterdir())):
+        return None
+    there = record.status.get("compressed") if (record.path / "status.json").is_file() else None
+    # the run may have been moved
+    if there is None or {**there, "run": None} != {**asked, "run": None}:
+        what = "is not empty and holds no compressed run" if there is None else "holds a run compressed in another way"
+        raise UserError(f"output: {record.path} {what}; give another with output=DIR")
+    process = writer(record)
+    if process not in (None, os.getpid()):
+        raise UserError(f"{record.path} is being written by process {process}; wait for it or give output=DIR")
+    begun = all(path.is_file() for path in (record.path / REPORT, record.checkpoints / START))
+    return read_report(record) if begun else None
+
+
+def _begin(options: Options) -> dict[str, Any]:
+    """Test the run's network, prune it, test and time what is left, and open the new record with it."""
+    config, record, run = copy.deepcopy(options.config), options.output, options.run
+    if "checkpointing" in config.trainer:
+        config.trainer.checkpointing = False  # only training needs it, and what it wraps could not be traced
+    task, data = rebuild(config, options.weights)
+    data.open(data.splits[1:])
+    size, classes = data.image_size, len(data.label_space)
+    device = _device(config)
+    print(f"testing {run.path} before")
+    quality_before = quality(config, task, data, record)
+    original = copy.deepcopy(task.network).to(device).eval()
+    if options.pruning.importance == "taylor":
+        accumulate_gradients(task, data, device)
+    channels = prune(task.network.to(device), classes, size, options.pruning)
+    model = pruned_model(plain(config.model), channels, options.pruning)
+    narrow = rebuilt(model, task.network, classes, bool(config.trainer.get("channels_last", False)))
+    task.network = narrow
+    print(f"{len(channels)} layers pruned; testing what is left")
+    quality_pruned = quality(config, task, data, record)
+    state = task.state_dict()
+    times = latency(original, narrow, size, device)
+    report = {
+        "compressed": options.about(),
+        "image_size": list(size),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "layers": len(channels),
+        "metrics": list(task.metrics),
+        "before": cost(original, size)
+        | {"checkpoint_bytes": options.weights.path.stat().st_size, "latency_ms": times["before"]},
+        "after": cost(narrow, size) | {"latency_ms": times["after"]},
+        "quality": {"before": quality_before, "pruned": quality_pruned},
+    }
+    new = tuned_config(options, model, str(record.checkpoints / START))
+    record.write_status(state="running", started=now(), compressed=options.about(), **provenance())
+    record.write_config(new, options.words)
+    card = options.weights.card | {"config": new}
+    write_checkpoint(record.checkpoints / START, state, card)
+    write_report(record, report)
+    return report
+
+
+def _go_on(options: Options) -> None:
+    """Train the new record's network, from where it stopped, and complete the record."""
+    config = recorded_config(options.output.config, []).config
+    bind(config, GIVEN)
+    record, resume = open_record(options.output.path, plain(config), "auto")
+    work = None if options.epochs else _as_it_is
+    complete(config, plain(config), record, resume, options.words, options.choices, work)
+
+
+def _as_it_is(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None) -> dict[str, Any]:
+    """What `training.train.train` does, without training."""
+    experiment = build_experiment(cfg, config)
+    experiment.data.setup()
+    experiment.regime.phases = []
+    record.write_status(**experiment.source.split_record(experiment.data.samples))
+    files.write_csv(record.path / "metrics.csv", [], ("epoch", "step", "phase"))
+    for name in ("best.ckpt", "last.ckpt"):
+        write_checkpoint(record.checkpoints / name, experiment.task.state_dict(), experiment.task.card)
+    trainer: pl.Trainer = instantiate(cfg.trainer, root=record.path, enable_checkpointing=False)
+    try:
+        return evaluate_best(trainer, experiment, record)
+    except SystemExit:  # Lightning's way to leave after Ctrl-C
+        raise KeyboardInterrupt from None
+
+
+def write_checkpoint(path: Path, state: dict[str, Any], card: dict[str, Any]) -> None:
+    """Write a checkpoint of zero epochs, with all that using it needs."""
+    contents = {
+        "epoch": -1,
+        "global_step": 0,
+        "pytorch-lightning_version": pl.__version__,
+        "state_dict": state,
+        CHECKPOINT_KEY: card,
+    }
+    files.write_bytes(path, lambda file: torch.save(contents, file))
+
+
+def _device(config: DictConfig) -> torch.device:
+    """The GPU where there is one, unless the config asks for the CPU."""
+    wanted = config.trainer.get("accelerator", "auto")
+    return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
