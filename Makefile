@@ -27,7 +27,7 @@ test-all: .venv/ready
 	$(PYTEST) -m ""
 
 bench: .venv/ready
-	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/bench.py --quick
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,142 +1,151 @@
 """How much of the bare network's speed does training reach? Bare network | streetlab | the original study's loop.
 
-Three ways to train ResNet-18 on the same photos, in turn, several rounds, in one process each with the same
-threads: a loop that feeds the network one batch from memory, `streetlab train`'s own objects, and a loop that
-decodes every photo with Pillow in workers and trains in float32 and PyTorch's default layout.
+Three ways to train each network, in turn, several rounds, in one process with the same threads: a loop that feeds
+the network one batch that stays in memory, `streetlab train`'s own objects, and a loop that decodes every photo with
+Pillow in worker processes and trains in float32 and PyTorch's default layout. With `trainer.compile=true`, which is
+the default on a GPU, the bare network is compiled as well.
 
-    python benchmarks/training_speed.py --root ../shared/data/street_cleanliness
+    python benchmarks/training_speed.py
+    python benchmarks/training_speed.py --networks resnet18 --photos data/street_cleanliness
+    python benchmarks/training_speed.py --networks all --root data/cityscapes --batch-size 16 trainer=gpu
+
+Words at the end go to streetlab's config.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
+import gc
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder as TorchvisionFolder
+from photo_files import DecodedBatches, data_words
+from short_training import CASES, COMPARED, VARIANTS, Bare, Case, Streetlab, compose, default_batch_size, on_gpu
+from tables import Table, arguments, interleaved, number, publish, ratio, spread
 
-from streetlab.config import instantiate, plain
-from streetlab.config.composition import composer
-from streetlab.training.build import build_experiment
-from streetlab.training.phases import Phase
-from streetlab.training.provenance import provenance
-from streetlab.training.schedules import none
-from streetlab.training.trainer import resolve_accelerator, resolve_precision
+ORIGINAL = "the original's loop, 32-true"
+CITYSCAPES_TRAIN = 2975
+EPOCHS = 20
+"""Of the original study's six trainings."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="photos as in the original study; default: synthetic streets")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batches", type=int, default=8, help="batches of 32 per way and round")
-    parser.add_argument("--json", type=Path, help="write the numbers here as well")
-    options = parser.parse_args()
-    data = [f"dataset.root={options.root}"] if options.root else ["dataset=synthetic_cleanliness"]
-    with composer() as compose:
-        cfg = compose.compose("train", ["experiment=cleanliness_from_scratch", *data])
-    precision = resolve_precision("auto", resolve_accelerator("auto"))
-    ways: dict[str, Callable[[], float]] = {
-        f"bare network, {precision}": lambda: bare(options.batches, precision),
-        f"streetlab, {precision}": lambda: streetlab(cfg, options.batches),
-    }
-    if options.root:
-        ways["original's loop, 32-true"] = lambda: original(options.root, options.batches)
-        ways["bare network, 32-true"] = lambda: bare(options.batches, "32-true")
-    for way in ways.values():  # warm-up: caches, primitives, threads
-        way()
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(options.rounds):
-        for name, way in ways.items():
-            rates[name].append(way())
-    reference = statistics.median(next(iter(rates.values())))
-    print(f"| ResNet-18 training, 224 px, batch 32 | images/s (median of {options.rounds}) | min-max | share of bare |")
-    print("|---|---:|---:|---:|")
-    for name, values in rates.items():
-        median = statistics.median(values)
-        print(f"| {name} | {median:.1f} | {min(values):.1f}-{max(values):.1f} | {median / reference:.0%} |")
-    where = provenance()
-    print(f"\n{where['processor']}, {where['threads']} threads, {where['device']}, torch {where['packages']['torch']}")
-    if options.json:
-        options.json.write_text(json.dumps({"images_per_second": rates} | where, indent=2))
-
-
-def bare(batches: int, precision: str) -> float:
-    """Images per second of the network alone: one batch, resident, forward to optimizer step."""
-    from timm import create_model
-
-    bf16 = precision == "bf16-mixed"
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    layout = torch.channels_last if bf16 else torch.contiguous_format
-    network = create_model("resnet18", num_classes=3).to(device, memory_format=layout).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
-    images = torch.randn(32, 3, 224, 224, device=device).to(memory_format=layout)
-    labels = torch.randint(0, 3, (32,), device=device)
+def main(words: list[str] | None = None) -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--networks", nargs="+", choices=[*CASES, "all"], default=COMPARED, metavar="NAME",
+                        help=f"of {', '.join(CASES)}, or all (default: {' '.join(COMPARED)})")  # fmt: skip
+    parser.add_argument("--batches", type=int, help="of each way and round (default: 8, on a GPU 30)")
+    parser.add_argument("--batch-size", type=int, help="default: by network and device")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="default: by network")
+    parser.add_argument("--workers", type=int, default=2, help="of the original's loop (default 2)")
+    parser.add_argument("--photos", type=Path, help="tree of labelled photos for ResNet-18; default: drawn ones")
+    parser.add_argument("--root", type=Path, help="CamVid's or Cityscapes' tree for the others; default: drawn ones")
+    parser.add_argument("words", nargs="*", help="of streetlab's config")
+    options = parser.parse_intermixed_args(words)
     started = time.perf_counter()
-    for _ in range(batches):
-        with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            logits = network(images)
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return 32 * batches / (time.perf_counter() - started)
-
-
-def streetlab(cfg, batches: int) -> float:
-    """Images per second of streetlab's training epochs, cached, with its callbacks, metrics and augmentation."""
-    experiment = build_experiment(cfg, plain(cfg))
-    experiment.data.setup()
-    experiment.regime.phases = [Phase("train", epochs=1, train=("all",))]
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = instantiate(
-            cfg.trainer,
-            callbacks=[experiment.regime, experiment.stopwatch, pl.callbacks.ModelCheckpoint(folder)],
-            loggers=[],
-            root=Path(folder),
-        )
-        trainer.limit_train_batches, trainer.limit_val_batches = batches, 1
-        experiment.regime.scheduler = none  # a plateau would want a whole validation
-        experiment.regime.fit(trainer, experiment.task, experiment.data)
-    return experiment.stopwatch.summary()["images_per_second"]
-
-
-def original(root: Path, batches: int) -> float:
-    """Images per second of the usual loop: Pillow and torchvision transforms in two workers, float32."""
-    from torchvision.models import resnet18
-
-    steps = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(224, scale=(0.8, 1.0)),
-            transforms.RandomHorizontalFlip(),
-            transforms.RandomRotation(7),
-            transforms.ColorJitter(0.15, 0.15, 0.10, 0.02),
-            transforms.ToTensor(),
-            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-        ]
+    names = list(CASES) if "all" in options.networks else options.networks
+    measured: dict[str, dict[str, Any]] = {}
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            measured[name] = measure(_asked(CASES[name], options), options, Path(folder))
+        gc.collect()
+        if on_gpu():
+            torch.cuda.empty_cache()
+    tables = [_table(measured)]
+    if summed := _all_six(measured):
+        tables.append(summed)
+    publish(
+        "training_speed", "How fast does training go?", tables, measured, options.output, time.perf_counter() - started
     )
-    loader = DataLoader(TorchvisionFolder(str(root / "train"), steps), batch_size=32, shuffle=True, num_workers=2)
-    network = resnet18(num_classes=3).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
-    started, count = time.perf_counter(), 0
-    for number, (images, labels) in enumerate(loader):
-        loss = torch.nn.functional.cross_entropy(network(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        count += len(images)
-        if number + 1 == batches:
-            break
-    return count / (time.perf_counter() - started)
+
+
+def _asked(case: Case, options: argparse.Namespace) -> Case:
+    """The case at the size and batch that are asked for; quick ones are small."""
+    size, batch_size = case.size, default_batch_size(case)
+    if options.quick and not on_gpu():
+        size, batch_size = ((128, 256), 2) if case.segments else (case.size, 16)
+    batch_size = options.batch_size or batch_size
+    return replace(case, size=tuple(options.size or size), batch_size=(batch_size, batch_size))
+
+
+def measure(case: Case, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Images per second of every way, round by round, and what they were measured on."""
+    batches = options.batches or (30 if on_gpu() else 2 if options.quick else 8)
+    rounds = min(options.rounds, 2) if options.quick else options.rounds
+    root = options.root if case.segments else options.photos
+    batch_size = default_batch_size(case)
+    data = data_words(case, root, folder / "data", (batches + 1) * batch_size)
+    cfg = compose(case, data, folder / "cache", options.words)
+    streetlab, bare, original = Streetlab(cfg), Bare(cfg), Bare(cfg, original=True)
+    decoded = DecodedBatches(streetlab.experiment.source, case, batch_size, options.workers)
+
+    def in_the_original_way(batches: int) -> float:
+        decoded.drain()
+        return original.train_on(decoded, batches)
+
+    bare_ways: dict[str, Callable[[int], float]] = {f"bare network, {bare.precision}": bare.train}
+    if cfg.trainer.compile is True:
+        bare_ways[f"bare network, compiled, {bare.precision}"] = Bare(cfg, compiled=True).train
+    ours = f"streetlab, {bare.precision}"
+    ways = bare_ways | {ours: streetlab.train, ORIGINAL: in_the_original_way}
+    for name, way in ways.items():  # caches, primitives, compilation
+        if name != ours:  # which does that in every epoch's first step, unmeasured
+            way(1)
+    turns = {name: lambda way=way: way(batches) for name, way in ways.items()}
+    return {
+        "title": case.title,
+        "size": case.size,
+        "batch_size": batch_size,
+        "batches": batches,
+        "data": str(root) if root else "drawn",
+        "reference": list(bare_ways)[-1],
+        "streetlab": ours,
+        "images_per_second": interleaved(turns, rounds, warm_up=False, what=f"training {case.title}"),
+    }
+
+
+def _table(measured: dict[str, dict[str, Any]]) -> Table:
+    rows = []
+    for case in measured.values():
+        rates = case["images_per_second"]
+        what = f"{case['title']}, {case['size'][1]}×{case['size'][0]}, batch {case['batch_size']}"
+        original = rates[ORIGINAL]
+        for name, values in rates.items():
+            rows.append(
+                [
+                    what,
+                    name,
+                    str(spread(values)),
+                    ratio(values, rates[case["reference"]]).percent(),
+                    f"{number(ratio(values, original).median)}×",
+                    number(CITYSCAPES_TRAIN / spread(values).median),
+                ]
+            )
+            what = ""
+    rounds = {len(values) for case in measured.values() for values in case["images_per_second"].values()}
+    headers = ["network", "way", "images/s", "of bare", "of the original's", f"s per {CITYSCAPES_TRAIN:,} images"]
+    note = f"Median (least–most) of {max(rounds)} rounds in turn; a share compares two measurements of the same round."
+    if any("compiled" in case["reference"] for case in measured.values()):
+        note += " The bare network that counts is the compiled one."
+    return Table(headers, rows, notes=[note])
+
+
+def _all_six(measured: dict[str, dict[str, Any]]) -> Table | None:
+    """The original study's six trainings, where each of their networks was measured."""
+    if not set(VARIANTS) <= set(measured):
+        return None
+    cases = [measured[name] for name in VARIANTS]
+    rates = {
+        way: [spread(case["images_per_second"][case.get(way, way)]).median for case in cases]
+        for way in ("streetlab", ORIGINAL)
+    }
+    seconds = {way: sum(EPOCHS * CITYSCAPES_TRAIN / rate for rate in medians) for way, medians in rates.items()}
+    title = f"Six variants, {EPOCHS} epochs of {CITYSCAPES_TRAIN:,} images each, validation left out"
+    return Table(["way", "minutes in all"], [[way, number(value / 60)] for way, value in seconds.items()], title)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""How many frames of a video go through a model in a second, end to end, and which stage the others wait for?
+
+A film of drawn streets, seen by a camera that pans and shakes, is decoded, predicted and written again with the classes
+painted over it. Models take turns, film by film, on the same threads. Decoding, the network and encoding overlap: what a
+stage could do alone is its frames over the seconds that it was at work, and the slowest stage sets the pace.
+
+    python benchmarks/video_speed.py outputs/demo/segmentation outputs/demo/segmentation/export/model_int8.onnx
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from tables import Table, arguments, interleaved, number, publish, ratio, spread
+
+from streetlab.data.synthetic import draw_scene
+from streetlab.errors import UserError
+from streetlab.inference.export_metadata import EXPORTED
+from streetlab.inference.predictor import Predictor
+from streetlab.inference.video.pipeline import VideoReport, predict_video
+from streetlab.inference.video.reader import probe
+from streetlab.inference.video.sinks import OverlaySink
+from streetlab.inference.video.writer import VideoWriter
+from streetlab.viz.paint import Look
+
+FPS = Fraction(30)
+TARGET = 10
+"""Frames per second that the INT8 small network is to reach at 512x256 on two cores (issue 7)."""
+STAGES = ("decode", "network", "encode")
+_SCENE = 48  # frames between two cuts
+_SHAKE = 3  # pixels
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("models", nargs="+", type=Path, help="runs, checkpoints or exported files, of segmentation")
+    parser.add_argument("--frames", type=int, help="of the film (default 240, quick 48)")
+    parser.add_argument("--size", type=int, nargs=2, default=[256, 512], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="frames that the network is shown at once (default 1)"
+    )
+    parser.add_argument("--smooth", type=float, default=0.0, help="as `predict smooth=`")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    frames = options.frames or (48 if options.quick else 240)
+    size = options.size[0], options.size[1]
+    predictors = {str(path): open_model(path, options.device, options.batch_size) for path in options.models}
+    started = time.perf_counter()
+    reports: dict[str, list[VideoReport]] = {name: [] for name in predictors}
+    with tempfile.TemporaryDirectory() as folder:
+        film = draw_film(Path(folder) / "film.mp4", frames, size)
+
+        def way(name: str) -> Callable[[], float]:
+            def show() -> float:
+                reports[name].append(overlay(predictors[name], film, Path(folder) / "overlay.mp4", options.smooth))
+                return frames / reports[name][-1].seconds
+
+            return show
+
+        rates = interleaved({name: way(name) for name in predictors}, options.rounds)
+    reports = {name: seen[-options.rounds :] for name, seen in reports.items()}  # without the warm-up
+    first = next(iter(rates.values()))
+    rows = [
+        [name, predictors[name].precision, _size(predictors[name].image_size), str(spread(values)),
+         str(ratio(values, first)), *(_stage(reports[name], stage) for stage in STAGES)]
+        for name, values in rates.items()
+    ]  # fmt: skip
+    headers = [
+        "model",
+        "precision",
+        "network sees",
+        "frames/s",
+        "of the first",
+        *(f"{stage} alone" for stage in STAGES),
+    ]
+    note = (
+        f"{frames} frames of {_size(size)}, {torch.get_num_threads()} threads, batch {options.batch_size}; median of "
+        f"{options.rounds} (least-most). Target of the small network in INT8 on two cores: {TARGET} frames/s."
+    )
+    numbers = [
+        {"model": name, "precision": predictors[name].precision, "frames_per_second": values,
+         "stages": [report.stages for report in reports[name]],
+         "waits": [report.waits for report in reports[name]], "frames": frames, "size": size}
+        for name, values in rates.items()
+    ]  # fmt: skip
+    question = "How many frames of a video go through in a second, end to end?"
+    publish("video_speed", question, [Table(headers, rows, notes=[note])], numbers, options.output,
+            time.perf_counter() - started)  # fmt: skip
+
+
+def open_model(path: Path, device: str, batch_size: int) -> Predictor:
+    """A run's folder, a checkpoint or an exported file, ready to predict.
+
+    Raises:
+        UserError: it is none of these, or a classifier.
+    """
+    if path.suffix in EXPORTED:
+        predictor = Predictor.from_export(path, device=device, batch_size=batch_size)
+    elif path.is_file():
+        predictor = Predictor.from_checkpoint(path, device=device, batch_size=batch_size)
+    else:
+        predictor = Predictor.from_run(path, device=device, batch_size=batch_size)
+    if predictor.task != "segmentation":
+        raise UserError(f"{path} classifies whole images; an overlay shows the class of each pixel")
+    return predictor
+
+
+def draw_film(path: Path, frames: int, size: tuple[int, int]) -> Path:
+    """A video of drawn streets: the camera pans over one for a second or two and shakes, then there is a cut."""
+    height, width = size
+    room = 2 * _SCENE // 2
+    with VideoWriter(path, size, FPS, 1 / FPS) as video:
+        for number in range(frames):
+            scene, step = divmod(number, _SCENE)
+            if step == 0:
+                drawn = draw_scene(scene, height + 2 * _SHAKE, width + room + 2 * _SHAKE).image
+                shake = np.random.default_rng(scene).integers(0, 2 * _SHAKE + 1, (_SCENE, 2))
+            top, left = shake[step, 0], shake[step, 1] + step
+            video.write(np.ascontiguousarray(drawn[top : top + height, left : left + width]), number)
+    return path
+
+
+def overlay(predictor: Predictor, film: Path, target: Path, smooth: float) -> VideoReport:
+    """Predict the film and write it with its classes painted over it, as `streetlab predict` does."""
+    look = Look(predictor.label_space.palette)
+    return predict_video(predictor, film, [OverlaySink(target, look, probe(film))], smooth=smooth)
+
+
+def _stage(reports: list[VideoReport], stage: str) -> str:
+    return number(spread([report.frames / report.stages[stage] for report in reports]).median)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+if __name__ == "__main__":
+    main()
