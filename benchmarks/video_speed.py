@@ -1,8 +1,8 @@
 """How many frames of a video go through a model in a second, end to end, and which stage the others wait for?
 
-A film of drawn streets, seen by a camera that pans and shakes, is decoded, predicted and written again with the classes
-painted over it. Models take turns, film by film, on the same threads. Decoding, the network and encoding overlap: what a
-stage could do alone is its frames over the seconds that it was at work, and the slowest stage sets the pace.
+A film of drawn streets, seen by a camera that pans and shakes, is decoded, predicted and written again with the
+classes painted over it. Models take turns, film by film, on the same threads. Decoding, the network and encoding
+overlap: what a stage could do alone is its frames over the seconds that it was at work, and the slowest sets the pace.
 
     python benchmarks/video_speed.py outputs/demo/segmentation outputs/demo/segmentation/export/model_int8.onnx
 """
@@ -27,6 +27,7 @@ from streetlab.inference.video.pipeline import VideoReport, predict_video
 from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import OverlaySink
 from streetlab.inference.video.writer import VideoWriter
+from streetlab.inference.views import Views
 from streetlab.viz.paint import Look
 
 FPS = Fraction(30)
@@ -45,12 +46,15 @@ def main() -> None:
     parser.add_argument(
         "--batch-size", type=int, default=1, help="frames that the network is shown at once (default 1)"
     )
+    parser.add_argument("--direct", action="store_true", help="show the network frames at their own size")
     parser.add_argument("--smooth", type=float, default=0.0, help="as `predict smooth=`")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     frames = options.frames or (48 if options.quick else 240)
     size = options.size[0], options.size[1]
     predictors = {str(path): open_model(path, options.device, options.batch_size) for path in options.models}
+    if options.direct:
+        predictors = {name: predictor.seen_through(Views(mode="direct")) for name, predictor in predictors.items()}
     started = time.perf_counter()
     reports: dict[str, list[VideoReport]] = {name: [] for name in predictors}
     with tempfile.TemporaryDirectory() as folder:
@@ -66,9 +70,10 @@ def main() -> None:
         rates = interleaved({name: way(name) for name in predictors}, options.rounds)
     reports = {name: seen[-options.rounds :] for name, seen in reports.items()}  # without the warm-up
     first = next(iter(rates.values()))
+    shown = {name: size if options.direct else predictor.image_size for name, predictor in predictors.items()}
     rows = [
-        [name, predictors[name].precision, _size(predictors[name].image_size), str(spread(values)),
-         str(ratio(values, first)), *(_stage(reports[name], stage) for stage in STAGES)]
+        [name, predictors[name].precision, _size(shown[name]), str(spread(values)), str(ratio(values, first)),
+         *(_stage(reports[name], stage) for stage in STAGES)]
         for name, values in rates.items()
     ]  # fmt: skip
     headers = [
@@ -114,12 +119,11 @@ def open_model(path: Path, device: str, batch_size: int) -> Predictor:
 def draw_film(path: Path, frames: int, size: tuple[int, int]) -> Path:
     """A video of drawn streets: the camera pans over one for a second or two and shakes, then there is a cut."""
     height, width = size
-    room = 2 * _SCENE // 2
     with VideoWriter(path, size, FPS, 1 / FPS) as video:
         for number in range(frames):
             scene, step = divmod(number, _SCENE)
             if step == 0:
-                drawn = draw_scene(scene, height + 2 * _SHAKE, width + room + 2 * _SHAKE).image
+                drawn = draw_scene(scene, height + 2 * _SHAKE, width + _SCENE + 2 * _SHAKE).image
                 shake = np.random.default_rng(scene).integers(0, 2 * _SHAKE + 1, (_SCENE, 2))
             top, left = shake[step, 0], shake[step, 1] + step
             video.write(np.ascontiguousarray(drawn[top : top + height, left : left + width]), number)

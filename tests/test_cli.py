@@ -249,8 +249,8 @@ def test_a_mistake_in_a_sweep_is_said_before_its_first_job(jobs, capsys):
     words = ["train", "-m", "experiment=cleanliness_pretrained,cleanliness_from_scratch"]
     assert cli.run([*words, "optimizer.lrr=3"]) == 2
     assert "no key 'optimizer.lrr'; did you mean 'optimizer.lr'?" in capsys.readouterr().err
-    assert cli.run([*words, "batch_size=x"]) == 2
-    assert capsys.readouterr().err.startswith("streetlab: batch_size=x: ")
+    assert cli.run([*words, "seed=x"]) == 2
+    assert capsys.readouterr().err.startswith("streetlab: seed=x: ")
     assert not jobs
 
 

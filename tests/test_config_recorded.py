@@ -83,7 +83,7 @@ def test_a_key_that_came_after_the_run_has_its_default(recorded):
         ("split_=val", "no key 'split_'; did you mean 'split'?"),
         ("~model.nothing", "no key 'model.nothing'"),
         ("+seed=1", "write seed=... without the +"),
-        ("batch_size=many", "batch_size=many: Value 'many'"),
+        ("seed=many", "seed=many: Value 'many'"),
         ("image_size=[a,b]", "could not be converted to Integer"),
         ("image_size=[1", "cannot read 'image_size=[1'"),
         ("batch_size=1,2", "names several values"),

@@ -23,7 +23,6 @@ SIZE = (64, 96)
 NETWORKS = {
     "deeplabv3": {"_target_": "streetlab.nets.deeplabv3.deeplabv3", "backbone": "resnet50"},
     "hrnetv2_small": {"_target_": "streetlab.nets.hrnetv2.hrnetv2", "width": 18, "small": True, "head": "custom"},
-    "unet_mobilenet": {"_target_": "streetlab.nets.smp_network.smp_network", "encoder": "mobilenet_v2"},
     "fpn_resnet18": {"_target_": "streetlab.nets.smp_network.smp_network", "decoder": "fpn", "encoder": "resnet18"},
     "resnet18": {"_target_": "streetlab.nets.classifiers.timm_classifier", "name": "resnet18.tv_in1k"},
 }

@@ -171,6 +171,7 @@ def test_an_exported_file_is_predicted_with_like_a_run(predict, tmp_path):
         (["predict", "source=in", "cam=true"], "cam: x.onnx is an exported model; maps are made of runs and check"),
         (["predict", "source=in", "checkpoint=last"], "checkpoint: run=x.onnx is an exported model itself; leave"),
         (["predict", "source=in", "precision=16-mixed"], "precision: x.onnx computes in fp32; leave precision=16-mi"),
+        (["predict", "source=in", "compile=true"], "compile: x.onnx is a graph already; compile=true is for runs"),
         (["predict", "source=in", "run=y.onnx"], "run: no file y.onnx; did you mean 'x.onnx'?"),
         (["explain"], "run: x.onnx is an exported model, for predict and app alone"),
         (["evaluate"], "run: x.onnx is an exported model, for predict and app alone"),

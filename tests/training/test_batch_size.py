@@ -75,6 +75,7 @@ def test_auto_trains_as_the_number_that_it_finds_and_says_which(train, small_dev
     assert_same_run(train(*TWO_EPOCHS, "batch_size=4", output="four"), record)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_batch_size_on_another_device(train, small_device, no_report, monkeypatch) -> None:
     small_device(5)
     whole = train(*TWO_EPOCHS, "batch_size=auto", output="whole")

@@ -76,6 +76,7 @@ def assert_same_run(one: RunRecord, other: RunRecord) -> None:
     assert all(torch.equal(tensor, weights(other)[key]) for key, tensor in weights(one).items())
 
 
+@pytest.mark.slow
 def test_full_batches_use_two_graphs_a_phase_and_no_trace_of_the_trial_is_left(train, backend) -> None:
     plain = train(*ON, *TWO_PHASES, "trainer.compile=false", output="plain")
     counting = backend(Counting())

@@ -28,8 +28,8 @@ _SEVEN_BITS = True
 bits, which larger weights overflow, in silence (onnxruntime.ai, "Quantize ONNX models", on `reduce_range`). Nobody
 knows where a file goes, and for HRNetV2-W18-Small the eighth bit was worth 0.03 points of mIoU and no time."""
 _FEW_PRODUCTS = 64
-"""A first layer that sums fewer for each value is faster in float32 (3x3 of three channels: by 3 ms of 27), one that sums
-more in integers (7x7: by 14 ms of 37; at 512x256 on one core with VNNI)."""
+"""A first layer that sums fewer for each value is faster in float32 (3x3 of three channels: by 3 ms of 27), one that
+sums more in integers (7x7: by 14 ms of 37; at 512x256 on one core with VNNI)."""
 
 
 def quantize_int8(fp32: Path, target: Path, images: Iterable[np.ndarray]) -> None:
