@@ -1,13 +1,13 @@
 """Every variant as an ONNX file: how far it agrees with PyTorch, how large it is, and how much faster on the CPU.
 
-python experiments/speed/export_variants.py [NAME ...]
+    python experiments/speed/export_variants.py [--threads N] [NAME ...]
 
 Random weights, with the BatchNorm statistics of drawn streets: how well a network was trained is not asked.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -30,22 +30,25 @@ from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
 
 PIXELWISE, LABELS = (256, 512), (224, 224)
-THREADS = 2
 CLASSIFIERS = {"resnet18": ["model=resnet18"]}
 TRAINING_ONLY = {"weights": "none", "aux": None, "dropout": None}
 """What of a network is in no file."""
 
 
-def main(asked: list[str]) -> None:
-    torch.set_num_threads(THREADS)
-    print(f"{THREADS} threads, batch 1, 256x512 pixels (resnet18: 224x224)\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments, or resnet18; default: all")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads, batch 1, 256x512 pixels (resnet18: 224x224)\n")
     print(
         "| variant | agreement | of | largest difference of logits | MB | export, s | PyTorch p50 / p95, ms "
         "| ONNX Runtime p50 / p95, ms | ratio |"
     )
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for names, model in _models().items():
-        if not asked or set(asked) & set(names.split(", ")):
+        if not options.names or set(options.names) & set(names.split(", ")):
             print(_row(names, model), flush=True)
 
 
@@ -77,7 +80,7 @@ def _row(names: str, model: dict[str, Any]) -> str:
         file, started = Path(folder) / "model.onnx", time.perf_counter()
         write_onnx(module, size, file, card.to_metadata())
         seconds, megabytes = time.perf_counter() - started, file.stat().st_size / 1e6
-        exported = ExportedNetwork.open(file, threads=THREADS)
+        exported = ExportedNetwork.open(file, threads=torch.get_num_threads())
     agreement = compare(module, exported, size, photos)
     latency = measure(module, exported, photos[0]).to_dict()
     times = [f"{latency[side]['p50_ms']:.0f} / {latency[side]['p95_ms']:.0f}" for side in ("pytorch", "exported")]
@@ -98,4 +101,4 @@ def _settle(network: nn.Module, photos: list[np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.entries import Entry, checkpoint_entry, export_entry, report_of, run_entry
+from streetlab.app.entries import Entry, checkpoint_entry, export_entry, run_entry
 from streetlab.app.naming import titles
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError, first_line
-from streetlab.inference.export_metadata import EXPORTED
+from streetlab.inference.export_metadata import EXPORTED, report_of
 from streetlab.runs.record import RunRecord, find_runs
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streetlab.app.naming import data_set_name, network_name, variant_name
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
-from streetlab.inference.export_metadata import ONNX, read_export_card
+from streetlab.inference.export_metadata import ONNX, read_export_card, report_of
 from streetlab.runs.record import RunRecord
 from streetlab.viz.figure import hex_color
 
@@ -102,11 +102,6 @@ def checkpoint_entry(path: Path, predictor: Predictor) -> Entry:
         cost={"checkpoint_bytes": path.stat().st_size},
     )  # fmt: skip
     return Entry(path, None, predictor.label_space, None, plain)
-
-
-def report_of(file: Path) -> Path:
-    """Where `streetlab export` reports on that file."""
-    return file.with_name(f"report_{file.stem}.json")
 
 
 def _tested(file: Path) -> tuple[str | None, dict[str, float]]:

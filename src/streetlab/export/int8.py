@@ -86,10 +86,9 @@ def _in_floats(model: ModelProto, ends: Ends) -> set[str]:
     """Names of the nodes that stay as they are."""
     names = {*ends.front, *ends.tail}
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    if ends.first.op_type == "Conv" and ends.first.name != ends.last.name:
-        _, *summed = shapes.get(ends.first.input[1], ())
-        if math.prod(summed) < _FEW_PRODUCTS:
-            names.add(ends.first.name)
+    summed = math.prod(shapes.get(ends.first.input[1], ())[1:])
+    if ends.first.op_type == "Conv" and ends.first.name != ends.last.name and summed < _FEW_PRODUCTS:
+        names.add(ends.first.name)
     if ends.last.op_type in ("Gemm", "MatMul"):
         names.add(ends.last.name)
     return names

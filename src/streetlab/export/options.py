@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from streetlab.config import plain
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
-from streetlab.inference.export_metadata import ONNX, TORCH
+from streetlab.inference.export_metadata import ONNX, TORCH, report_of
 from streetlab.runs.chosen import chosen_run
 from streetlab.runs.record import RunRecord
 
@@ -45,8 +45,8 @@ class Options:
         return self.output / f"model_{self.precision}{SUFFIXES[self.format]}"
 
     def report(self, suffix: str) -> Path:
-        """The report on it, as `.json` or `.md`; files of one precision and two formats have one each."""
-        return self.output / f"report_{self.file.stem}{'_torch' * (self.format == 'torch')}{suffix}"
+        """The report on it, as `.json` or `.md`."""
+        return report_of(self.file, suffix)
 
 
 def read_options(cfg: DictConfig) -> Options:

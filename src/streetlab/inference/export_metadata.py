@@ -23,6 +23,11 @@ _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
+def report_of(file: Path, suffix: str = ".json") -> Path:
+    """Where `streetlab export` reports on that file; two formats of one precision have a report each."""
+    return file.with_name(f"report_{file.stem}{'_torch' * (file.suffix == TORCH)}{suffix}")
+
+
 def read_export_card(path: Path) -> ExportCard:
     """The card of an exported file; nothing of it is executed.
 

