@@ -180,7 +180,8 @@ def test_the_memory_of_a_sliding_window_does_not_grow_with_the_height(pointwise,
 
     def most_bytes(height):
         photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, 80, 3), dtype=np.uint8))
-        own = height * 80 * 3 * (1 + len(options))  # the photo's pixels, and their mirror image
+        # the photo's pixels and their mirror image; ids and confidence, the answer itself
+        own = height * 80 * (3 * (1 + len(options)) + 2)
         with LiveTensors() as live:
             (answer,) = predictor.predict([photo])
         assert answer.ids.shape == (height, 80)
