@@ -60,8 +60,7 @@ def export(options: Options) -> dict[str, Any]:
         require_onnx()
     weights = read_weights(find_checkpoint(options.run, options.checkpoint))
     card = _card(options, weights)
-    trusted = weights.path.resolve().is_relative_to(options.run.checkpoints.resolve())
-    module = DeployedNetwork(rebuild_network(weights, trusted=trusted))
+    module = DeployedNetwork(rebuild_network(weights, trusted=weights.belong_to(options.run)))
     bench, split, missing = _open_data(options, weights)
     photos = bench.photos(split, parity.BATCHES[-1]) if bench else []
     photos = photos or [draw_scene(seed, *card.image_size).image for seed in range(parity.BATCHES[-1])]
@@ -112,7 +111,6 @@ def export(options: Options) -> dict[str, Any]:
 
 def _card(options: Options, weights: TrainedWeights) -> ExportCard:
     own, run = read_card(weights), options.run
-    status = run.status if (run.path / "status.json").is_file() else {}
     return ExportCard(
         name=run.name,
         label_space=own.label_space,
@@ -120,7 +118,7 @@ def _card(options: Options, weights: TrainedWeights) -> ExportCard:
         sha256=weights.sha256,
         epoch=weights.epoch,
         precision=options.precision,
-        temperature=fitted_temperature(run, str(status.get("state", "unknown")), weights),
+        temperature=fitted_temperature(run, weights),
         made_with=_versions(),
     )
 

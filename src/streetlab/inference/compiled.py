@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from streetlab.errors import UserError, first_line
-from streetlab.inference.hardware import is_memory_error
 from streetlab.training.compiled import root_cause
+from streetlab.training.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class CompiledNetwork(nn.Module):
         try:
             logits = self._by_graph(images)
         except Exception as error:
-            if is_memory_error(error) or isinstance(error, UserError):
+            if is_out_of_memory(error) or isinstance(error, UserError):
                 raise
             self._failed = True
             cause = root_cause(error)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.training.memory import is_out_of_memory
 from streetlab.training.trainer import resolve_precision
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
@@ -79,14 +80,9 @@ def fitting(what: str, device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not is_memory_error(error):
+        if not is_out_of_memory(error):
             raise
         raise UserError(
             f"batch_size: {what} do not fit into the memory of {device}; a smaller batch_size, or mode=window with "
             "large photos, needs less"
         ) from None
-
-
-def is_memory_error(error: BaseException) -> bool:
-    """CUDA has an error of its own for that; the CPU's allocator raises the most general one."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

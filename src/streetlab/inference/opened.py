@@ -40,10 +40,9 @@ def open_run(run: RunRecord | Path | str, checkpoint: str, device: str, precisio
     """The network of a run; see `Predictor.from_run`."""
     record = run if isinstance(run, RunRecord) else chosen_run(str(run))
     weights = read_weights(find_checkpoint(record, checkpoint))
-    status = record.status if (record.path / "status.json").is_file() else {}
-    own = weights.path.resolve().is_relative_to(record.checkpoints.resolve())
-    temperature = fitted_temperature(record, str(status.get("state", "unknown")), weights)
-    recorded = status.get("precision") if own else None
+    own = weights.belong_to(record)
+    temperature = fitted_temperature(record, weights)
+    recorded = record.known_status.get("precision") if own else None
     return _opened(weights, record.name, device, precision, own, temperature, recorded)
 
 

@@ -22,13 +22,14 @@ from streetlab.inference.answers import Classified, Segmented
 from streetlab.inference.compiled import CompiledNetwork, uncompiled
 from streetlab.inference.enlarge import enlarged_labels, in_bands, labelled
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.inference.hardware import computing_in, fitting, is_memory_error
+from streetlab.inference.hardware import computing_in, fitting
 from streetlab.inference.opened import Opened, open_checkpoint, open_export, open_run
 from streetlab.inference.views import Views
 from streetlab.inference.windows import slide
 from streetlab.nets.cam import class_activation
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.test_time import log_probabilities, rescaled
+from streetlab.training.memory import is_out_of_memory
 
 ALL_ACTIVATED = 6
 """Up to so many classes, each has an activation map; beyond, the predicted class alone."""
@@ -329,7 +330,7 @@ class Predictor:
             try:
                 yield
             except (AssertionError, RuntimeError, ValueError) as error:
-                if self._usual or is_memory_error(error) or isinstance(error, torch.AcceleratorError):
+                if self._usual or is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                     raise
                 raise UserError(
                     f"mode: {type(uncompiled(self.network)).__name__} of {self.name} does not take photos of {size} "

@@ -34,7 +34,7 @@ def completed_record(folder: Path, config: Mapping[str, Any], resume: str) -> Ru
 
 def recorded_hash(record: RunRecord) -> str:
     """`config_hash` of a record's config, its split file and teacher as the run read them: they may be gone by now."""
-    status = record.status if (record.path / "status.json").is_file() else {}
+    status = record.known_status
     known = {key: (status.get(key) or {}).get("sha256") for key in ("split_file", "teacher")}
     return config_hash(record.config, **known)
 

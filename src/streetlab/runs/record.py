@@ -91,6 +91,11 @@ class RunRecord:
         return _read_json(self.path / "status.json")
 
     @property
+    def known_status(self) -> dict[str, Any]:
+        """`status`, empty where there is no status.json."""
+        return self.status if (self.path / "status.json").is_file() else {}
+
+    @property
     def state(self) -> str:
         """running | completed | failed | interrupted, or `unknown` where status.json names none."""
         return str(self.status.get("state", "unknown"))

@@ -127,6 +127,10 @@ class StreetTask(pl.LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)
 
     @abstractmethod
+    def label_loss(self, output: Any, batch: Batch) -> Tensor:
+        """The loss, on the labels of a training batch, of what the network makes of its images; in float32."""
+
+    @abstractmethod
     def reset_evaluation(self) -> None:
         """Forget the batches of the last evaluation."""
 

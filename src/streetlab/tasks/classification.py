@@ -32,10 +32,13 @@ class ClassificationTask(StreetTask):
         self.probabilities = np.zeros(0, np.int64), np.zeros((0, len(label_space)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.training_forward(batch["images"]).float()
-        loss = self.with_teacher(self.loss(logits, batch["labels"]), logits, batch, batch["labels"])
+        logits = self.training_forward(batch["images"])
+        loss = self.with_teacher(self.label_loss(logits, batch), logits, batch, batch["labels"])
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
         return loss
+
+    def label_loss(self, output: Tensor, batch: Batch) -> Tensor:
+        return self.loss(output.float(), batch["labels"])
 
     def reset_evaluation(self) -> None:
         self.confusion.reset()

@@ -62,11 +62,14 @@ class SegmentationTask(StreetTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         output: SegmentationOutput = self.training_forward(batch["images"])
+        loss = self.with_teacher(self.label_loss(output, batch), output.logits, batch, batch["masks"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
+        return loss
+
+    def label_loss(self, output: SegmentationOutput, batch: Batch) -> Tensor:
         loss = self.loss(output.logits.float(), batch["masks"])
         if output.aux is not None:
             loss = loss + self.aux_weight * self.loss(output.aux.float(), batch["masks"])
-        loss = self.with_teacher(loss, output.logits, batch, batch["masks"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["rows"]), sync_dist=True)
         return loss
 
     def logits(self, images: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def read_question(cfg: DictConfig) -> Question:
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.trained_config, words, own_keys("evaluate"))
     refuse_without_effect(recorded)
-    status = run.status if (run.path / "status.json").is_file() else {}
+    status = run.known_status
     precision = _precision(recorded, run.config, status)  # before the config names the answer
     weights = read_weights(find_checkpoint(run, cfg.checkpoint))
     prior = read_prior(cfg.prior, weights.label_space)
@@ -109,16 +109,15 @@ def read_question(cfg: DictConfig) -> Question:
         asked["prior"] = f"{{{prior.name}: {prior.share:g}}}"
     words += quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
     name = run_name(words, plain(recorded.config) | asked, keep=[word.partition("=")[0] for word in words])
-    state = str(status.get("state", "unknown"))
     return Question(
         run,
-        state,
+        str(status.get("state", "unknown")),
         recorded.config,
         dict(status.get("choices") or {}) | recorded.choices,
         weights,
         cfg.split,
         precision,
-        fitted_temperature(run, state, weights),
+        fitted_temperature(run, weights),
         prior,
         words,
         name,
@@ -141,9 +140,10 @@ def refuse_without_effect(
             raise UserError(f"{key}: has no part in {answer}; what has: {', '.join(parts)}")
 
 
-def fitted_temperature(run: RunRecord, state: str, weights: TrainedWeights) -> float | None:
+def fitted_temperature(run: RunRecord, weights: TrainedWeights) -> float | None:
     """What the run fitted on its val for the very weights that are tested; None where it has none."""
-    if state != "completed" or weights.path.resolve() != (run.checkpoints / "best.ckpt").resolve():
+    completed = run.known_status.get("state") == "completed"
+    if not completed or weights.path.resolve() != (run.checkpoints / "best.ckpt").resolve():
         return None
     metrics = run.metrics
     return metrics[metrics["eval_split"]].get("temperature")
@@ -228,7 +228,7 @@ def _open(question: Question, evaluated: Mapping[str, Any], data: StreetData, tr
     """Begin the answer: an earlier one to the same question is replaced, anything else is in the way."""
     answer = question.answer
     if answer.path.exists() and (not answer.path.is_dir() or any(answer.path.iterdir())):
-        there = answer.status.get("evaluated") if (answer.path / "status.json").is_file() else None
+        there = answer.known_status.get("evaluated")
         if there is None or there["name"] != question.name:
             what = "holds no evaluation" if there is None else f"holds another evaluation ({there['name']})"
             raise UserError(f"output: {answer.path} {what}; give another with output=DIR")

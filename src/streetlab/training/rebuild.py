@@ -53,6 +53,10 @@ class TrainedWeights:
     def label_space(self) -> LabelSpace:
         return LabelSpace.from_dict(self.card["label_space"])
 
+    def belong_to(self, run: RunRecord) -> bool:
+        """Whether the file is among the run's own checkpoints."""
+        return self.path.resolve().is_relative_to(run.checkpoints.resolve())
+
 
 def find_checkpoint(run: RunRecord, asked: str) -> Path:
     """The file that `checkpoint=` names: best, last, or a path.

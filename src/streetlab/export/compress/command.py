@@ -69,7 +69,7 @@ def _found(options: Options) -> dict[str, Any] | None:
     record, asked = options.output, options.about()
     if not record.path.exists() or (record.path.is_dir() and not any(record.path.iterdir())):
         return None
-    there = record.status.get("compressed") if (record.path / "status.json").is_file() else None
+    there = record.known_status.get("compressed")
     # the run may have been moved
     if there is None or {**there, "run": None} != {**asked, "run": None}:
         what = "is not empty and holds no compressed run" if there is None else "holds a run compressed in another way"

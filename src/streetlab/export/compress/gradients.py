@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from streetlab.data.datamodule import StreetData
-from streetlab.nets.segmentation import SegmentationOutput
 from streetlab.progress import track
 from streetlab.tasks.base import StreetTask
 
@@ -30,17 +28,8 @@ def accumulate_gradients(task: StreetTask, data: StreetData, device: torch.devic
     batches = max(1, _IMAGES // data.batch_size)
     for batch in track(islice(data.train_dataloader(), batches), "gradients, in batches of training photos"):
         here = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        _loss(task, network, data.on_after_batch_transfer(here, 0)).backward()
+        here = data.on_after_batch_transfer(here, 0)
+        task.label_loss(network(here["images"]), here).backward()
     for parameter in network.parameters():
         if parameter.grad is None:  # it has no part in the loss
             parameter.grad = torch.zeros_like(parameter)
-
-
-def _loss(task: Any, network: nn.Module, batch: dict[str, Any]) -> Tensor:
-    output = network(batch["images"])
-    if not isinstance(output, SegmentationOutput):
-        return task.loss(output.float(), batch["labels"])
-    loss = task.loss(output.logits.float(), batch["masks"])
-    if output.aux is None:
-        return loss
-    return loss + task.aux_weight * task.loss(output.aux.float(), batch["masks"])
