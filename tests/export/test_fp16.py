@@ -8,17 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.export.halved import CARD, layer_weights, scenes, write_classifier, write_segmenter
+from tests.export.halved import CARD, layer_weights, scenes, write_classifier
 
 from streetlab.errors import UserError
 from streetlab.export.fp16 import convert_fp16
 from streetlab.inference.export_metadata import read_export_card
 from streetlab.inference.exported import ExportedNetwork
-
-
-@pytest.fixture(scope="module")
-def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_segmenter(tmp_path_factory.mktemp("fp16") / "fp32.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.export.halved import CARD, SIZE, layer_weights, scenes, write_classifier, write_segmenter
+from tests.export.halved import CARD, SIZE, layer_weights, scenes, write_classifier
 
 from streetlab.errors import UserError
 from streetlab.export.int8 import quantize_int8
 from streetlab.inference.export_metadata import read_export_card
 from streetlab.inference.exported import ExportedNetwork
-
-
-@pytest.fixture(scope="module")
-def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_segmenter(tmp_path_factory.mktemp("int8") / "fp32.onnx")
 
 
 @pytest.fixture(scope="module")
