@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from short_training import CASES, COMPARED, Case, Streetlab, compose, drawn, on_gpu
 from tables import Table, arguments, number, publish
 
-from streetlab.config import plain
+from streetlab.config import instantiate, plain
 from streetlab.progress import track
 from streetlab.training.build import build_experiment
 from streetlab.training.trainer import resolve_accelerator, resolve_precision
@@ -118,7 +118,7 @@ def measure(case: Case, task: str, batch_size: int, options: argparse.Namespace)
         streetlab.train(1)
         network = streetlab.experiment.task.network
     else:
-        network = build_experiment(cfg, plain(cfg)).task.network
+        network = build_experiment(cfg, plain(cfg), instantiate(cfg.dataset)).task.network
         infer(network, cfg)
     peak = torch.cuda.max_memory_allocated() if on_gpu() else _resident("VmHWM") - start
     return Measured(peak, sum(value.nbytes for value in network.parameters()))

@@ -124,7 +124,7 @@ class Streetlab:
 
     def __init__(self, cfg: DictConfig) -> None:
         self._cfg = cfg
-        self.experiment: Experiment = build_experiment(cfg, plain(cfg))
+        self.experiment: Experiment = build_experiment(cfg, plain(cfg), instantiate(cfg.dataset))
         self.experiment.data.setup()
         self.experiment.regime.phases = [PHASE]
         self.experiment.regime.scheduler = none  # a plateau would want a whole validation
@@ -195,7 +195,7 @@ class Bare:
         self.precision = resolve_precision(cfg.trainer.precision, resolve_accelerator(cfg.trainer.accelerator))
         self._low = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
         self._device = torch.device("cuda" if on_gpu() else "cpu")
-        experiment = build_experiment(cfg, plain(cfg))
+        experiment = build_experiment(cfg, plain(cfg), instantiate(cfg.dataset))
         self._task: StreetTask = experiment.task
         self._network: nn.Module = self._task.network.to(self._device).train()
         if compiled:

@@ -18,9 +18,9 @@ from streetlab.config.sweeps import plan_sweep
 from streetlab.config.values import plain
 from streetlab.errors import UserError
 from streetlab.place import place
+from streetlab.runs.identity import recorded_hash
 from streetlab.runs.liveness import writer
 from streetlab.runs.naming import config_hash
-from streetlab.runs.opening import recorded_hash
 from streetlab.runs.record import RunRecord, now
 from streetlab.runs.sweep_summary import in_words, write_summary
 
@@ -94,10 +94,11 @@ def record_failure(
 
 
 def _is_this_jobs_to_write(record: RunRecord, config: DictConfig, started: str) -> bool:
-    """Whether the folder is empty, or holds what an earlier call of the same job left."""
+    """Whether the folder is empty, or holds what an earlier call of the same job left, with nothing trained."""
     if not (record.path / "config.yaml").exists():
         return not record.path.exists() or not any(record.path.iterdir())
     status = record.status
-    over = status.get("state") == "completed" or writer(record) is not None
+    trained = (record.checkpoints / "last.ckpt").exists()
+    over = status.get("state") == "completed" or trained or writer(record) is not None
     said = str(status.get("started") or "") >= started
     return not over and not said and recorded_hash(record) == config_hash(config)

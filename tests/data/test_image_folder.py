@@ -21,7 +21,7 @@ def folder(root: Path, cache: Path, **options) -> ImageFolder:
 
 
 def contents(source: ImageFolder) -> dict[str, set[str]]:
-    return {split: {source.content_hash(sample) for sample in source.samples(split)} for split in SPLITS}
+    return {split: set(source.content_hashes(source.samples(split))) for split in SPLITS}
 
 
 def listing(root: Path) -> list[tuple[str, bytes]]:

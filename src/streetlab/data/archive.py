@@ -54,7 +54,7 @@ class ZipMember:
             return f"{self.archive}!{self.name}:missing"
         except (OSError, *_FAULTS):
             return f"{self.archive}!{self.name}:closed"
-        of_archive = f"{self.archive.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+        of_archive = f"{self.archive.resolve()}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
         return f"{of_archive}!{self.name}:{info.CRC:08x}:{info.file_size}"
 
     def content_hash(self) -> str:

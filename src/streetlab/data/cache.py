@@ -162,21 +162,16 @@ def _build(
     building.mkdir()
     try:
         known = _Rows(folder.parent, size)
-        hashes: list[str] = [""] * len(samples)
+        hashes = source.content_hashes(samples)
         skipped: dict[str, str] = {}
         workers: Executor | None = None
 
         def load(number: int) -> Row | None:
             sample = samples[number]
-            row = known.by_fingerprint(fingerprints[number])
+            row = known.by_content(hashes[number])
             if row is not None:
-                hashes[number] = known.hash_of(fingerprints[number])
                 return row
             try:
-                hashes[number] = source.content_hash(sample)
-                row = known.by_content(hashes[number])
-                if row is not None:
-                    return row
                 return workers.submit(_read, source, sample, size).result() if workers else _read(source, sample, size)
             except UnreadablePhoto as error:
                 skipped[sample.id] = str(error)
@@ -282,11 +277,10 @@ def _first_few(messages: Sequence[str], most: int = 5) -> str:
 
 
 class _Rows:
-    """Rows of older entries of the same size, by fingerprint and by content hash."""
+    """Rows of older entries of the same size, by content hash."""
 
     def __init__(self, parent: Path, size: tuple[int, int]) -> None:
-        self._by_fingerprint: dict[str, tuple[list[np.ndarray], int, str]] = {}
-        self._by_content: dict[str, tuple[list[np.ndarray], int, str]] = {}
+        self._by_content: dict[str, tuple[list[np.ndarray], int]] = {}
         for folder in parent.glob(f"*-{size[0]}x{size[1]}-*"):
             if folder.name.startswith(".") or not _is_whole(folder):
                 continue
@@ -294,18 +288,11 @@ class _Rows:
             if index["version"] != CACHE_VERSION:
                 continue
             arrays = [np.load(folder / name, mmap_mode="r") for name in index["arrays"]]
-            for row, (_, fingerprint, digest) in enumerate(index["rows"]):
-                self._by_fingerprint[fingerprint] = self._by_content[digest] = (arrays, row, digest)
+            for row, (*_, digest) in enumerate(index["rows"]):
+                self._by_content[digest] = (arrays, row)
 
-    def by_fingerprint(self, fingerprint: str) -> Row | None:
-        return self._row(self._by_fingerprint.get(fingerprint))
-
-    def by_content(self, digest: str) -> Row | None:
-        return self._row(self._by_content.get(digest))
-
-    def hash_of(self, fingerprint: str) -> str:
-        return self._by_fingerprint[fingerprint][2]
-
-    @staticmethod
-    def _row(found: tuple[list[np.ndarray], int, str] | None) -> Row | None:
-        return None if found is None else tuple(array[found[1]] for array in found[0])
+    def by_content(self, digest: str | None) -> Row | None:
+        if digest is None or digest not in self._by_content:
+            return None
+        arrays, row = self._by_content[digest]
+        return tuple(array[row] for array in arrays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,9 +81,16 @@ class Concat(DataSource):
         source, own = self._own(sample)
         return source.fingerprint(own)
 
-    def content_hash(self, sample: Sample) -> str:
-        source, own = self._own(sample)
-        return source.content_hash(own)
+    def content_hashes(self, samples: Sequence[Sample]) -> list[str | None]:
+        by_source: dict[str, list[int]] = {}
+        for number, sample in enumerate(samples):
+            by_source.setdefault(sample.id.partition("/")[0], []).append(number)
+        hashes: list[str | None] = [None] * len(samples)
+        for key, numbers in by_source.items():
+            members = [self._own(samples[number])[1] for number in numbers]
+            for number, digest in zip(numbers, self._sources[key].content_hashes(members), strict=True):
+                hashes[number] = digest
+        return hashes
 
     def _own(self, sample: Sample) -> tuple[DataSource, Sample]:
         """The data set that a sample came from, and the sample as it is called there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -19,9 +20,25 @@ def fingerprint(file: File) -> str:
         status = file.stat()
     except OSError:  # a link to nothing: reading it will say so
         return f"{file}:missing"
-    if not os.access(file, os.R_OK):  # neither size nor time changes once it may be read
+    if not os.access(file, os.R_OK):
         return f"{file}:closed"
-    return f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+    # the change time too: a copy with its times preserved has the old modification time
+    return f"{_resolved(str(file.parent))}/{file.name}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def changed_at(file: File) -> float:
+    """When the file last changed, in seconds since 1970; infinity where that cannot be told."""
+    try:
+        status = (file.archive if isinstance(file, ZipMember) else file).stat()
+    except OSError:
+        return float("inf")
+    return max(status.st_mtime, status.st_ctime)
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolved(folder: str) -> str:
+    """A folder without links in its path, looked up once for all files in it."""
+    return os.path.realpath(folder)
 
 
 def content_hash(file: File) -> str:

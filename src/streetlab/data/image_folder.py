@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
 from streetlab.data.decode import read_photo
-from streetlab.data.files import content_hash, fingerprint, refuse_cache_below
+from streetlab.data.files import fingerprint, refuse_cache_below
+from streetlab.data.hashes import content_hashes
 from streetlab.data.index.labels import LABEL_SPACES
 from streetlab.data.index.scan import SPLITS, scan_class_folders
 from streetlab.data.placement import Placement
@@ -72,6 +74,6 @@ class ImageFolder(DataSource):
         assert sample.path is not None
         return fingerprint(sample.path)
 
-    def content_hash(self, sample: Sample) -> str:
-        assert sample.path is not None
-        return content_hash(sample.path)
+    def content_hashes(self, samples: Sequence[Sample]) -> list[str | None]:
+        files = [sample.path for sample in samples if sample.path is not None]
+        return content_hashes(files, self.cache_dir, f"hashing {self.name}")

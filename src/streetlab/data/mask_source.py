@@ -11,7 +11,8 @@ from PIL import Image
 
 from streetlab.data.archive import File
 from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size
-from streetlab.data.files import content_hash, fingerprint, refuse_cache_below
+from streetlab.data.files import fingerprint, refuse_cache_below
+from streetlab.data.hashes import content_hashes
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.index.mapping import mask_table, number_ranges, target_space
 from streetlab.data.index.pairs import Pair
@@ -93,9 +94,17 @@ class MaskSource(DataSource):
     def fingerprint(self, sample: Sample) -> str:
         return "|".join([*(fingerprint(file) for file in _files(sample)), self._table_hash])
 
-    def content_hash(self, sample: Sample) -> str:
-        parts = [*(content_hash(file) for file in _files(sample)), self._table_hash]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    def content_hashes(self, samples: Sequence[Sample]) -> list[str | None]:
+        files = [_files(sample) for sample in samples]
+        hashes = iter(content_hashes([file for pair in files for file in pair], self.cache_dir, f"hashing {self.name}"))
+        return [self._joined([next(hashes) for _ in pair]) for pair in files]
+
+    def _joined(self, hashes: Sequence[str | None]) -> str | None:
+        """One hash of a sample's files and of how its mask is read."""
+        known = [digest for digest in hashes if digest is not None]
+        if len(known) < len(hashes):
+            return None
+        return hashlib.sha256("\n".join([*known, self._table_hash]).encode()).hexdigest()
 
 
 def _files(sample: Sample) -> list[File]:

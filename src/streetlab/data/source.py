@@ -14,6 +14,8 @@ from PIL import Image
 
 from streetlab.data.archive import ZipMember
 from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.manifest import Entry, Manifest
+from streetlab.data.index.scan import SPLITS
 from streetlab.data.index.split import SplitFile, split_hash
 from streetlab.errors import UserError, did_you_mean
 
@@ -118,12 +120,20 @@ class DataSource(ABC):
     def fingerprint(self, sample: Sample) -> str:
         """Changes whenever what `read` returns may have changed; cheap, and never fails."""
 
-    def content_hash(self, sample: Sample) -> str:
-        """Settles whether what `read` returns has changed where the fingerprint says it may have.
+    def content_hashes(self, samples: Sequence[Sample]) -> list[str | None]:
+        """Identify what `read` returns for each sample, wherever its files lie; None where one cannot be read."""
+        return [self.fingerprint(sample) for sample in samples]
 
-        Raises `UnreadablePhoto` where the file cannot be read.
-        """
-        return self.fingerprint(sample)
+    def manifest(self) -> Manifest:
+        """List all samples of all splits with their labels and contents."""
+        by_split = {split: list(self.samples(split)) for split in SPLITS}
+        hashes = iter(self.content_hashes([sample for samples in by_split.values() for sample in samples]))
+        entries = [
+            Entry(split, sample.id, self._label_name(sample), next(hashes) or "unreadable")
+            for split, samples in by_split.items()
+            for sample in samples
+        ]
+        return Manifest(entries, self.split_hash())
 
     def split_hash(self, samples: Callable[[str], Sequence[Sample]] | None = None) -> str:
         """Identifies which sample is in which split with which label.
@@ -132,11 +142,7 @@ class DataSource(ABC):
             samples: the samples of a split, where some are left out (those that do not decode).
         """
         samples = samples or self.samples
-        return split_hash(
-            (split, sample.id, self.truth_name(sample))
-            for split in ("train", "val", "test")
-            for sample in samples(split)
-        )
+        return split_hash((split, sample.id, self.truth_name(sample)) for split in SPLITS for sample in samples(split))
 
     def split_record(self, samples: Callable[[str], Sequence[Sample]] | None = None) -> dict[str, Any]:
         """What status.json says of the split: its hash (see `split_hash`), and the file that it is from."""
@@ -144,6 +150,9 @@ class DataSource(ABC):
         about = None if file is None else {"name": file.path.name, "sha256": file.sha256}
         return {"split_hash": self.split_hash(samples), "split_file": about}
 
+    def _label_name(self, sample: Sample) -> str:
+        return "" if sample.label is None else self.label_space.names[sample.label]
+
     def truth_name(self, sample: Sample) -> str:
         """The name of the sample's class; where pixels have classes, how the masks are read."""
-        return self.label_space.name if sample.label is None else self.label_space.names[sample.label]
+        return self._label_name(sample) or self.label_space.name

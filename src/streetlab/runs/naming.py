@@ -8,7 +8,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,10 @@ LEFT_OUT = (
 )
 # Known by their last component: the same data and weights lie elsewhere on another machine.
 PATHS = ("dataset.root", "dataset.split_file", "model.weights")
-# What they hold counts too: a split of other photos, or a new one, may well be called split.json again.
+# What they hold counts in a name too: a split of other photos, or a new one, may well be called split.json again.
 BY_CONTENT = ("dataset.split_file",)
+# Whatever they are called, what they hold counts in an identity.
+FILES = ("dataset.split_file", "model.weights")
 # A run, known by its best epoch alone, wherever it lies and whatever it is called.
 TEACHER = "teacher"
 # They came after the first records; where they are null, those are still found.
@@ -113,6 +115,44 @@ def config_hash(
     return _digest(_essence(_as_dict(config), split_file, teacher))
 
 
+def identity_hash(config: DictConfig | Mapping[str, Any], contents: Mapping[str, str]) -> str:
+    """SHA-256 (hex) of what was asked, wherever data and weights lie and whatever they are called.
+
+    Args:
+        contents: SHA-256 (hex) of what lies at a key of the config, see `file_keys`; one that is not there counts by
+            its last component.
+    """
+    return _digest(_reduced(_as_dict(config), lambda key, value: _by_contents(key, value, contents)))
+
+
+def file_keys(config: Mapping[str, Any]) -> dict[str, Path]:
+    """The files that a config names and whose contents count: dotted key → path; they may not be there."""
+    files: dict[str, Path] = {}
+
+    def note(key: str, value: str) -> str:
+        if matches(key, FILES):
+            files[key] = Path(value).expanduser()
+        elif key == TEACHER:
+            files[key] = Path(value).expanduser() / "checkpoints" / "best.ckpt"
+        return value
+
+    _reduced(config, note)
+    return files
+
+
+def located(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """The config with each relative path of data and weights led from `home`, where that leads somewhere."""
+
+    def locate(node: Any, key: str) -> Any:
+        if isinstance(node, Mapping):
+            return {name: locate(child, f"{key}.{name}" if key else str(name)) for name, child in node.items()}
+        if isinstance(node, str) and matches(key, (*PATHS, TEACHER)) and (home / Path(node).expanduser()).exists():
+            return str(home / Path(node).expanduser())
+        return node
+
+    return locate(config, "")
+
+
 def does_not_name_a_run(key: str) -> bool:
     """Whether two values of the key may give a run the same name: swept, it is kept in the jobs' names."""
     return _bare(key) == "trainer" or matches(_bare(key), (*LEFT_OUT, *PATHS))
@@ -126,6 +166,26 @@ def has_teacher(config: Mapping[str, Any]) -> bool:
 def _essence(tree: Mapping[str, Any], split_file: str | None = None, teacher: str | None = None) -> dict[str, Any]:
     """The config without what `LEFT_OUT` names, and with paths reduced to their last component and their contents."""
 
+    def named(key: str, value: str) -> Any:
+        if matches(key, BY_CONTENT):
+            known = split_file if key == "dataset.split_file" else None
+            return [_last_component(value), known or _content_hash(value)]
+        if key == TEACHER:
+            return teacher or _content_hash(str(Path(value) / "checkpoints" / "best.ckpt"))
+        return _last_component(value) if matches(key, PATHS) else value
+
+    return _reduced(tree, named)
+
+
+def _by_contents(key: str, value: str, contents: Mapping[str, str]) -> str | None:
+    if matches(key, ("dataset.root",)):
+        return None  # its photos are compared one by one
+    return contents.get(key, _last_component(value)) if key == TEACHER or matches(key, FILES) else value
+
+
+def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[str, Any]:
+    """The config without what does not change the result, each text replaced by `text(key, value)`."""
+
     def reduce(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
             children = {str(name): f"{key}.{name}" if key else str(name) for name in node}
@@ -136,14 +196,7 @@ def _essence(tree: Mapping[str, Any], split_file: str | None = None, teacher: st
             }
         if isinstance(node, (list, tuple)):
             return [reduce(item, key) for item in node]  # members of a list keep the list's key
-        if isinstance(node, str) and matches(key, BY_CONTENT):
-            known = split_file if key == "dataset.split_file" else None
-            return [_last_component(node), known or _content_hash(node)]
-        if isinstance(node, str) and key == TEACHER:
-            return teacher or _content_hash(str(Path(node) / "checkpoints" / "best.ckpt"))
-        if isinstance(node, str) and matches(key, PATHS):
-            return _last_component(node)
-        return node
+        return text(key, node) if isinstance(node, str) else node
 
     return reduce(tree if has_teacher(tree) else {**tree, "distillation": None}, "")
 
@@ -173,13 +226,13 @@ def _content_hash(path: str) -> str | None:
     file = Path(path).expanduser()
     try:
         stat = file.stat()
-        return _hash_of(file, stat.st_size, stat.st_mtime_ns)
+        return _hash_of(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     except OSError:
         return None
 
 
 @functools.lru_cache(maxsize=8)
-def _hash_of(file: Path, size: int, mtime_ns: int) -> str:
+def _hash_of(file: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
     """A file's hash, taken once for as long as it is not written to: a name is asked for several times in a run."""
     return content_hash(file)
 

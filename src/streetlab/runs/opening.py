@@ -3,59 +3,101 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from streetlab.errors import UserError
 from streetlab.place import place
+from streetlab.runs.identity import Identity, photos_differ
 from streetlab.runs.liveness import writer
-from streetlab.runs.naming import config_hash, fresh
+from streetlab.runs.naming import fresh
 from streetlab.runs.record import RunRecord
 
+_ANEW = "resume=never trains anew, output=DIR gives another folder"
 
-def completed_record(folder: Path, config: Mapping[str, Any], resume: str) -> RunRecord | None:
-    """The record of this very config that is complete, so that there is nothing to do.
+
+def choose_folder(folder: Path, identity: Identity, resume: str, named: bool) -> Path:
+    """Find the record of the same run wherever beside `folder` it lies, else the folder where it is to go.
+
+    Where `folder` holds a completed run of other photos or weights, the run gets a folder of its own beside it.
+
+    Args:
+        folder: where the run belongs by its words.
+        identity: the run's.
+        resume: auto, never, or a checkpoint's path.
+        named: the folder's name follows from the words; otherwise the user chose it, and no other is looked at.
 
     Raises:
-        UserError: the folder holds another config's record, or a checkpoint is named for a completed run.
+        UserError: the folder holds another run that cannot make way: one of other words, an interrupted one of other
+            photos or weights, or in a chosen folder any.
     """
     record = RunRecord(folder)
-    if resume == "never" or not (folder / "config.yaml").exists():
-        return None
-    if recorded_hash(record) != config_hash(config):
+    if not (folder / "config.yaml").exists():
+        return (_same_run_beside(folder, identity) if named else None) or folder
+    if identity.is_of(record):
+        return folder
+    difference = identity.difference(record)
+    if not difference:
         raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
-    if record.state != "completed":
+    if named and (same := _same_run_beside(folder, identity)) is not None:
+        return same
+    completed = record.known_status.get("state") == "completed"
+    if not completed and not (record.checkpoints / "last.ckpt").exists():
+        return folder  # nothing was trained there
+    if named and (completed or resume == "never"):
+        return folder.with_name(f"{folder.name}-{identity.short_hash}")
+    if completed or resume == "never":
+        raise UserError(f"{folder} holds a run of other photos or weights: {difference}; give another with output=DIR")
+    raise UserError(f"{folder} cannot be resumed, it began with other photos or weights: {difference} ({_ANEW})")
+
+
+def _same_run_beside(folder: Path, identity: Identity) -> Path | None:
+    """The record of the same run beside `folder`: of data that were renamed, or from a call with other data before."""
+    if not folder.parent.is_dir():
+        return None
+    for path in sorted(folder.parent.iterdir()):
+        record = RunRecord(path)
+        if path == folder or not (path / "config.yaml").is_file():
+            continue
+        try:
+            if record.known_status.get("data_hash") == identity.photos.data_hash and identity.has_words_of(record):
+                return path
+        except UserError:  # a damaged record is nobody's
+            continue
+    return None
+
+
+def completed_record(folder: Path, resume: str) -> RunRecord | None:
+    """The complete record in a folder that `choose_folder` found, so that there is nothing to do.
+
+    Raises:
+        UserError: a checkpoint is named for a completed run.
+    """
+    record = RunRecord(folder)
+    if resume == "never" or record.known_status.get("state") != "completed":
         return None
     if resume != "auto":
         raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
     return record
 
 
-def recorded_hash(record: RunRecord) -> str:
-    """`config_hash` of a record's config, its split file and teacher as the run read them: they may be gone by now."""
-    status = record.known_status
-    known = {key: (status.get(key) or {}).get("sha256") for key in ("split_file", "teacher")}
-    return config_hash(record.config, **known)
-
-
-def open_record(folder: Path, config: Mapping[str, Any], resume: str) -> tuple[RunRecord, Path | None]:
+def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecord, Path | None]:
     """The record to write to and the checkpoint to go on from.
 
     Args:
-        folder: where the run belongs by its name.
+        folder: from `choose_folder`.
         resume: auto, never, or a checkpoint's path.
 
     Raises:
-        UserError: no such checkpoint; the folder holds something else, is being written, or cannot be written.
+        UserError: no such checkpoint, or one of other photos; the folder holds something else, is being written, or
+            cannot be written.
     """
     if _is_this_jobs(folder):
         resume = "auto"
     if resume == "never":
         folder = fresh(folder)
     checkpoint = None if resume in ("auto", "never") else Path(resume).expanduser()
-    if checkpoint is not None and not checkpoint.is_file():
-        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file)")
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint, identity)
     record = RunRecord(folder)
     if (folder / "config.yaml").exists():
         process = writer(record)
@@ -73,6 +115,18 @@ def open_record(folder: Path, config: Mapping[str, Any], resume: str) -> tuple[R
     except OSError as error:
         raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
     return record, checkpoint
+
+
+def _check_checkpoint(checkpoint: Path, identity: Identity) -> None:
+    """Refuse a named checkpoint that is not there, or whose run, where it still lies in it, saw other photos."""
+    if not checkpoint.is_file():
+        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file)")
+    record = RunRecord(checkpoint.resolve().parent.parent)
+    if not identity.has_photos_of(record):
+        raise UserError(
+            f"resume: the run of {checkpoint} saw other photos: {photos_differ(record, identity.photos)} "
+            "(model.weights=FILE takes its weights alone)"
+        )
 
 
 def _is_this_jobs(folder: Path) -> bool:

@@ -15,9 +15,11 @@ from typing import Any
 import yaml
 from numpy.typing import ArrayLike
 
+from streetlab.data.index.manifest import Entry, Manifest, read_entries
 from streetlab.errors import UserError, first_line
 from streetlab.runs import files
 from streetlab.runs.confusions import Confusions, read_confusions, write_confusions
+from streetlab.runs.naming import located
 from streetlab.runs.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = ["Confusions", "Predictions", "RunRecord", "find_runs", "split_usable"]
@@ -123,6 +125,25 @@ class RunRecord:
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}: damaged ({error})") from None
 
+    @property
+    def located_config(self) -> dict[str, Any]:
+        """`trained_config` with relative paths to data and weights as they led from where the run was recorded.
+
+        A path that leads nowhere from there stays as it was written.
+        """
+        home = self.known_status.get("working_directory")
+        return located(self.trained_config, Path(home)) if home else self.trained_config
+
+    def photos(self) -> list[Entry] | None:
+        """Every photo that the run was given, from samples.csv; None in records of before that file."""
+        path = self.path / "samples.csv"
+        if not path.is_file():
+            return None
+        try:
+            return read_entries(path.read_bytes().decode("utf-8", errors="surrogateescape"))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: damaged ({error})") from None
+
     def predictions(self, split: str) -> Predictions:
         """The classifier's predictions on `val` or `test`."""
         return read_predictions(self.path / "predictions.csv", split)
@@ -180,6 +201,11 @@ class RunRecord:
             where = "".join(traceback.format_exception(error))
         text = None if error is None else str(error)
         return self.write_status(state=state, ended=now(), error=text, traceback=where, **fields)
+
+    def write_photos(self, manifest: Manifest) -> None:
+        """Write samples.csv, and its hashes into status.json."""
+        files.write_text(self.path / "samples.csv", manifest.to_csv())
+        self.write_status(data_hash=manifest.data_hash, photos_hash=manifest.photos_hash)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json."""

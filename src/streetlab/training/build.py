@@ -41,17 +41,18 @@ class Experiment:
     compiled: CompiledNetwork
 
 
-def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
+def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource) -> Experiment:
     """Build in the order in which faults are cheap: data first, then network, then regime.
 
     Args:
         cfg: the run's config.
         plain: the same, resolved to plain Python; it travels in checkpoints.
+        source: the config's data set.
 
     Raises:
         UserError: anything that the config asks for and that cannot be had.
     """
-    data = build_data(cfg, instantiate(cfg.augment))
+    data = build_data(cfg, instantiate(cfg.augment), source)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     card = {
         "config": plain,
@@ -71,9 +72,8 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
     return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
 
 
-def build_data(cfg: DictConfig, augment: Augment) -> StreetData:
+def build_data(cfg: DictConfig, augment: Augment, source: DataSource) -> StreetData:
     """The config's data set in batches, its training images augmented so."""
-    source: DataSource = instantiate(cfg.dataset)
     batch_size = written_batch_size(cfg.batch_size)
     return StreetData(source, augment, image_size(cfg), batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from streetlab.config import plain
+from streetlab.config import instantiate, plain
+from streetlab.data.source import DataSource
 from streetlab.place import place
-from streetlab.runs.opening import completed_record
+from streetlab.runs.opening import choose_folder, completed_record
+from streetlab.runs.record import RunRecord
 from streetlab.runs.teaching import teaching_run
+from streetlab.training.identify import identify
+from streetlab.training.run_log import run_log
+
+logger = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -19,15 +27,31 @@ def run(cfg: DictConfig) -> float | None:
     Returns:
         the objective of the best epoch on val, also of a completed run that is skipped: what a search goes by.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
+    folder, config = Path(hydra.runtime.output_dir), plain(cfg)
     if cfg.teacher:
         teaching_run(cfg.teacher, folder)  # a fault there is said before a record is made
-    done = completed_record(folder, plain(cfg), cfg.resume)
-    if done is not None:
-        if place().rank == 0:
-            print(f"already completed, skipped: {folder} (resume=never trains anew)")
-        return done.metrics["objective"]["best"]
+    if not (folder / "config.yaml").exists():
+        from streetlab.training.train import check
 
-    from streetlab.training.train import run as train
+        check(cfg)  # before photos are read; a run that may be there to be skipped was checked once
+    with run_log() as log:
+        source: DataSource = instantiate(cfg.dataset)
+        identity = identify(config, source)
+        named = not cfg.output or hydra.mode.name == "MULTIRUN"
+        chosen = choose_folder(folder, identity, cfg.resume, named)
+        if chosen != folder:
+            if (folder / "config.yaml").exists():
+                logger.info("%s is of other photos or weights: %s", folder, identity.difference(RunRecord(folder)))
+            with suppress(OSError):
+                folder.rmdir()  # Hydra made it; it is left only where something is in it
+            folder = chosen
+        done = completed_record(folder, cfg.resume)
+        if done is not None:
+            if place().rank == 0:
+                print(f"already completed, skipped: {folder} (resume=never trains anew)")
+            return done.metrics["objective"]["best"]
 
-    return train(cfg)
+        from streetlab.training.train import run as train
+
+        return train(cfg, folder, source, identity, log)

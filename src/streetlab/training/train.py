@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from streetlab.config import bind, instantiate, plain
+from streetlab.config import bind, instantiate
+from streetlab.data.source import DataSource
+from streetlab.errors import UserError
+from streetlab.runs.identity import Identity
 from streetlab.runs.naming import config_hash
 from streetlab.runs.opening import open_record
 from streetlab.runs.record import RunRecord, now
@@ -26,6 +28,7 @@ from streetlab.training.evaluation import evaluate_best
 from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
 from streetlab.training.memory import is_out_of_memory, no_room
 from streetlab.training.provenance import provenance
+from streetlab.training.run_log import RunLog
 from streetlab.training.teacher import teach
 from streetlab.training.terminal import print_summary, quiet_lightning
 from streetlab.training.wandb_logger import one_run
@@ -37,59 +40,75 @@ Work = Callable[[DictConfig, dict[str, Any], RunRecord, Path | None], dict[str, 
 """What `train` is: from a run's config, the same in plain Python, its record and a checkpoint to its metrics."""
 
 
-def run(cfg: DictConfig) -> float | None:
+def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, run_log: RunLog) -> float | None:
     """Train the run that `cfg`, conf/train.yaml composed, asks for, and complete its record.
+
+    Args:
+        folder: where its record goes.
+        source: its data set.
+        identity: what tells it from other runs.
+        run_log: what it has said so far.
 
     Returns:
         the objective of the best epoch on val; nothing in processes other than the first.
     """
-    bind(cfg, GIVEN)
-    config = plain(cfg)
-    check_size(cfg.trainer)
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    record, resume = agree(lambda: open_record(folder, config, cfg.resume))
+    check(cfg)
+    record, resume = agree(lambda: open_record(folder, identity, cfg.resume))
+    work = partial(train, source=source)
     if not is_first():
         with waits_for_the_first():
-            train(cfg, config, record, resume)
+            work(cfg, dict(identity.config), record, resume)
         return None
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
-    metrics = complete(cfg, config, record, resume, list(HydraConfig.get().overrides.task), choices)
+    words = list(HydraConfig.get().overrides.task)
+    metrics = complete(cfg, identity, record, resume, words, choices, run_log, work)
     if metrics:
         print_summary(record, metrics, f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
     return metrics["objective"]["best"] if metrics else None
 
 
+def check(cfg: DictConfig) -> None:
+    """Raise a UserError where the config cannot be trained, whatever the data are."""
+    bind(cfg, GIVEN)
+    check_size(cfg.trainer)
+
+
 def complete(
     cfg: DictConfig,
-    config: dict[str, Any],
+    identity: Identity,
     record: RunRecord,
     resume: Path | None,
     words: Sequence[str],
     choices: Mapping[str, str],
-    work: Work | None = None,
+    run_log: RunLog,
+    work: Work,
 ) -> dict[str, Any]:
     """Train into a record that was opened, and write into it how that ended.
 
     Args:
         cfg: the run's config.
-        config: the same, resolved to plain Python.
+        identity: what tells the run from others.
         resume: the checkpoint to go on from.
         words: how the run was asked for.
         choices: from the config groups.
-        work: instead of `train`.
+        run_log: what is said, which goes to train.log.
+        work: what trains; `train`, or what stands in its place.
 
     Returns:
         what metrics.json holds.
     """
     began = time.perf_counter()
+    config = dict(identity.config)
     record.write_config(config, words)
     record.write_status(
         state="running", started=now(), ended=None, error=None, traceback=None, config_hash=config_hash(config),
-        choices=choices, **provenance(),
+        choices=choices, contents=identity.contents, working_directory=str(Path.cwd()), **provenance(),
     )  # fmt: skip
-    with followed((record, resume)), _log_file(record.path / "train.log"), ends_as_ctrl_c(), one_run(record):
+    record.write_photos(identity.photos)
+    run_log.write_to(record.path / "train.log")
+    with followed((record, resume)), ends_as_ctrl_c(), one_run(record):
         try:
-            metrics = (work or train)(cfg, config, record, resume)
+            metrics = work(cfg, config, record, resume)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 record.write_end("interrupted", "the same command goes on from the last complete epoch")
@@ -103,13 +122,21 @@ def complete(
     return metrics
 
 
-def train(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None) -> dict[str, Any]:
+def train(
+    cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None, source: DataSource
+) -> dict[str, Any]:
     """Build, train all phases, test the best epoch. Returns what metrics.json holds."""
-    experiment = build_experiment(cfg, config)
+    experiment = build_experiment(cfg, config, source)
     teacher = teach(cfg, experiment)
     experiment.data.setup()
     if is_first():
-        record.write_status(**experiment.source.split_record(experiment.data.samples))
+        split = experiment.source.split_record(experiment.data.samples)
+        if resume and record.status.get("split_hash") not in (None, split["split_hash"]):
+            raise UserError(
+                f"{record.path} cannot be resumed: other photos decode (split hash {record.status['split_hash']} then, "
+                f"{split['split_hash']} now); resume=never trains anew"
+            )
+        record.write_status(**split)
         if teacher is not None:
             record.write_status(teacher=teacher.about())
     searches = [AutoBatchSize(experiment.regime, record, cfg.trainer)] if cfg.batch_size == AUTO else []
@@ -157,36 +184,3 @@ GIVEN = {
     "logger.wandb": ["record_logger"],
 }
 """What the program adds to the config's own words when it instantiates a node."""
-
-
-class _ToTerminal(logging.StreamHandler):
-    """Writes to whatever stderr is at the moment: a rich bar takes it over to keep lines above itself."""
-
-    @property
-    def stream(self) -> Any:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, value: Any) -> None:
-        pass
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Send streetlab's log to the terminal and to the run's train.log while the run lasts."""
-    logger = logging.getLogger("streetlab")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    to_file, to_terminal = logging.FileHandler(path), _ToTerminal()
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_terminal.setFormatter(logging.Formatter("%(message)s"))
-    to_terminal.addFilter(lambda entry: entry.levelno < logging.ERROR)  # errors reach the terminal as one line
-    handlers = (to_file, to_terminal)
-    for handler in handlers:
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()

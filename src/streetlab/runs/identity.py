@@ -1,0 +1,84 @@
+"""Tell whether a record is of the run that is asked for: the same words, the same photos, the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streetlab.data.index.manifest import Manifest, changes
+from streetlab.runs.naming import config_hash, identity_hash
+from streetlab.runs.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is: what was asked, of which photos, from which weights; not where any of it lies.
+
+    Attributes:
+        config: what was asked, plain Python.
+        photos: of the data set.
+        contents: SHA-256 (hex) of the files that the config names, by its dotted keys; those that are there.
+    """
+
+    config: Mapping[str, Any]
+    photos: Manifest
+    contents: Mapping[str, str]
+
+    @property
+    def short_hash(self) -> str:
+        """Eight hex digits of photos and weights, to tell folders of one name apart."""
+        return identity_hash({"photos": self.photos.data_hash, **self.contents}, {})[:8]
+
+    def has_words_of(self, record: RunRecord) -> bool:
+        """Tell whether the record was asked for in the same words, by the names of paths in records of before."""
+        status = record.known_status
+        known = status.get("contents")
+        if known is None:
+            return recorded_hash(record) == config_hash(self.config)
+        # a file that is gone cannot be compared: there the name decides
+        lost = {key: sha256 for key, sha256 in known.items() if key not in self.contents}
+        return _words(record.config, known, lost) == _words(self.config, self.contents, lost)
+
+    def has_photos_of(self, record: RunRecord) -> bool:
+        """Tell whether the record saw the same photos; a record that has seen none yet has no others."""
+        status = record.known_status
+        if status.get("data_hash") is not None:
+            return status["data_hash"] == self.photos.data_hash
+        return status.get("split_hash") in (None, self.photos.split_hash)
+
+    def is_of(self, record: RunRecord) -> bool:
+        """Tell whether the record is of this run."""
+        return self.has_photos_of(record) and self.has_words_of(record)
+
+    def difference(self, record: RunRecord) -> str:
+        """Say in words what tells the record's photos and weights from these; empty where nothing does."""
+        if not self.has_photos_of(record):
+            return photos_differ(record, self.photos)
+        known: Mapping[str, str] = record.known_status.get("contents") or {}
+        return "; ".join(
+            f"{key} holds another file (SHA-256 {known[key][:12]} then, {self.contents[key][:12]} now)"
+            for key in known
+            if key in self.contents and known[key] != self.contents[key]
+        )
+
+
+def photos_differ(record: RunRecord, photos: Manifest) -> str:
+    """Say how the photos differ from those that the record saw, with both hashes and counts where they are known."""
+    status = record.known_status
+    if status.get("data_hash") is None:
+        return f"split hash {status.get('split_hash')} then, {photos.split_hash} now"
+    entries = record.photos()
+    counts = "" if entries is None else f"{changes(entries, photos.entries)}; "
+    return f"{counts}data hash {status['data_hash']} then, {photos.data_hash} now"
+
+
+def recorded_hash(record: RunRecord) -> str:
+    """`config_hash` of a record's config, its split file and teacher as the run read them: they may be gone by now."""
+    status = record.known_status
+    known = {key: (status.get(key) or {}).get("sha256") for key in ("split_file", "teacher")}
+    return config_hash(record.config, **known)
+
+
+def _words(config: Mapping[str, Any], contents: Mapping[str, str], lost: Mapping[str, str]) -> str:
+    return identity_hash(config, {key: sha256 for key, sha256 in contents.items() if key not in lost})
