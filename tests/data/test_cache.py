@@ -243,7 +243,7 @@ def test_a_mended_photo_takes_its_place_again(root: Path, decoded: list[str]) ->
 
 def test_a_link_to_nothing_is_a_broken_photo_and_not_a_broken_cache(root: Path) -> None:
     (root / "train" / "clean" / "gone.png").symlink_to(root / "nowhere.png")
-    with pytest.raises(UserError, match=r"gone\.png: cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"gone\.png: no such file"):
         open_cache(source(root), "train", SIZE)
     assert len(open_cache(source(root, on_error="skip"), "train", SIZE).samples) == 9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from streetlab.explain.answer import Answer
 from streetlab.explain.classification import explain_classifier
 from streetlab.explain.figures import score_figures
 from streetlab.explain.page import Gallery, gallery_page
-from streetlab.explain.question import NUMBERS, PAGE, Question, read_question
+from streetlab.explain.question import NUMBERS, PAGE, Question, about_photos, read_question
 from streetlab.explain.segmentation import explain_segmenter
 from streetlab.explain.sentences import sentences
 from streetlab.nets.cam import find_layer
@@ -36,17 +37,18 @@ def run(cfg: DictConfig) -> None:
     """
     question = read_question(cfg)
     with quiet_lightning():
-        lines = explain(question)
+        page, lines = explain(question)
     console = Console()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
-    print(question.output / PAGE)
+    print(page)
 
 
-def explain(question: Question) -> list[str]:
-    """Write the whole answer; return what the terminal says of it."""
+def explain(question: Question) -> tuple[Path, list[str]]:
+    """Write the whole answer; return its page and what the terminal says of it."""
     started = time.perf_counter()
     task, data = rebuild(question.config, question.weights)
+    question = about_photos(question, data.source.manifest())
     if question.split not in data.splits:
         raise UserError(
             f"split: data set {data.source.name} does not tell the truth of {question.split}; allowed: "
@@ -79,7 +81,7 @@ def explain(question: Question) -> list[str]:
         pairs=answer.pairs,
     )
     files.write_text(question.output / PAGE, gallery_page(gallery))
-    return [*answer.notes, *said]
+    return question.output / PAGE, [*answer.notes, *said]
 
 
 def _device(config: DictConfig) -> torch.device:

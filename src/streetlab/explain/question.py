@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,23 @@ from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import recorded_config
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LabelSpace, class_ids
+from streetlab.data.index.manifest import Manifest
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.cam import check_method
 from streetlab.runs import files
 from streetlab.runs.chosen import chosen_run
+from streetlab.runs.identity import other_photos, unique_hash
 from streetlab.runs.naming import matches, run_name
 from streetlab.runs.record import RunRecord
-from streetlab.training.evaluate import refuse_without_effect
+from streetlab.training.evaluate import UNSEEN, asks_for_own_data, refuse_without_effect
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights
 
 PAGE, NUMBERS = "explain.html", "metrics.json"
 
 _EXPLAINED = ("dataset", "model", "image_size", "batch_size", "trainer.accelerator")
 """The parts of a run's config that an explanation is made of."""
-_SAME_ANSWER = ("batch_size", "trainer.accelerator", "dataset.cache_dir", "dataset.on_device")
+_SAME_ANSWER = ("batch_size", "trainer.accelerator", *UNSEEN)
 """What in those parts leaves the recorded predictions as they are."""
 _ELSEWHERE = ("run", "output", "overrides", "hydra")
 
@@ -53,7 +55,9 @@ class Question:
         scored_photos, cells, seed: how.
         recorded: whether the run's own predictions are those to be explained.
         name: made of the words; empty where nothing but the run was named.
-        output: where the answer goes.
+        output: where the answer goes, unless it holds one about other photos.
+        own_data: whether the photos should be those that the run saw.
+        data_hash: of the photos, once they are known.
     """
 
     run: RunRecord
@@ -71,6 +75,8 @@ class Question:
     recorded: bool
     name: str
     output: Path
+    own_data: bool
+    data_hash: str | None = None
 
     @property
     def space(self) -> LabelSpace:
@@ -87,6 +93,7 @@ class Question:
             "split": self.split,
             "method": self.method,
             "seed": self.seed,
+            "data_hash": self.data_hash,
         }
 
 
@@ -104,7 +111,7 @@ def read_question(cfg: DictConfig) -> Question:
         raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null{near}")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
-    recorded = recorded_config(run.trained_config, words, own_keys("explain"))
+    recorded = recorded_config(run.located_config, words, own_keys("explain"))
     refuse_without_effect(recorded, _EXPLAINED, "an explanation")
     weights = read_weights(find_checkpoint(run, cfg.checkpoint))
     classes = class_ids(plain(cfg).get("classes"), weights.label_space.names)
@@ -127,9 +134,30 @@ def read_question(cfg: DictConfig) -> Question:
         recorded=cfg.checkpoint == "best" and all(matches(key, _SAME_ANSWER) for key in recorded.keys),
         name=name,
         output=Path(cfg.output).expanduser() if cfg.output else run.path / "explain" / name,
+        own_data=asks_for_own_data(recorded),
     )
     _refuse_in_the_way(question, chosen=bool(cfg.output))
     return question
+
+
+def about_photos(question: Question, photos: Manifest) -> Question:
+    """The question about these photos, which may be others than the run saw; a line says so.
+
+    Raises:
+        UserError: the folder of the answer was chosen, and holds one about other photos.
+    """
+    note = other_photos(question.run, photos)
+    question = replace(question, data_hash=photos.data_hash, recorded=question.recorded and note is None)
+    if question.own_data and note is not None:
+        print(note)
+    earlier = _explained(question.output)
+    if earlier is None or earlier.get("data_hash", None if note else photos.data_hash) == photos.data_hash:
+        return question
+    inside = question.run.path / "explain"
+    if not question.output.is_relative_to(inside):
+        raise UserError(f"output: {question.output} explains other photos; give another with output=DIR")
+    name = "-".join(part for part in (question.name, unique_hash(photos)) if part)
+    return replace(question, output=inside / name)
 
 
 def rows_of(question: Question, data: StreetData, ids: Sequence[str], file: str, noun: str) -> list[int]:

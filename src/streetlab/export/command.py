@@ -19,7 +19,7 @@ from streetlab.errors import UserError
 from streetlab.export import latency, parity
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.onnx_file import require_onnx, write_onnx
-from streetlab.export.options import Options, read_options
+from streetlab.export.options import Options, about_photos, read_options
 from streetlab.export.quality import Bench, evaluate_both, open_bench
 from streetlab.export.report import print_report, warnings, write_report
 from streetlab.export.torch_file import write_torch
@@ -28,6 +28,7 @@ from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.progress import counting
 from streetlab.runs import files
+from streetlab.runs.identity import other_photos
 from streetlab.training.evaluate import fitted_temperature
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild_network
 from streetlab.training.terminal import quiet_lightning
@@ -44,15 +45,15 @@ def run(cfg: DictConfig) -> None:
     """
     options = read_options(cfg)
     with quiet_lightning():
-        report = export(options)
+        file, report = export(options)
     print_report(report)
     for line in warnings(report):
         print(f"streetlab: {line}", file=sys.stderr)
-    print(options.file)
+    print(file)
 
 
-def export(options: Options) -> dict[str, Any]:
-    """Write the model and the report on it; return what the report's JSON holds.
+def export(options: Options) -> tuple[Path, dict[str, Any]]:
+    """Write the model and the report on it; return the file and what the report's JSON holds.
 
     The model is there as soon as it has been compared; measuring its speed and quality may take far longer.
     """
@@ -62,6 +63,9 @@ def export(options: Options) -> dict[str, Any]:
     card = _card(options, weights)
     module = DeployedNetwork(rebuild_network(weights, trusted=weights.belong_to(options.run)))
     bench, split, missing = _open_data(options, weights)
+    photos_seen = bench.data.source.manifest() if bench else None
+    if photos_seen is not None:
+        options = about_photos(options, photos_seen)
     photos = bench.photos(split, parity.BATCHES[-1]) if bench else []
     photos = photos or [draw_scene(seed, *card.image_size).image for seed in range(parity.BATCHES[-1])]
 
@@ -103,10 +107,12 @@ def export(options: Options) -> dict[str, Any]:
         "latency": times.to_dict(),
         "bytes": {"file": options.file.stat().st_size, "weights": module.memory_bytes},
         "export_seconds": round(seconds, 1),
+        "data_hash": photos_seen and photos_seen.data_hash,
+        "other_photos": photos_seen and other_photos(options.run, photos_seen),
         "made_with": card.made_with,
     }
     write_report(options, report)
-    return report
+    return options.file, report
 
 
 def _card(options: Options, weights: TrainedWeights) -> ExportCard:

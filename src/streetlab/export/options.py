@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from streetlab.config import plain
+from streetlab.data.index.manifest import Manifest
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.export_metadata import ONNX, TORCH, report_of
 from streetlab.runs.chosen import chosen_run
+from streetlab.runs.identity import has_photos, unique_hash
 from streetlab.runs.record import RunRecord
 
 SUFFIXES = {"onnx": ONNX, "torch": TORCH}
@@ -77,6 +80,27 @@ def read_options(cfg: DictConfig) -> Options:
         checkpoint=str(config["checkpoint"]),
         **{key: config[key] for key in ("format", "precision", "calibration", "evaluate", "split")},
     )
+
+
+def about_photos(options: Options, photos: Manifest) -> Options:
+    """The options, with a folder of its own for a model calibrated or tested on other photos than the one there.
+
+    Raises:
+        UserError: the folder was chosen, and holds such a model.
+    """
+    try:
+        earlier = json.loads(options.report(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return options
+    # reports of before do not say; theirs were of the run's own photos
+    before = earlier.get("data_hash", photos.data_hash if has_photos(options.run, photos) else None)
+    if earlier.get("quality", {}).get("n") is None and options.precision != "int8":
+        return options  # it was neither calibrated nor tested
+    if before == photos.data_hash:
+        return options
+    if options.output != options.run.path / "export":
+        raise UserError(f"output: {options.file} is of other photos; give another folder with output=DIR")
+    return replace(options, output=options.output / unique_hash(photos))
 
 
 def _check_choice(key: str, value: Any, allowed: Sequence[str], also: str = "") -> None:

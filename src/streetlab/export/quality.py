@@ -103,7 +103,7 @@ def open_bench(run: RunRecord, weights: TrainedWeights) -> Bench:
     Raises:
         UserError: the data set is not there, or is another one.
     """
-    config = copy.deepcopy(recorded_config(run.config, []).config)
+    config = copy.deepcopy(recorded_config(run.located_config, []).config)
     if "full_resolution" in config.task:
         config.task.full_resolution = "none"  # costs much, and tells nothing more of the file
     return Bench(config, *rebuild(config, weights))

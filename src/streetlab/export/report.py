@@ -49,6 +49,8 @@ def print_report(report: Mapping[str, Any]) -> None:
 def warnings(report: Mapping[str, Any]) -> list[str]:
     """What somebody who uses the file should know first, a line each."""
     found, agreement, quality = [], report["agreement"], report["quality"]
+    if report.get("other_photos"):
+        found.append(report["other_photos"])
     if report["precision"] == "fp32" and agreement["share"] < AGREEING:
         found.append(
             f"{report['file']} agrees with PyTorch on {agreement['share']:.2%} of {agreement['of']} only, "

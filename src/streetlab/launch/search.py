@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import socket
@@ -30,6 +31,7 @@ from streetlab.launch.storage import open_study, storage_at, take_up_killed
 from streetlab.runs import files
 from streetlab.runs.liveness import is_running
 from streetlab.runs.naming import sweep_name
+from streetlab.runs.record import find_runs
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _PROCESS = "process"
@@ -105,6 +107,7 @@ class Search(Sweeper):
         self._sampler(0)  # a fault in its node is said now
         identity = {"objective": str(objective)} | {key: str(parameter) for key, parameter in space.items()}
         identity["settings"] = sweep_name(plan.swept, plan.fixed, first)
+        _refuse_stale(folder)
         with storage_at(folder, self.storage) as (url, name):
             study = open_study(url, name, self.study_name, objective.mode == "max", identity)
             _claim(study, name)
@@ -161,6 +164,27 @@ class Search(Sweeper):
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=_FINISHED)
+
+
+def _refuse_stale(folder: Path) -> None:
+    """Raise a UserError where a trial's photos or weights are no longer those that it saw."""
+    from streetlab.data.source import DataSource
+    from streetlab.training.identify import identify
+
+    sources: dict[str, DataSource] = {}
+    for record in find_runs(folder) if folder.is_dir() else []:
+        if record.known_status.get("state") != "completed":
+            continue
+        config = record.config
+        node = json.dumps(config["dataset"], sort_keys=True)
+        if node not in sources:
+            sources[node] = instantiate(config["dataset"])
+        difference = identify(config, sources[node]).difference(record)
+        if difference:
+            raise UserError(
+                f"{record.path} is a trial of other photos or weights: {difference}; a search goes on with the same "
+                "ones only: give this one another folder with output=DIR"
+            )
 
 
 def _claim(study: optuna.Study, name: str) -> None:

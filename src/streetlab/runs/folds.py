@@ -95,6 +95,8 @@ def _join(members: Sequence[FinishedRun]) -> FinishedRun:
         found = sorted({getattr(run, what) for run in members})
         if len(found) > 1:
             raise UserError(f"its folds cannot be joined: {what} is {' and '.join(found)}")
+    if len({run.status.get("photos_hash") for run in members} - {None}) > 1:
+        raise UserError("its folds cannot be joined: they are of different photos (photos_hash in status.json)")
     kept = ("task", "objective", "eval_split", "label_space")
     return replace(
         first,
@@ -102,14 +104,15 @@ def _join(members: Sequence[FinishedRun]) -> FinishedRun:
         metrics={key: first.metrics[key] for key in kept if key in first.metrics}
         | {first.eval_split: _numbers(members)},
         model={},
-        status={"ended": max(str(run.status.get("ended") or "") for run in members), "split_hash": _hash(members)},
+        status={"ended": max(str(run.status.get("ended") or "") for run in members)}
+        | {key: _hash(members, key) for key in ("split_hash", "data_hash")},
         by_fold=tuple(members),
     )
 
 
-def _hash(members: Sequence[FinishedRun]) -> str | None:
-    """16 hex digits of the folds' split hashes in their order; None where a record names none."""
-    hashes = [run.status.get("split_hash") for run in members]
+def _hash(members: Sequence[FinishedRun], key: str) -> str | None:
+    """16 hex digits of the folds' hashes of that name in their order; None where a record names none."""
+    hashes = [run.status.get(key) for run in members]
     return None if None in hashes else hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ class Identity:
     @property
     def short_hash(self) -> str:
         """Eight hex digits of photos and weights, to tell folders of one name apart."""
-        return identity_hash({"photos": self.photos.data_hash, **self.contents}, {})[:8]
+        return unique_hash(self.photos, *(self.contents[key] for key in sorted(self.contents)))
 
     def has_words_of(self, record: RunRecord) -> bool:
         """Tell whether the record was asked for in the same words, by the names of paths in records of before."""
@@ -41,11 +42,8 @@ class Identity:
         return _words(record.config, known, lost) == _words(self.config, self.contents, lost)
 
     def has_photos_of(self, record: RunRecord) -> bool:
-        """Tell whether the record saw the same photos; a record that has seen none yet has no others."""
-        status = record.known_status
-        if status.get("data_hash") is not None:
-            return status["data_hash"] == self.photos.data_hash
-        return status.get("split_hash") in (None, self.photos.split_hash)
+        """See `has_photos`."""
+        return has_photos(record, self.photos)
 
     def is_of(self, record: RunRecord) -> bool:
         """Tell whether the record is of this run."""
@@ -61,6 +59,26 @@ class Identity:
             for key in known
             if key in self.contents and known[key] != self.contents[key]
         )
+
+
+def other_photos(record: RunRecord, photos: Manifest) -> str | None:
+    """Say in a line that the photos are not those that the record saw; None where they are."""
+    if has_photos(record, photos):
+        return None
+    return f"these photos are not those of {record.path}: {photos_differ(record, photos)}"
+
+
+def has_photos(record: RunRecord, photos: Manifest) -> bool:
+    """Tell whether the record saw the same photos; a record that has seen none yet has no others."""
+    status = record.known_status
+    if status.get("data_hash") is not None:
+        return status["data_hash"] == photos.data_hash
+    return status.get("split_hash") in (None, photos.split_hash)
+
+
+def unique_hash(photos: Manifest, *sha256: str) -> str:
+    """Eight hex digits of photos and files, to tell apart what else has one name."""
+    return hashlib.sha256("\n".join([photos.data_hash, *sha256]).encode()).hexdigest()[:8]
 
 
 def photos_differ(record: RunRecord, photos: Manifest) -> str:

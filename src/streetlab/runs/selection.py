@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.runs.folds import join_folds
@@ -96,10 +97,13 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
     task = _one(runs, "task", lambda run: run.task)
     _one(runs, "data set", lambda run: str(run.settings.get("dataset.name", "unknown")))
     _one(runs, "evaluated split", lambda run: run.eval_split)
-    if not different_splits:
+    if different_splits:
+        runs = _told_apart(runs)
+    else:
         noun = "photos" if task == "classification" else "images"
         told = "different_splits=true shows them in one table, untested"
         _one(runs, "split hash", _split_hash, told)
+        _one(runs, f"contents of the {noun} (data hash)", lambda run: run.status.get("data_hash"), told)
         _one(runs, f"number of tested {noun}", lambda run: f"{run.eval_split} n = {run.test.get('n', 'unknown')}", told)
     _one(runs, "resolution of the test", _resolution)
     metric, mode = _own_objective(runs) if objective is None else _asked_objective(runs, objective)
@@ -148,6 +152,20 @@ def limit_key(run: FinishedRun) -> str:
 
 def _split_hash(run: FinishedRun) -> str | None:
     return _with_folds(str(run.status["split_hash"]), run) if run.status.get("split_hash") else None
+
+
+def _told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """The runs, with their data hash as the split hash where photos of equal names and splits differ."""
+    hashes: dict[Any, set[Any]] = {}
+    for run in runs:
+        if run.status.get("data_hash"):
+            hashes.setdefault(run.status.get("split_hash"), set()).add(run.status["data_hash"])
+    return [
+        replace(run, status={**run.status, "split_hash": run.status["data_hash"]})
+        if run.status.get("data_hash") and len(hashes[run.status.get("split_hash")]) > 1
+        else run
+        for run in runs
+    ]
 
 
 def _with_folds(text: str, run: FinishedRun) -> str:

@@ -36,6 +36,9 @@ def summarize(folder: Path) -> list[dict[str, Any]]:
     for record, words in zip(records, asked, strict=True):
         row = {"run": record.name, "state": state_now(record), **{key: words.get(key) for key in varied}}
         rows.append(row | _numbers(record))
+    if len({row["photos"] for row in rows} - {None}) < 2:
+        for row in rows:
+            del row["photos"]  # all are of the same ones
     rows.sort(key=lambda row: [_natural(row[key]) for key in varied])
     columns = dict.fromkeys(column for row in rows for column in row if column not in _LAST)
     return [{column: row.get(column) for column in (*columns, *_LAST)} for row in rows]
@@ -90,9 +93,10 @@ def _numbers(record: RunRecord) -> dict[str, Any]:
     try:
         status = record.status
     except UserError as error:
-        return {"error": first_line(error)}
+        return {"error": first_line(error), "photos": None}
     row: dict[str, Any] = {key: status.get(key) for key in ("started", "ended")}
     row["error"] = first_line(status.get("error") or "") or None
+    row["photos"] = (status.get("photos_hash") or "")[:8] or None
     if status.get("state") != "completed":
         return row
     try:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from streetlab.config import instantiate, plain
@@ -38,7 +39,7 @@ def run(cfg: DictConfig) -> float | None:
     with run_log() as log:
         source: DataSource = instantiate(cfg.dataset)
         identity = identify(config, source)
-        named = not cfg.output or hydra.mode.name == "MULTIRUN"
+        named = not cfg.output or hydra.mode == RunMode.MULTIRUN
         chosen = choose_folder(folder, identity, cfg.resume, named)
         if chosen != folder:
             if (folder / "config.yaml").exists():

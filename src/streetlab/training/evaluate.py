@@ -16,11 +16,13 @@ from streetlab.config.command_line import own_keys
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
 from streetlab.data.datamodule import StreetData
+from streetlab.data.index.manifest import Manifest
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.cost import describe
 from streetlab.runs.chosen import chosen_run
 from streetlab.runs.expected_precision import Prior, read_prior
+from streetlab.runs.identity import has_photos, other_photos, unique_hash
 from streetlab.runs.naming import config_hash, matches, run_name
 from streetlab.runs.record import RunRecord, now
 from streetlab.training.agreement import check_size
@@ -43,6 +45,9 @@ TRAINED_ONLY = (
 )
 """What decides in those parts how a run trains, and nothing else."""
 
+UNSEEN = ("dataset.cache_dir", "dataset.on_device")
+"""The keys of a data set that change nothing about its photos."""
+
 
 @dataclass(frozen=True, eq=False)
 class Question:
@@ -60,7 +65,8 @@ class Question:
         prior: the share of a class at which its precision is asked for.
         words: how it was asked, overrides and the command's own.
         name: made of the words and the config.
-        answer: the record to write.
+        answer: the record to write, unless it is of other photos or weights.
+        own_data: whether the photos should be those that the run saw.
     """
 
     run: RunRecord
@@ -75,15 +81,16 @@ class Question:
     words: Sequence[str]
     name: str
     answer: RunRecord
+    own_data: bool
 
 
 def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/evaluate.yaml composed."""
     question = read_question(cfg)
     with quiet_lightning():
-        metrics = evaluate(question)
+        answer, metrics = evaluate(question)
     if metrics:
-        print_summary(question.answer, metrics, f"epoch {metrics['best_epoch']} of {question.run.name}")
+        print_summary(answer, metrics, f"epoch {metrics['best_epoch']} of {question.run.name}")
 
 
 def read_question(cfg: DictConfig) -> Question:
@@ -98,7 +105,7 @@ def read_question(cfg: DictConfig) -> Question:
         raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null for val and test{near}")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
-    recorded = recorded_config(run.trained_config, words, own_keys("evaluate"))
+    recorded = recorded_config(run.located_config, words, own_keys("evaluate"))
     refuse_without_effect(recorded)
     status = run.known_status
     precision = _precision(recorded, run.config, status)  # before the config names the answer
@@ -122,7 +129,13 @@ def read_question(cfg: DictConfig) -> Question:
         words,
         name,
         RunRecord(Path(cfg.output).expanduser() if cfg.output else run.path / "evaluate" / name),
+        asks_for_own_data(recorded),
     )
+
+
+def asks_for_own_data(recorded: RecordedConfig) -> bool:
+    """Tell whether no word of the command names other data than the run's."""
+    return not any(matches(key, ("data", "dataset")) and not matches(key, UNSEEN) for key in recorded.keys)
 
 
 def refuse_without_effect(
@@ -162,21 +175,23 @@ def _precision(recorded: RecordedConfig, own: Mapping[str, Any], status: Mapping
     return status.get("precision")
 
 
-def evaluate(question: Question) -> dict[str, Any]:
+def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
     """Test the splits and write the answer.
 
     Returns:
-        what metrics.json holds; nothing in processes other than the first.
+        the record that was written, and what its metrics.json holds; nothing in processes other than the first.
 
     Raises:
         UserError: the data set cannot be read or has other classes; the answer's folder holds something else.
     """
-    answer, weights = question.answer, question.weights
+    weights = question.weights
     check_size(question.config.trainer)
     options = {"precision": question.precision} if question.precision else {}
     trainer: pl.Trainer = instantiate(question.config.trainer, enable_checkpointing=False, **options)
     task, data = rebuild(question.config, weights)
     splits = _splits(question.split, data)
+    photos = data.source.manifest()
+    answer = _answer(question, photos)
     data.open(splits)
     evaluated = {
         "run": str(question.run.path.resolve()),
@@ -189,13 +204,16 @@ def evaluate(question: Question) -> dict[str, Any]:
         "name": question.name,
     }
     if trainer.is_global_zero:
-        _open(question, evaluated, data, trainer)
+        if question.own_data and (note := other_photos(question.run, photos)) is not None:
+            print(note)
+        _open(question, answer, evaluated, data, trainer)
+        answer.write_status(data_hash=photos.data_hash, photos_hash=photos.photos_hash)
     try:
         report, numbers = evaluate_splits(trainer, task, data, answer, splits)
         if question.split is None:
             report.predict_withheld()
         if not trainer.is_global_zero:
-            return {}
+            return answer, {}
         report.conclude(numbers, splits[-1], question.temperature, question.prior)
         metrics = summarize(task, numbers, splits[-1], weights.epoch, evaluated=evaluated)
         answer.write_metrics(metrics)
@@ -210,7 +228,22 @@ def evaluate(question: Question) -> dict[str, Any]:
             raise KeyboardInterrupt from None
         raise
     answer.write_end("completed")
-    return metrics
+    return answer, metrics
+
+
+def _answer(question: Question, photos: Manifest) -> RunRecord:
+    """The answer's record; where that is about other photos or weights, another one beside it.
+
+    Raises:
+        UserError: the folder was chosen, and holds such an answer.
+    """
+    answer, sha256 = question.answer, question.weights.sha256
+    earlier = answer.known_status.get("evaluated") or {}
+    if has_photos(answer, photos) and earlier.get("sha256", sha256) == sha256:
+        return answer
+    if answer.path.parent != question.run.path / "evaluate":
+        raise UserError(f"output: {answer.path} holds a test of other photos or weights; give another with output=DIR")
+    return RunRecord(answer.path.with_name(f"{answer.path.name}-{unique_hash(photos, sha256)}"))
 
 
 def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
@@ -224,9 +257,10 @@ def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
     return (asked,)
 
 
-def _open(question: Question, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer) -> None:
+def _open(
+    question: Question, answer: RunRecord, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer
+) -> None:
     """Begin the answer: an earlier one to the same question is replaced, anything else is in the way."""
-    answer = question.answer
     if answer.path.exists() and (not answer.path.is_dir() or any(answer.path.iterdir())):
         there = answer.known_status.get("evaluated")
         if there is None or there["name"] != question.name:

@@ -14,6 +14,7 @@ from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import TASKS
 from streetlab.errors import UserError
 from streetlab.nets.cost import describe
+from streetlab.runs.identity import other_photos
 from streetlab.runs.teaching import teaching_run
 from streetlab.tasks.distillation import Distillation
 from streetlab.training.build import Experiment
@@ -78,6 +79,8 @@ def read_teacher(path: str, data: StreetData) -> Teacher:
         cost = describe(network, data.image_size)
     except UserError as error:
         raise UserError(f"teacher: {path}: {error}") from None
+    if (note := other_photos(record, data.source.manifest())) is not None:
+        log.info("teacher: %s", note)
     teacher = Teacher(record.path.resolve().name, network, weights)
     log.info(
         "teacher %s: epoch %d of %s (%.2f M parameters, %.2f GMACs)",

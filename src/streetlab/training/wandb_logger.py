@@ -126,7 +126,7 @@ def wandb_logger(
     run_id = _run_id(status, group)
     record.write_status(wandb_id=run_id)
     presets = [choices.get(name) for name in ("dataset", "model", "experiment")]
-    facts = {key: status.get(key) for key in ("config_hash", "split_hash", "git")}
+    facts = {key: status.get(key) for key in ("config_hash", "split_hash", "data_hash", "git")}
     about = {
         "project": project,
         "entity": entity,

@@ -87,7 +87,7 @@ def changes(old: Iterable[Entry], new: Iterable[Entry]) -> str:
     return ", ".join([f"{count} photo{'s' * (count != '1')} {verb}", *parts[1:]])
 
 
-def _digest(rows: Iterable[Sequence[str]]) -> str:
+def _digest(rows: Iterable[tuple[str, ...]]) -> str:
     digest = hashlib.sha256()
     for row in sorted(rows):
         digest.update("\0".join(row).encode(errors="surrogateescape") + b"\n")

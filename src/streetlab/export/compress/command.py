@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from omegaconf import DictConfig
 
 from streetlab.config import bind, instantiate, plain
 from streetlab.config.recorded import recorded_config
+from streetlab.data.index.manifest import Manifest
+from streetlab.data.source import DataSource
 from streetlab.errors import UserError
 from streetlab.export.compress.gradients import accumulate_gradients
 from streetlab.export.compress.measure import cost, latency, quality, shown
-from streetlab.export.compress.options import Options, read_options
+from streetlab.export.compress.options import Options, about_photos, read_options
 from streetlab.export.compress.prune import prune, torch_pruning
 from streetlab.export.compress.recipe import pruned_model, rebuilt, tuned_config
 from streetlab.export.compress.report import REPORT, print_report, read_report, write_report
@@ -27,10 +30,12 @@ from streetlab.runs.record import RunRecord, now
 from streetlab.tasks.base import CHECKPOINT_KEY
 from streetlab.training.build import build_experiment
 from streetlab.training.evaluation import evaluate_best
+from streetlab.training.identify import identify
 from streetlab.training.provenance import provenance
 from streetlab.training.rebuild import rebuild
+from streetlab.training.run_log import run_log
 from streetlab.training.terminal import quiet_lightning
-from streetlab.training.train import GIVEN, complete
+from streetlab.training.train import GIVEN, complete, train
 
 START = "pruned.ckpt"
 """The checkpoint that training goes on from, among the new run's."""
@@ -44,15 +49,18 @@ def run(cfg: DictConfig) -> None:
     """
     options = read_options(cfg)
     torch_pruning()
+    source: DataSource = instantiate(options.config.dataset)
+    photos = source.manifest()
+    options = about_photos(options, photos)
     record = options.output
     report = _found(options)
     if report is not None and "tuned" in report["quality"]:
         print(f"already completed, skipped: {record.path}")
         return
     with quiet_lightning():
-        report = report or _begin(options)
+        report = report or _begin(options, photos)
         if record.state != "completed":
-            _go_on(options)
+            _go_on(options, source)
     report["after"]["checkpoint_bytes"] = record.model["checkpoint_bytes"]
     report["quality"]["tuned"] = shown(report["metrics"], record.metrics)
     write_report(record, report)
@@ -81,7 +89,7 @@ def _found(options: Options) -> dict[str, Any] | None:
     return read_report(record) if begun else None
 
 
-def _begin(options: Options) -> dict[str, Any]:
+def _begin(options: Options, photos: Manifest) -> dict[str, Any]:
     """Test the run's network, prune it, test and time what is left, and open the new record with it."""
     config, record, run = copy.deepcopy(options.config), options.output, options.run
     if "checkpointing" in config.trainer:
@@ -117,6 +125,7 @@ def _begin(options: Options) -> dict[str, Any]:
     }
     new = tuned_config(options, model, str(record.checkpoints / START))
     record.write_status(state="running", started=now(), compressed=options.about(), **provenance())
+    record.write_photos(photos)
     record.write_config(new, options.words)
     card = options.weights.card | {"config": new}
     write_checkpoint(record.checkpoints / START, state, card)
@@ -124,18 +133,22 @@ def _begin(options: Options) -> dict[str, Any]:
     return report
 
 
-def _go_on(options: Options) -> None:
+def _go_on(options: Options, source: DataSource) -> None:
     """Train the new record's network, from where it stopped, and complete the record."""
     config = recorded_config(options.output.config, []).config
     bind(config, GIVEN)
-    record, resume = open_record(options.output.path, plain(config), "auto")
-    work = None if options.epochs else _as_it_is
-    complete(config, plain(config), record, resume, options.words, options.choices, work)
+    identity = identify(plain(config), source)
+    record, resume = open_record(options.output.path, identity, "auto")
+    work = partial(train if options.epochs else _as_it_is, source=source)
+    with run_log() as log:
+        complete(config, identity, record, resume, options.words, options.choices, log, work)
 
 
-def _as_it_is(cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None) -> dict[str, Any]:
+def _as_it_is(
+    cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None, source: DataSource
+) -> dict[str, Any]:
     """What `training.train.train` does, without training."""
-    experiment = build_experiment(cfg, config)
+    experiment = build_experiment(cfg, config, source)
     experiment.data.setup()
     experiment.regime.phases = []
     record.write_status(**experiment.source.split_record(experiment.data.samples))

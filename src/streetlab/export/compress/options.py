@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from streetlab.config.composition import config_folder
 from streetlab.config.distribution import processes_of
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
+from streetlab.data.index.manifest import Manifest
 from streetlab.errors import UserError, did_you_mean
 from streetlab.export.compress.prune import IMPORTANCES, SCOPES, Pruning
 from streetlab.place import place
 from streetlab.runs.chosen import chosen_run
+from streetlab.runs.identity import has_photos, other_photos, unique_hash
 from streetlab.runs.naming import config_hash, matches, run_name
 from streetlab.runs.record import RunRecord
+from streetlab.training.evaluate import asks_for_own_data
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights
 
 _OWN_KEYS = {
@@ -43,7 +46,8 @@ class Options:
         choices: from its config groups, where it tells, and those made anew; none of what compress decides.
         weights: the checkpoint's.
         words: how it was asked.
-        output: the record to write.
+        output: the record to write, unless it is of other photos.
+        own_data: whether the photos should be those that the run saw.
     """
 
     run: RunRecord
@@ -56,6 +60,7 @@ class Options:
     distil: bool
     words: Sequence[str]
     output: RunRecord
+    own_data: bool
 
     def about(self) -> dict[str, Any]:
         """What the answer follows from, as its record keeps it."""
@@ -96,7 +101,7 @@ def read_options(cfg: DictConfig) -> Options:
     if unfinished:
         raise UserError(f"run: {run.path} is {unfinished}; only a completed run can be compressed")
     words = [str(word) for word in asked["overrides"]]
-    recorded = recorded_config(run.trained_config, words, own_keys("compress"))
+    recorded = recorded_config(run.located_config, words, own_keys("compress"))
     _refuse_own(recorded)
     _refuse_several(recorded.config)
     if distil:
@@ -117,7 +122,24 @@ def read_options(cfg: DictConfig) -> Options:
         distil,
         words,
         RunRecord(_folder(run, asked, words, plain(recorded.config) | given)),
+        asks_for_own_data(recorded),
     )
+
+
+def about_photos(options: Options, photos: Manifest) -> Options:
+    """The options, with a record of its own where the one there is of other photos; a line tells of others.
+
+    Raises:
+        UserError: the folder was chosen, and holds such a record.
+    """
+    if options.own_data and (note := other_photos(options.run, photos)) is not None:
+        print(note)
+    record = options.output
+    if has_photos(record, photos):
+        return options
+    if not record.name.startswith(f"{options.run.name}-pruned-"):
+        raise UserError(f"output: {record.path} is of other photos; give another with output=DIR")
+    return replace(options, output=RunRecord(record.path.with_name(f"{record.name}-{unique_hash(photos)}")))
 
 
 def _words(given: Mapping[str, Any]) -> list[str]:
