@@ -19,6 +19,7 @@ from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import TASKS
 from streetlab.data.source import DataSource
+from streetlab.data.workers import checked_workers
 from streetlab.errors import UserError, did_you_mean
 from streetlab.tasks.base import StreetTask
 from streetlab.training.batch_size import written_batch_size
@@ -73,9 +74,10 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
 
 def build_data(cfg: DictConfig, augment: Augment) -> StreetData:
     """The config's data set in batches, its training images augmented so."""
+    # before the data set, which may be drawn only now
+    size, batch_size, workers = image_size(cfg), written_batch_size(cfg.batch_size), checked_workers(cfg.num_workers)
     source: DataSource = instantiate(cfg.dataset)
-    batch_size = written_batch_size(cfg.batch_size)
-    return StreetData(source, augment, image_size(cfg), batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
+    return StreetData(source, augment, size, batch_size, num_workers=workers, seed=cfg.seed)
 
 
 def build_task(cfg: DictConfig, source: DataSource, card: dict[str, Any]) -> StreetTask:
