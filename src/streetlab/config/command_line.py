@@ -89,7 +89,8 @@ def without_null_choices(overrides: Sequence[str], command: str, config_dir: str
     """
     from omegaconf import OmegaConf
 
-    defaults = OmegaConf.to_container(OmegaConf.load(config_folder() / f"{command}.yaml")).get("defaults", [])
+    root: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / f"{command}.yaml"))
+    defaults = root.get("defaults", [])
     optional = {group for entry in defaults if isinstance(entry, dict) for group, name in entry.items() if name is None}
     last = {_group(word): word for word in overrides}
     kept = [
