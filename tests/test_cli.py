@@ -90,9 +90,16 @@ def test_version(capsys):
         ("model=resnet81", "no model 'resnet81'; did you mean 'resnet18'?"),
         ("experiment=cleanlines_pretrained", "did you mean 'cleanliness_pretrained'?"),
         ("model=null", "model takes a name; it has deeplabv3_resnet101"),
+        ("-m debug=null,limit", "debug takes a name; it has fast_dev_run"),
+        ("-m sweep=cleanliness_regimes experiment=null", "sweep=cleanliness_regimes runs over choices of experiment"),
         ("+model=resnet18", "write model=... without the +"),
         ("+seed=1", "write seed=... without the +"),
         ("~nope", "no key 'nope'"),
+        ("~optimizer.amsgrad", "no key 'optimizer.amsgrad' (optimizer has lr"),
+        ("optimizer.amsgrad=true", "no key 'optimizer.amsgrad' in the config; to add it say +optimizer.amsgrad=true"),
+        ("optimizer.amsgrat=true", "no key 'optimizer.amsgrat'; did you mean '+optimizer.amsgrad'? (optimizer has lr"),
+        ("model=timm_classifier model.img_size=224", "say +model.img_size=224"),
+        ("-m trainer.max_time=00:01:00,null", "say +trainer.max_time=00:01:00,null"),
         ("seed=abc", "seed=abc: Value 'abc'"),
         ("image_size=[a,b]", "could not be converted to Integer"),
         ("seed=[1", "cannot read 'seed=[1'"),
@@ -162,6 +169,30 @@ def test_the_same_command_finds_the_same_folder_with_another_logger(jobs):
     assert first == second != third
     assert first.startswith("outputs/cleanliness/resnet18-seed_1-")
     assert list(Path(first).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("experiment=null", "debug=null", "sweep=null"),
+        ("~experiment", "~debug"),
+        ("experiment=cleanliness_pretrained", "sweep=cleanliness_regimes", "sweep=null", "experiment=NULL"),
+        ("~debug=null", "+sweep=null"),
+    ],
+)
+def test_choosing_nothing_where_nothing_is_chosen_by_default_is_the_run_without_the_word(jobs, words):
+    assert cli.run(["train", "seed=1"]) == 0
+    assert cli.run(["train", words[0], "seed=1", *words[1:]]) == 0
+    assert cli.run(["train", "debug=null", "seed=1", "debug=limit"]) == 0
+    without, with_words, limited = folders(jobs)
+    assert with_words == without
+    assert limited.rpartition("/")[2].startswith("limit-seed_1-")
+
+
+def test_a_sweep_without_a_preset_keeps_its_name_and_its_jobs(jobs):
+    assert cli.run(["train", "-m", "model=resnet18,timm_classifier", "optimizer.lr=0.1"]) == 0
+    assert cli.run(["train", "-m", "sweep=null", "model=resnet18,timm_classifier", "optimizer.lr=0.1", "~debug"]) == 0
+    assert folders(jobs)[:2] == folders(jobs)[2:]
 
 
 def test_output_is_taken_as_it_is(jobs):

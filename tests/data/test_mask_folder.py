@@ -151,11 +151,22 @@ def test_a_label_space_alone_means_masks_of_its_class_ids(tmp_path: Path, labels
     np.testing.assert_array_equal(source.read_pair(sample)[1], np.where(values == len(space), 255, values))
 
 
+def test_a_class_is_called_as_it_was_written(tmp_path: Path) -> None:
+    names = ["null", "true", "1e3", "007", "NaN", "yes"]
+    source = folder(write_tree(tmp_path / "yard", SPLIT_TREE), classes=names)
+    assert source.label_space.names == tuple(names)
+    assert folder(tmp_path / "yard", classes=[1, 2]).label_space.names == ("1", "2")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"classes": None}, "dataset.classes: which classes do the masks hold?"),
         ({"classes": ["road"]}, "dataset.classes: ['road']; there must be at least two"),
+        ({"classes": ["road", None]}, "dataset.classes: None is no name of a class: YAML takes null"),
+        ({"classes": ["road", True]}, "dataset.classes: True is no name of a class"),
+        ({"classes": {"road": 0, 1000.0: 1}}, "dataset.classes: 1000.0 is no name of a class"),
+        ({"map": {True: "road"}}, "dataset.map: True is no name of a class"),
         ({"classes": ["road", "Road"]}, "dataset.classes: class road stands there twice"),
         ({"classes": {"road": 1, "sky": 1}}, "dataset.classes: value 1 stands there twice"),
         ({"ignore": [1]}, "dataset.ignore: value 1 stands there twice"),

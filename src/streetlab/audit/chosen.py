@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from streetlab.config import instantiate
-from streetlab.config.command_line import CommandLine
+from streetlab.config.command_line import CommandLine, without_null_choices
 from streetlab.config.composition import composer
 from streetlab.config.translation import translate
 from streetlab.config.values import check_nothing_missing
@@ -43,7 +43,7 @@ def chosen_data(words: Sequence[str]) -> Chosen:
             if not any(word.partition("=")[0] in _CHOOSE for word in words):
                 known = ", ".join(compose.choices("dataset"))
                 raise UserError(f"which data set? Give dataset=NAME ({known})")
-            config = compose.compose(ROOT, list(words))
+            config = compose.compose(ROOT, without_null_choices(words, ROOT))
     except Exception as error:
         known_error = translate(error, ROOT, CommandLine([], list(words)))
         if known_error is None:

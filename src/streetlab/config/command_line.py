@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from argparse import Action
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from streetlab.config.composition import config_folder
 from streetlab.config.quoting import quote, quote_paths
@@ -53,23 +55,73 @@ def arrange(words: Sequence[str]) -> CommandLine:
 
 
 def collect(line: CommandLine, command: str) -> CommandLine:
-    """The words for a run's config as one value, where the command is about a run.
+    """The words for a run's config as one value, where the command is about a run; else without null choices.
 
     Such a command has a key `overrides`. It gets every word whose key is none of the command's own, each as it
     would be given to `train`, and no config of the command has to know their keys.
 
     Raises:
-        UserError: several jobs are asked for.
+        UserError: several jobs are asked for, or see `without_null_choices`.
     """
     own = own_keys(command)
     if "overrides" not in own:
-        return line
+        return replace(line, overrides=without_null_choices(line.overrides, command, line.config_dir))
     if _is_sweep([*line.options, *line.overrides]):
         raise UserError(f"-m: {command} is about one run; give the command once for each")
     first = {word: re.split(r"[.=/]", word.lstrip("+~"), maxsplit=1)[0] for word in line.overrides}
     kept = [word for word in line.overrides if first[word] in own]
     others = [quote(word) for word in line.overrides if first[word] not in own]
     return replace(line, overrides=[*kept, *([f"overrides=[{','.join(others)}]"] if others else [])])
+
+
+def without_null_choices(overrides: Sequence[str], command: str, config_dir: str | None = None) -> list[str]:
+    """The overrides without those that choose nothing in a group where the root chooses nothing either.
+
+    Hydra refuses `experiment=null`, although a defaults list may hold it. As everywhere, the last word about a group
+    counts: `experiment=a experiment=null` chooses nothing, and the name of the run is that without both words.
+
+    Args:
+        command: the root config's name.
+        config_dir: a further folder of configs.
+
+    Raises:
+        UserError: a preset of `sweep` runs over choices of the group.
+    """
+    from omegaconf import OmegaConf
+
+    root: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / f"{command}.yaml"))
+    defaults = root.get("defaults", [])
+    optional = {group for entry in defaults if isinstance(entry, dict) for group, name in entry.items() if name is None}
+    last = {_group(word): word for word in overrides}
+    kept = [
+        word
+        for word in overrides
+        if _group(word) not in optional or not (_chooses_nothing(word) or _chooses_nothing(last[_group(word)]))
+    ]
+    preset = last.get("sweep", "").partition("=")[2]
+    for group in optional & {_group(word) for word in overrides if word not in kept}:
+        if preset and group in _swept_by(preset, config_dir):
+            raise UserError(f"{last[group]}: sweep={preset} runs over choices of {group}; leave out one of the two")
+    return kept
+
+
+def _group(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
+def _chooses_nothing(word: str) -> bool:
+    key, sign, value = word.partition("=")
+    return value.strip().lower() == "null" or (key.startswith("~") and not sign)
+
+
+def _swept_by(preset: str, config_dir: str | None) -> Mapping[str, Any]:
+    """The keys that a preset of the group `sweep` runs over, with their values; none of a preset that is not there."""
+    from omegaconf import OmegaConf
+
+    folders = [config_folder(), *([Path(config_dir)] if config_dir else [])]
+    files = [folder / "sweep" / f"{preset}.yaml" for folder in folders]
+    loaded = next((OmegaConf.load(file) for file in files if file.is_file()), OmegaConf.create())
+    return OmegaConf.select(loaded, "hydra.sweeper.params") or {}
 
 
 def own_keys(command: str) -> list[str]:
@@ -81,8 +133,9 @@ def own_keys(command: str) -> list[str]:
 
 def _is_sweep(words: Sequence[str]) -> bool:
     """Whether the words ask for several jobs: by an option, or by a preset of the group `sweep`."""
-    asks = ("-m", "--multirun", "hydra.mode=MULTIRUN")
-    return any(word in asks or (word.startswith("sweep=") and word not in ("sweep=", "sweep=null")) for word in words)
+    presets = [word for word in words if _group(word) == "sweep"]
+    by_preset = bool(presets) and presets[-1] != "sweep=" and not _chooses_nothing(presets[-1])
+    return by_preset or any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in words)
 
 
 def _hydra_options() -> dict[str, Action]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from streetlab.config.command_line import CommandLine
 from streetlab.config.composition import Composer, composer
+from streetlab.config.targets import Arguments, locate, signature_of
 from streetlab.errors import did_you_mean
 
 
@@ -15,11 +16,16 @@ def nearest_key(key: str, command: str, line: CommandLine) -> str:
     with composer(line.config_dir) as compose:
         tree = _without_values(compose, command, line)
         groups = compose.groups()
-    return nearest_in(tree, key, groups)
+    word = next((word for word in reversed(line.overrides) if word.partition("=")[0] == key), "")
+    return nearest_in(tree, key, groups, word)
 
 
-def nearest_in(tree: Mapping[str, Any], key: str, further: Iterable[str] = ()) -> str:
-    """The same for the keys of a config that is there, plain Python, and `further` ones at its root."""
+def nearest_in(tree: Mapping[str, Any], key: str, further: Iterable[str] = (), word: str = "") -> str:
+    """The same for the keys of a config that is there, plain Python, and `further` ones at its root.
+
+    Args:
+        word: the override that would change the key. Where the node's target takes it, only a `+` is missing.
+    """
     first, *rest = key.split(".")
     if first not in tree:
         return f"'{key}'{_nearest_root(first, rest, tree, further)}"
@@ -30,17 +36,36 @@ def nearest_in(tree: Mapping[str, Any], key: str, further: Iterable[str] = ()) -
         if part not in node:
             parent = ".".join(path)
             near = did_you_mean(part, map(str, node))
+            elsewhere = _elsewhere(rest[-1], tree)
+            target = _target(node)
+            can_add = bool(word) and index == len(rest) - 1
+            if can_add and (part in target.names or (target.open_ended and not near and not elsewhere)):
+                return f"'{key}' in the config; to add it say +{word}"
             if near:
                 near = did_you_mean(part, map(str, node)).replace("'", f"'{parent}.", 1)
                 if rest[index + 1 :]:
                     near = near.replace("'?", f".{'.'.join(rest[index + 1 :])}'?")
-            else:
-                near = _elsewhere(rest[-1], tree)
+            elif elsewhere:
+                near = elsewhere
+            elif can_add:
+                near = did_you_mean(part, target.names).replace("'", f"'+{parent}.", 1)
             known = [str(name) for name in node if not str(name).startswith("_")]
-            return f"'{key}'{near} ({parent} has {', '.join(known) or 'no keys'})"
+            takes = [name for name in target.names if name not in node]
+            more = f", and takes {', '.join(takes)}" if takes else ""
+            return f"'{key}'{near} ({parent} has {', '.join(known) or 'no keys'}{more})"
         path.append(part)
         node = node[part]
     return f"'{key}'"
+
+
+def _target(node: Mapping[str, Any]) -> Arguments:
+    """What the node's target takes; of a node without one, any key; of one that cannot be read, none."""
+    if "_target_" not in node:
+        return Arguments((), (), open_ended=True)
+    try:
+        return signature_of(locate(node["_target_"])) or Arguments((), (), open_ended=False)
+    except ImportError:
+        return Arguments((), (), open_ended=False)
 
 
 def _nearest_root(first: str, rest: list[str], tree: Mapping[str, Any], further: Iterable[str]) -> str:

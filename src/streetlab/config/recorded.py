@@ -108,7 +108,8 @@ def _apply(values: Sequence[Override], config: DictConfig, further: Sequence[str
         if not override.is_add() and not override.is_force_add():
             tree: Any = OmegaConf.to_container(config, resolve=False)
             if not _has(tree, override.key_or_group):
-                raise UserError(f"no key {nearest_in(tree, override.key_or_group, further)}")
+                word = "" if override.is_delete() else str(override.input_line)
+                raise UserError(f"no key {nearest_in(tree, override.key_or_group, further, word)}")
         # Hydra's own, so that a word means here what it means to the command that made the config
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
 

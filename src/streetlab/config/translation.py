@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streetlab.config.command_line import CommandLine
 from streetlab.config.composition import config_folder
 from streetlab.config.nearest import nearest_key
+from streetlab.config.quoting import split_commas
 from streetlab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         if isinstance(link, UserError):
             return link
     if isinstance(error, InterpolationResolutionError):  # a job's config, composed while a folder was named
-        error = next((link for link in _chain(error) if isinstance(link, HydraException)), error)
+        error = next((link for link in _chain(error) if isinstance(link, HydraException) or _is_of_group(link)), error)
     text: str | None
     if isinstance(error, OverrideParseException):
         text = _unparsable(error)
@@ -55,7 +56,7 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
     elif isinstance(error, YAMLError):
         text = _bad_yaml(error)
     elif isinstance(error, ValueError):
-        text = _bad_group_value(str(error), line)
+        text = _bad_group_value(error, line)
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _first_lines(error)
     elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):
@@ -133,14 +134,21 @@ def _bad_file(file: str, message: str, command: str, line: CommandLine) -> str:
     return f"{_where(file)}{full[1] + ': ' if full else ''}{text.splitlines()[0]}"
 
 
-def _bad_group_value(message: str, line: CommandLine) -> str | None:
-    if not message.startswith("Config group override"):
+def _is_of_group(error: BaseException) -> bool:
+    """Whether Hydra was given something else than a name for a group."""
+    return isinstance(error, ValueError) and str(error).startswith("Config group override")
+
+
+def _bad_group_value(error: ValueError, line: CommandLine) -> str:
+    message = str(error)
+    if not _is_of_group(error):
         return message
     groups = _groups(line)
     for word in line.overrides:
         key, _, value = word.partition("=")
         key = key.lstrip("+~")
-        if key in groups and re.fullmatch(r"(?i)null|true|false|[-+.\d]+(e[-+]?\d+)?|", value):
+        names = split_commas(value)
+        if key in groups and any(re.fullmatch(r"(?i)null|true|false|[-+.\d]+(e[-+]?\d+)?|", name) for name in names):
             return f"{word}: {key} takes a name; it has {', '.join(groups[key])}"
     return message
 

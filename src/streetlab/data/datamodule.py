@@ -10,13 +10,14 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from streetlab.data.augment import Augment, draws, normalize
 from streetlab.data.cache import CachedSplit, open_cache
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.sampler import EpochBatches, Key, sample_keys
 from streetlab.data.source import DataSource, Sample
+from streetlab.data.workers import PREFETCHED, check_shared_memory, share
 from streetlab.errors import UserError
 
 Batch = dict[str, Any]
@@ -42,7 +43,10 @@ class Rows(Dataset):
         batch: Batch = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
         if self.seed is not None:
             batch["uniforms"] = draws(self.keys[rows], self.seed, keys[0][0])
-        return {**batch, "rows": torch.from_numpy(rows), "split": self.split}
+        batch |= {"rows": torch.from_numpy(rows), "split": self.split}
+        if get_worker_info() is not None:
+            share(batch)
+        return batch
 
 
 def _as_it_is(batch: Batch) -> Batch:
@@ -110,6 +114,7 @@ class StreetData(pl.LightningDataModule):
         """Open the splits' caches, decoding what no entry holds yet; several processes may do so at once."""
         for split in splits:
             if split not in self._cached:
+                self._check_workers(split)
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
 
@@ -189,12 +194,20 @@ class StreetData(pl.LightningDataModule):
     def _cache_size(self, split: str) -> tuple[int, int]:
         return self.augment.source_size(self.image_size) if split == "train" else self.image_size
 
+    def _check_workers(self, split: str) -> None:
+        height, width = self._cache_size(split)
+        pixel = 0 if self.source.on_device else 3 + self.source.has_masks
+        samples = len(self.samples(split) or self.source.samples(split))  # test may be opened without its truth
+        batch = min(self.batch_size, samples)
+        check_shared_memory(self.num_workers, batch * height * width * pixel, -(-samples // self.batch_size))
+
     def _rows(self, split: str, augmented: bool) -> Rows:
         arrays = {} if self.source.on_device else self._arrays(split)
         return Rows(split, self._keys[split], arrays, self.seed if augmented else None)
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         trainer = self.trainer
+        self._check_workers(split)  # once more, since the batch size may be found by trial
         batches = EpochBatches(
             self._keys[split],
             self.batch_size,
@@ -209,6 +222,7 @@ class StreetData(pl.LightningDataModule):
             batch_sampler=batches,
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # rows come as whole batches
             num_workers=self.num_workers,
+            prefetch_factor=PREFETCHED if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streetlab.data.archive import ZipMember
 from streetlab.data.files import refuse_cache_below
-from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace, categorical_palette
+from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace, categorical_palette, class_name
 from streetlab.data.index.mapping import target_space
 from streetlab.data.index.pairs import Pair, scan_mask_folder
 from streetlab.data.index.scan import Photo
@@ -90,7 +90,7 @@ def _file_space(
         space = target_space(LabelSpace("", "segmentation", (), ()), labels)
         kept = space.void_ids if not space.file_ids else ()
         return replace(space, file_ids=(), void_ids=(*kept, *void))
-    names = tuple(str(name) for name in classes)
+    names = tuple(class_name(name, "dataset.classes") for name in classes)
     numbers = classes.values() if isinstance(classes, Mapping) else range(len(names))
     values = tuple(_value(f"dataset.classes: {name}", value) for name, value in zip(names, numbers, strict=True))
     if len(names) < 2:

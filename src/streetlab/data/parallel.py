@@ -29,15 +29,19 @@ def in_order(
         yield result
 
 
-def process_pool() -> ProcessPoolExecutor:
+def process_pool() -> Executor:
     """One process per core, for work in Python, which threads of one process cannot share.
 
     They are spawned, since a fork would inherit PyTorch's threads in whatever state they are, and leave Ctrl-C
-    to the process that waits for them.
+    to the process that waits for them. Where the system has no room for the locks between them (/dev/shm is full, or
+    closed to this user) there are threads after all: slower, with the same results.
     """
-    return ProcessPoolExecutor(
-        os.cpu_count(), mp_context=get_context("spawn"), initializer=signal.signal, initargs=_IGNORE_INTERRUPT
-    )
+    try:
+        return ProcessPoolExecutor(
+            os.cpu_count(), mp_context=get_context("spawn"), initializer=signal.signal, initargs=_IGNORE_INTERRUPT
+        )
+    except OSError:
+        return ThreadPoolExecutor(os.cpu_count())
 
 
 def reading_pool(drawn: bool, count: int) -> Executor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -87,14 +89,17 @@ class ImageConfusions(Metric):
         self.rows.append(rows.to(device=matrices.device, dtype=torch.int64))
         self.matrices.append(matrices)
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Rows (N,) in ascending order without repeats, and their matrices (N, K, K) int64."""
+    def compute(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows (N,) in ascending order without repeats, and their matrices (N, K, K) int64.
+
+        NumPy arrays, since torchmetrics takes all axes from a tensor of one element: one image, one class.
+        """
         self._fill_empty()
         rows, matrices = dim_zero_cat(self.rows), dim_zero_cat(self.matrices)
         rows, order = torch.sort(rows, stable=True)
         first = torch.ones_like(rows, dtype=torch.bool)
         first[1:] = rows[1:] != rows[:-1]
-        return rows[first], matrices[order[first]]
+        return rows[first].cpu().numpy(), matrices[order[first]].cpu().numpy()
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Join the processes' states; see `torchmetrics.Metric.sync`."""
@@ -197,9 +202,9 @@ class BoundaryScore(Metric):
         self.scores, self.images = self.scores + torch.stack(scores), self.images + torch.stack(images)
 
     def compute(self) -> dict[str, Any]:
-        """`per_class`: (K,) with NaN for a class without any boundary; `mean`: a float over the others."""
+        """`per_class`: a list of K floats, NaN for a class without any boundary; `mean`: a float over the others."""
         per_class = self.scores / self.images  # 0 / 0 is the NaN that is wanted
-        return {"per_class": per_class, "mean": float(per_class.nanmean())}
+        return {"per_class": per_class.tolist(), "mean": float(per_class.nanmean())}
 
 
 def label_boundaries(labels: Tensor, counted: Tensor) -> Tensor:

@@ -93,4 +93,4 @@ class SegmentationTask(StreetTask):
 
     def summarize_evaluation(self) -> dict[str, Any]:
         matrices = self.confusions.compute()[1]
-        return summarize_segmentation(matrices.sum(dim=0).cpu().numpy(), self.label_space, len(matrices))
+        return summarize_segmentation(matrices.sum(axis=0), self.label_space, len(matrices))

@@ -19,6 +19,7 @@ from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import TASKS
 from streetlab.data.source import DataSource
+from streetlab.data.workers import checked_workers
 from streetlab.errors import UserError, did_you_mean
 from streetlab.tasks.base import StreetTask
 from streetlab.training.batch_size import written_batch_size
@@ -72,10 +73,19 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
 
 
-def build_data(cfg: DictConfig, augment: Augment, source: DataSource) -> StreetData:
-    """The config's data set in batches, its training images augmented so."""
-    batch_size = written_batch_size(cfg.batch_size)
-    return StreetData(source, augment, image_size(cfg), batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
+def build_data(cfg: DictConfig, augment: Augment, source: DataSource | None = None) -> StreetData:
+    """The config's data set in batches, its training images augmented so.
+
+    Args:
+        source: the data set, where it has been opened already.
+    """
+    size, batch_size, workers = loading_numbers(cfg)  # before the data set, which may be drawn only now
+    return StreetData(source or instantiate(cfg.dataset), augment, size, batch_size, num_workers=workers, seed=cfg.seed)
+
+
+def loading_numbers(cfg: DictConfig) -> tuple[tuple[int, int], int, int]:
+    """The size of images, of batches and the number of workers, each checked."""
+    return image_size(cfg), written_batch_size(cfg.batch_size), checked_workers(cfg.num_workers)
 
 
 def build_task(cfg: DictConfig, source: DataSource, card: dict[str, Any]) -> StreetTask:

@@ -77,7 +77,7 @@ def evaluate_full_resolution(
             truth = torch.from_numpy(mask).to(native.device).long()
             confusions.update(native.predict(photo)[None], truth[None], torch.tensor([row], device=native.device))
             sizes.add(mask.shape)
-    matrices = confusions.compute()[1].sum(dim=0).cpu().numpy()
+    matrices = confusions.compute()[1].sum(axis=0)
     size = list(next(iter(sizes))) if len(sizes) == 1 else "each photo's own"
     summary = summarize_segmentation(matrices, task.label_space, len(samples))
     return {"resolution": size, "network_sees": task.full_resolution} | summary

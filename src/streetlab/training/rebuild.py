@@ -114,7 +114,7 @@ def rebuild(config: DictConfig, weights: TrainedWeights) -> tuple[StreetTask, St
         UserError: the data set has other classes than the weights are for, the network other tensors; or anything
             that the config asks for and that cannot be had.
     """
-    data = build_data(config, Augment(), instantiate(config.dataset))
+    data = build_data(config, Augment())
     _refuse_other_classes(weights, data)
     if "weights" in config.model:
         config = copy.deepcopy(config)

@@ -47,14 +47,14 @@ class SegmentationReport(Report):
 
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
         data, names = self.data, self.task.label_space.names
-        rows, matrices = (tensor.cpu().numpy() for tensor in self.task.confusions.compute())
+        rows, matrices = self.task.confusions.compute()
         samples = data.samples(split)
         self.confusions[split] = [samples[row].id for row in rows], matrices
         boundary = self.task.boundary.compute()
         summary = self.task.summarize_evaluation()
-        for name, score in zip(names, boundary["per_class"].tolist(), strict=True):
+        for name, score in zip(names, boundary["per_class"], strict=True):
             summary["per_class"][name]["boundary_f"] = None if np.isnan(score) else score
-        summary = {"resolution": list(data.image_size), "boundary_f": float(boundary["mean"])} | summary
+        summary = {"resolution": list(data.image_size), "boundary_f": boundary["mean"]} | summary
         found = {split: summary}
         if self.task.full_resolution != "none":
             found[f"{split}_full_resolution"] = evaluate_full_resolution(self.trainer, self.task, data, split)

@@ -29,6 +29,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*sync_dist=True",
             "Checkpoint directory",
             ".*does not have many workers",
+            "This DataLoader will create",
             ".*number of training batches",
             ".*Detected call of `lr_scheduler.step",
             ".*in eval mode at the start of training",

@@ -22,7 +22,7 @@ from streetlab.runs.record import RunRecord, now
 from streetlab.training import loggers
 from streetlab.training.agreement import agree, check_size, followed, is_first
 from streetlab.training.batch_size import AUTO, AutoBatchSize
-from streetlab.training.build import build_callbacks, build_experiment, build_loggers
+from streetlab.training.build import build_callbacks, build_experiment, build_loggers, loading_numbers
 from streetlab.training.checkpoints import epochs_behind, read_resumable, retire
 from streetlab.training.evaluation import evaluate_best
 from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
@@ -71,6 +71,7 @@ def check(cfg: DictConfig) -> None:
     """Raise a UserError where the config cannot be trained, whatever the data are."""
     bind(cfg, GIVEN)
     check_size(cfg.trainer)
+    loading_numbers(cfg)
 
 
 def complete(

@@ -13,8 +13,10 @@ from streetlab.data.index.labels import (
     LABEL_SPACES,
     LabelSpace,
     categorical_palette,
+    class_ids,
     to_label_ids,
 )
+from streetlab.errors import UserError
 
 
 def test_cleanliness_is_a_scale_from_clean_to_litter_with_its_written_criteria() -> None:
@@ -53,3 +55,10 @@ def test_a_palette_of_the_wrong_length_is_refused() -> None:
 def test_any_number_of_classes_gets_colours() -> None:
     assert len(categorical_palette(25)) == 25
     assert len(set(categorical_palette(10))) == 10
+
+
+@pytest.mark.parametrize("entry", [None, True, 1000.0, float("nan")])
+def test_a_value_of_yaml_names_no_class_even_where_one_is_called_like_its_text(entry: object) -> None:
+    with pytest.raises(UserError, match=r"^hide: .* is no name of a class.* in quotes"):
+        class_ids([entry], ["None", "True", "1000.0", "nan"], "hide")
+    assert class_ids(["null", 1, "1E3"], ["null", "true", "1e3"]) == [0, 1, 2]

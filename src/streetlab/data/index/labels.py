@@ -172,6 +172,20 @@ def to_label_ids(mask: np.ndarray, label_space: LabelSpace = CITYSCAPES) -> np.n
     return label_ids
 
 
+def class_name(entry: object, key: str) -> str:
+    """The name of a class as it was written. A whole number is one, too.
+
+    Raises:
+        UserError: the entry is what YAML makes of null, true or 1e3, whose text is gone.
+    """
+    if isinstance(entry, str) or (isinstance(entry, int) and not isinstance(entry, bool)):
+        return str(entry)
+    raise UserError(
+        f"{key}: {entry} is no name of a class: YAML takes null, true and 1e3 for values; put such a name in quotes, "
+        f'as in \'{key}=["true","1e3"]\', and where it stands before a colon, in quotes in a YAML file'
+    )
+
+
 def class_ids(asked: Any, names: Sequence[str], key: str = "classes") -> list[int] | None:
     """The ids that a key of a command names, by name in any case or by id; None where nothing is asked.
 
@@ -185,7 +199,7 @@ def class_ids(asked: Any, names: Sequence[str], key: str = "classes") -> list[in
     by_name = {name.casefold(): i for i, name in enumerate(names)}
     ids = []
     for entry in asked:
-        text = str(entry).strip()
+        text = class_name(entry, key).strip()
         if text.casefold() in by_name:
             ids.append(by_name[text.casefold()])
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streetlab.data.index.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace
+from streetlab.data.index.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace, class_name
 from streetlab.errors import UserError, did_you_mean
 
 
@@ -62,14 +62,16 @@ def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | N
     owned = {name.lower() for name in own.names}
     becomes: dict[str, int] = {}
     for name, wanted in chosen.items():
-        if str(name).lower() not in owned:
-            near = did_you_mean(str(name).lower(), owned)
+        key = class_name(name, "dataset.map").lower()
+        if key not in owned:
+            near = did_you_mean(key, owned)
             raise UserError(f"dataset.map: no class '{name}' in {own.name} ({', '.join(own.names)}){near}")
-        if wanted is not None and str(wanted).lower() not in ids:
-            near = did_you_mean(str(wanted).lower(), target.names)
+        target_key = None if wanted is None else class_name(wanted, "dataset.map").lower()
+        if target_key is not None and target_key not in ids:
+            near = did_you_mean(target_key, target.names)
             classes = ", ".join(target.names)
             raise UserError(f"dataset.map: {name}: no class '{wanted}' in {target.name} ({classes}){near}")
-        becomes[str(name).lower()] = IGNORE_INDEX if wanted is None else ids[str(wanted).lower()]
+        becomes[key] = IGNORE_INDEX if target_key is None else ids[target_key]
     table = MaskTable(np.full(256, IGNORE_INDEX, np.uint8), np.zeros(256, bool))
     table.known[[*own.void_ids, IGNORE_INDEX]] = True
     for value, name in zip(own.file_ids or range(len(own)), own.names, strict=True):
