@@ -28,11 +28,7 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"resume: {path} does not load ({error}); resume=never trains anew") from None
-    if (
-        isinstance(checkpoint, dict)
-        and {"epoch", CHECKPOINT_KEY} <= checkpoint.keys()
-        and "callbacks" not in checkpoint
-    ):
+    if isinstance(checkpoint, dict) and set(checkpoint) == set(KEPT):
         raise UserError(
             f"resume: {path} is of a completed run, which keeps its weights and not what training on needs; "
             f"model.weights={path} begins a new run with them"
