@@ -82,8 +82,8 @@ def find_start(
     done_in_phase = done - sum(phase.epochs for phase in phases_before[:index])
     if regime.phases[index].epochs < done_in_phase:
         raise UserError(
-            f"resume: {path} has {done_in_phase} epochs of phase '{name}' behind it, this run is to have "
-            f"{regime.phases[index].epochs} of it (regime.epochs, regime.max_epochs); allowed: {done_in_phase} or more"
+            f"resume: {path} has {done_in_phase} epochs of phase '{name}' behind it, more than the "
+            f"{regime.phases[index].epochs} asked for (regime.epochs, regime.max_epochs); allowed: from {done_in_phase}"
         )
     best, reason = kept_best(path, checkpoint)
     if best is None and index == len(regime.phases) - 1 and regime.phases[index].epochs == done_in_phase:
@@ -108,7 +108,7 @@ def take_over(start: Start, record: RunRecord) -> None:
     last = record.checkpoints / "last.ckpt"
     log.info("resuming after epoch %d of %s", start.epochs, start.checkpoint)
     if start.best is None:
-        log.warning("no epoch up to %d can become the best one: %s", start.epochs, start.without_best)
+        log.warning("the best epoch up to %d does not count: %s", start.epochs, start.without_best)
     if start.checkpoint.resolve() == last.resolve():
         return
     record.write_status(
@@ -178,6 +178,8 @@ def _refuse_other_config(path: Path, before: Mapping[str, Any], config: Mapping[
     """Raise where the configs differ in what counts, apart from the phases."""
     there, here = _leaves(before), _leaves(config)
     keys = [key for key in dict.fromkeys((*here, *there)) if there.get(key, _ABSENT) != here.get(key, _ABSENT)]
+    targets = [key.removesuffix("_target_") for key in keys if key.endswith("._target_")]
+    keys = [key for key in keys if key.endswith("._target_") or not key.startswith(tuple(targets))]
     if keys:
         shown = ", ".join(
             f"{key} is {_shown(there.get(key))} there, {_shown(here.get(key))} here" for key in keys[:_MOST_SHOWN]
