@@ -106,3 +106,26 @@ def test_state_survives_a_checkpoint_of_plain_tensors(optimizer, name, tmp_path)
     schedule.step(0.5)
     torch.save(schedule.state_dict(), tmp_path / "state.pt")
     schedule.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+
+
+@pytest.mark.parametrize("name", ["step", "cosine", "poly", "onecycle", "none"])
+def test_a_schedule_goes_on_with_another_horizon_as_if_it_had_begun_so(name):
+    def stepped(horizon: Horizon, epochs: int) -> tuple[torch.optim.Optimizer, schedules.Schedule]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+        schedule = getattr(schedules, name)(optimizer, horizon)
+        for _ in range(epochs * (horizon.steps_per_epoch if schedule.interval == "step" else 1)):
+            optimizer.step()
+            schedule.step(None)
+        return optimizer, schedule
+
+    longer = Horizon(epochs=15, steps_per_epoch=2)
+    _, before = stepped(HORIZON, 6)
+    expected, _ = stepped(longer, 6)
+    optimizer, schedule = stepped(longer, 0)
+    assert schedule.go_on(before.state_dict(), HORIZON, longer)
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    assert groups == [{key: expected.param_groups[0][key] for key in groups[0]}]
+
+
+def test_plateau_goes_by_no_horizon(optimizer):
+    assert not schedules.plateau(optimizer, HORIZON).go_on({}, HORIZON, Horizon(20, 4))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streetlab.errors import UserError
+from streetlab.data.index.split import content_hash
+from streetlab.errors import UserError, did_you_mean
 from streetlab.place import place
 from streetlab.runs.identity import Identity, photos_differ
 from streetlab.runs.liveness import writer
@@ -75,7 +76,7 @@ def completed_record(folder: Path, resume: str) -> RunRecord | None:
     record = RunRecord(folder)
     if resume == "never" or record.known_status.get("state") != "completed":
         return None
-    if resume != "auto":
+    if resume != "auto" and not _goes_on_from(record, Path(resume).expanduser()):
         raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
     return record
 
@@ -104,8 +105,13 @@ def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecor
         if process not in (None, os.getpid()):
             raise UserError(f"{folder} is being written by process {process}; wait for it or give output=DIR")
         last = record.checkpoints / "last.ckpt"
-        if checkpoint is None and last.exists():
+        if last.exists() and (checkpoint is None or _goes_on_from(record, checkpoint)):
             checkpoint = last
+        elif last.exists() and checkpoint is not None and checkpoint.resolve().parent != last.resolve().parent:
+            raise UserError(
+                f"resume: {folder} holds epochs that do not come from {checkpoint}; resume=auto goes on from them, "
+                "output=DIR begins another record"
+            )
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
     try:
@@ -118,15 +124,27 @@ def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecor
 
 
 def _check_checkpoint(checkpoint: Path, identity: Identity) -> None:
-    """Refuse a named checkpoint that is not there, or whose run, where it still lies in it, saw other photos."""
+    """Refuse a named checkpoint that is not there, or whose run still trains or saw other photos."""
     if not checkpoint.is_file():
-        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file)")
-    record = RunRecord(checkpoint.resolve().parent.parent)
-    if not identity.has_photos_of(record):
+        last = checkpoint / "checkpoints" / "last.ckpt"
+        near = f"; did you mean {last}?" if last.is_file() else did_you_mean(str(checkpoint), ("auto", "never"))
+        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file){near}")
+    run = RunRecord(checkpoint.resolve().parent.parent)
+    if not identity.has_photos_of(run):
         raise UserError(
-            f"resume: the run of {checkpoint} saw other photos: {photos_differ(record, identity.photos)} "
+            f"resume: the run of {checkpoint} saw other photos: {photos_differ(run, identity.photos)} "
             "(model.weights=FILE takes its weights alone)"
         )
+    process = writer(run) if run.known_status else None
+    if process not in (None, os.getpid()):
+        # the file would change under the run that goes on
+        raise UserError(f"resume: {run.path} is being written by process {process}; wait for it or copy {checkpoint}")
+
+
+def _goes_on_from(record: RunRecord, checkpoint: Path) -> bool:
+    """Tell whether the record began from this very checkpoint."""
+    origin = (record.known_status.get("resumed_from") or {}).get("sha256")
+    return origin is not None and checkpoint.is_file() and content_hash(checkpoint) == origin
 
 
 def _is_this_jobs(folder: Path) -> bool:

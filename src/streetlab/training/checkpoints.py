@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from streetlab.data.index.labels import LabelSpace
-from streetlab.errors import UserError
+from streetlab.errors import UserError, first_line
 from streetlab.runs import files
 from streetlab.tasks.base import CHECKPOINT_KEY
 
@@ -27,6 +28,11 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"resume: {path} does not load ({error}); resume=never trains anew") from None
+    if isinstance(checkpoint, dict) and set(checkpoint) == set(KEPT):
+        raise UserError(
+            f"resume: {path} is of a completed run, which keeps its weights and not what training on needs; "
+            f"model.weights={path} begins a new run with them"
+        )
     if not isinstance(checkpoint, dict) or not {"epoch", "callbacks", CHECKPOINT_KEY} <= checkpoint.keys():
         raise UserError(
             f"resume: {path} is no checkpoint of an interrupted run (for weights alone use model.weights=FILE)"
@@ -40,9 +46,62 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
     return checkpoint
 
 
-def epochs_behind(checkpoint: dict[str, Any]) -> int:
+def epochs_behind(checkpoint: Mapping[str, Any]) -> int:
     """How many epochs a checkpoint has behind it."""
     return int(checkpoint["epoch"]) + 1
+
+
+def kept_best(path: Path, checkpoint: Mapping[str, Any]) -> tuple[Path | None, str]:
+    """The best of the epochs that a checkpoint has behind it, which its run has kept beside it.
+
+    Args:
+        path: of the checkpoint.
+        checkpoint: its contents.
+
+    Returns:
+        the file, or None and why it is not to be had.
+    """
+    best = path.with_name("best.ckpt")
+    if not best.is_file():
+        return None, f"no {best}"
+    try:
+        contents = torch.load(best, map_location="cpu", weights_only=True)
+        is_later = epochs_behind(contents) > epochs_behind(checkpoint)
+        scores = [_best_score(checkpoint), _best_score(contents)]
+        shapes = [{name: value.shape for name, value in each["state_dict"].items()} for each in (checkpoint, contents)]
+    except Exception as error:
+        return None, f"{best} does not load ({first_line(error) or type(error).__name__})"
+    if is_later:
+        return None, f"{best} is of a later epoch"
+    if scores[0] is None or shapes[0] != shapes[1] or scores[1] not in (None, scores[0]):
+        return None, f"{best} is not the one that {path.name} knows of"
+    return best, ""
+
+
+def _best_score(checkpoint: Mapping[str, Any]) -> float | None:
+    """The objective of the best epoch so far; None where the checkpoint does not say."""
+    states = [state for state in checkpoint.get("callbacks", {}).values() if _is_of_best(state)]
+    return float(states[0]["best_model_score"]) if states else None
+
+
+def _is_of_best(state: Any) -> bool:
+    """Whether this is the state of the callback that keeps best.ckpt, as soon as it has kept one."""
+    return isinstance(state, Mapping) and Path(state.get("best_model_path") or "").name == "best.ckpt"
+
+
+def in_folder(state: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The state of a ModelCheckpoint as if its files, of the same names, lay in another folder."""
+
+    def there(path: str) -> str:
+        return str(Path(folder) / Path(path).name) if path else path
+
+    paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+    return {
+        **state,
+        **{key: there(state[key]) for key in paths},
+        "dirpath": folder,
+        "best_k_models": {there(path): score for path, score in state["best_k_models"].items()},
+    }
 
 
 def strip(path: Path, checkpoint: dict[str, Any]) -> None:

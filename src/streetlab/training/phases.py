@@ -15,19 +15,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.optim import Optimizer
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.groups import freeze_except, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
+from streetlab.training.checkpoints import in_folder
 from streetlab.training.fused import build_fused
 from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, none
 
@@ -57,6 +59,23 @@ class Phase:
     start_from: str = "current"
     optimizer: Callable[..., Optimizer] | None = None
     scheduler: BuildSchedule | None = None
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint to go on from, written at the end of an epoch.
+
+    Attributes:
+        checkpoint: its file.
+        phase: number of the phase it was written in, from 0.
+        phase_epochs: how many epochs that phase had then.
+        with_best: whether the best epoch so far is at hand as the record's best.ckpt.
+    """
+
+    checkpoint: Path
+    phase: int
+    phase_epochs: int
+    with_best: bool = True
 
 
 def parse_phases(
@@ -122,7 +141,9 @@ class PhaseSchedule(pl.Callback):
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
         self.index = 0
         self.schedule = Schedule(None)
+        self._resumed: Resumed | None = None
         self._restored: dict[str, Any] | None = None
+        self._steps_per_epoch: int | None = None
         self._may_fuse = True
 
     @property
@@ -150,32 +171,26 @@ class PhaseSchedule(pl.Callback):
         trainer: pl.Trainer,
         task: StreetTask,
         datamodule: pl.LightningDataModule,
-        resume: Path | None = None,
-        resumed_phase: str | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
-        """Train all phases; with `resume`, from the end of the epoch that this checkpoint was written after.
-
-        Args:
-            resumed_phase: the phase it was written in, see `phase_of`.
-        """
+        """Train all phases; with `resumed`, from the end of the epoch that its checkpoint was written after."""
         self.check(task.network)
-        names = [phase.name for phase in self.phases]
-        if resume is not None and resumed_phase not in names:
-            raise UserError(f"resume: {resume} stopped in phase '{resumed_phase}'; this regime has {', '.join(names)}")
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision
         self._may_fuse = not trainer.gradient_clip_val or "mixed" not in str(trainer.precision)
-        self.index = first = names.index(str(resumed_phase)) if resume is not None else 0
+        self._resumed = resumed
+        self.index = first = resumed.phase if resumed is not None else 0
         for index in range(first, len(self.phases)):
-            resumed = resume if index == first else None
+            checkpoint = resumed.checkpoint if resumed is not None and index == first else None
             self.index = index
-            self._enter(trainer, task, resumed is not None)
+            self._enter(trainer, task, checkpoint is not None)
             trainer.fit_loop.max_epochs = self.first_epoch(index) + self.phase.epochs
             # plain tensors and containers only
-            trainer.fit(task, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+            trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
 
-    def phase_of(self, checkpoint: Mapping[str, Any]) -> str:
-        """The name of the phase that a checkpoint's contents are from."""
-        return str(checkpoint["callbacks"][self.state_key]["phase"])
+    def phase_of(self, checkpoint: Mapping[str, Any]) -> tuple[int | None, str]:
+        """Number and name of the phase that a checkpoint's contents are from; older ones hold the name alone."""
+        state = checkpoint["callbacks"][self.state_key]
+        return state.get("index"), str(state["phase"])
 
     def build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
         """What trains the parameters of a phase, at its learning rates."""
@@ -200,7 +215,7 @@ class PhaseSchedule(pl.Callback):
         if phase.start_from == "best" and not resuming:
             best = next(
                 (c.best_model_path for c in trainer.checkpoint_callbacks
-                 if isinstance(c, pl.callbacks.ModelCheckpoint) and c.monitor), "",
+                 if isinstance(c, ModelCheckpoint) and c.monitor), "",
             )  # fmt: skip
             if not best:
                 raise UserError(f"phase '{phase.name}' starts from the best epoch, but no epoch has been kept yet")
@@ -218,19 +233,45 @@ class PhaseSchedule(pl.Callback):
 
     # hooks
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # a record may have been moved, or go on from another's checkpoint: Lightning would forget the best epoch
+        for callback in trainer.checkpoint_callbacks:
+            if not isinstance(callback, ModelCheckpoint) or callback.state_key not in checkpoint["callbacks"]:
+                continue
+            state = checkpoint["callbacks"].pop(callback.state_key)
+            if callback.monitor is None or self._resumed is None or self._resumed.with_best:
+                checkpoint["callbacks"][callback.state_key] = in_folder(state, str(callback.dirpath))
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         (optimizer,) = trainer.optimizers
-        # as restored: building a schedule resets learning rates and, with 1cycle, momenta
-        groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         assert isinstance(pl_module, StreetTask)
         steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
         horizon = Horizon(self.phase.epochs, steps, pl_module.objective["mode"])  # type: ignore[arg-type]
+        restored, before = self._restored, horizon
+        if restored is not None and self._resumed is not None:
+            before = replace(horizon, epochs=self._resumed.phase_epochs, steps_per_epoch=self._steps_per_epoch or steps)
+        # as restored: building a schedule resets learning rates and, with 1cycle, momenta
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        if before != horizon:  # the schedule begins anew, so its optimizer must look as it did at the beginning
+            for group, fresh in zip(
+                optimizer.param_groups, self.build_optimizer(self.phase, pl_module.network).param_groups, strict=True
+            ):
+                for key in group.keys() - fresh.keys():
+                    del group[key]
+                group.update({key: value for key, value in fresh.items() if key != "params"})
         self.schedule = (self.phase.scheduler or self.scheduler)(optimizer, horizon)
-        if self._restored is not None:
-            self.schedule.load_state_dict(self._restored)
-            for group, restored in zip(optimizer.param_groups, groups, strict=True):
-                group.update(restored)
-            self._restored = None
+        if before != horizon and self.schedule.go_on(restored or {}, before, horizon):
+            log.info(
+                "phase %s: %d epochs of %d steps, before %d of %d: the schedule goes on as if it had begun so",
+                self.phase.name, horizon.epochs, steps, before.epochs, before.steps_per_epoch,
+            )  # fmt: skip
+        elif restored is not None:
+            self.schedule.load_state_dict(restored)
+            for group, settings in zip(optimizer.param_groups, groups, strict=True):
+                group.update(settings)
+        self._restored, self._steps_per_epoch = None, steps
         self._last_step = trainer.global_step
         set_training_mode(pl_module.network, self.phase.train)
 
@@ -261,7 +302,13 @@ class PhaseSchedule(pl.Callback):
             self.schedule.step(None if objective is None else float(objective))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"phase": self.phase.name, "schedule": self.schedule.state_dict()}
+        return {
+            "phase": self.phase.name,
+            "index": self.index,
+            "steps_per_epoch": self._steps_per_epoch,
+            "schedule": self.schedule.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict["schedule"]
+        self._steps_per_epoch = state_dict.get("steps_per_epoch")

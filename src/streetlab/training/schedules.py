@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +48,23 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state)
+
+    def go_on(self, state: Mapping[str, Any], before: Horizon, now: Horizon) -> bool:
+        """Step a schedule that was just built for one horizon to where that of another, with this state, has come to.
+
+        Returns:
+            False where nothing was done: plateau goes by what the objective was, and by no horizon.
+        """
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            return False
+        done: int = state.get("last_epoch", 0)
+        if self.interval == "step":
+            done = round(done * now.steps_per_epoch / before.steps_per_epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch's, that no step of the optimizer was between
+            for _ in range(done):
+                self.step(None)
+        return True
 
 
 BuildSchedule = Callable[[Optimizer, Horizon], Schedule]

@@ -23,11 +23,12 @@ from streetlab.training import loggers
 from streetlab.training.agreement import agree, check_size, followed, is_first
 from streetlab.training.batch_size import AUTO, AutoBatchSize
 from streetlab.training.build import build_callbacks, build_experiment, build_loggers, loading_numbers
-from streetlab.training.checkpoints import epochs_behind, read_resumable, retire
+from streetlab.training.checkpoints import read_resumable, retire
 from streetlab.training.evaluation import evaluate_best
 from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
 from streetlab.training.memory import is_out_of_memory, no_room
 from streetlab.training.provenance import provenance
+from streetlab.training.resuming import find_start, take_over
 from streetlab.training.run_log import RunLog
 from streetlab.training.teacher import teach
 from streetlab.training.terminal import print_summary, quiet_lightning
@@ -128,6 +129,14 @@ def train(
 ) -> dict[str, Any]:
     """Build, train all phases, test the best epoch. Returns what metrics.json holds."""
     experiment = build_experiment(cfg, config, source)
+    searches = [AutoBatchSize(experiment.regime, record, cfg.trainer)] if cfg.batch_size == AUTO else []
+    start = None
+    if resume:
+        checkpoint = read_resumable(resume, experiment.source.label_space)
+        start = find_start(resume, checkpoint, config, experiment.regime, record)
+        for search in searches:
+            search.take_up(checkpoint)
+        del checkpoint
     teacher = teach(cfg, experiment)
     experiment.data.setup()
     if is_first():
@@ -140,20 +149,16 @@ def train(
         record.write_status(**split)
         if teacher is not None:
             record.write_status(teacher=teacher.about())
-    searches = [AutoBatchSize(experiment.regime, record, cfg.trainer)] if cfg.batch_size == AUTO else []
-    keep_epochs, resumed_phase = 0, None
-    if resume:
-        checkpoint = read_resumable(resume, experiment.source.label_space)
-        keep_epochs, resumed_phase = epochs_behind(checkpoint), experiment.regime.phase_of(checkpoint)
-        for search in searches:
-            search.take_up(checkpoint)
-        del checkpoint
-    record_logger = loggers.RecordLogger(record, lambda: experiment.regime.phase.name, keep_epochs)
+    if start is not None and is_first():
+        take_over(start, record)
+    elif is_first() and "resumed_from" in record.known_status:
+        record.write_status(resumed_from=None)  # it begins anew, from nothing
+    record_logger = loggers.RecordLogger(
+        record, lambda: experiment.regime.phase.name, start.epochs if start is not None else 0
+    )
     report = getattr(experiment.task.network, "load_report", None)
     if report is not None:
         log.info("%s", report.summary())
-    if resume:
-        log.info("resuming after epoch %d", keep_epochs)
     with quiet_lightning():
         trainer = instantiate(
             cfg.trainer,
@@ -162,7 +167,7 @@ def train(
             root=record.path,
         )
         try:
-            experiment.regime.fit(trainer, experiment.task, experiment.data, resume, resumed_phase)
+            experiment.regime.fit(trainer, experiment.task, experiment.data, start.resumed if start else None)
             record_logger.enabled = False
             metrics = evaluate_best(trainer, experiment, record)
         except (RuntimeError, MemoryError) as error:
