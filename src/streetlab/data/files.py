@@ -9,6 +9,7 @@ from streetlab.data.archive import File, ZipMember
 from streetlab.data.decode import UnreadablePhoto
 from streetlab.data.index import split as splits
 from streetlab.errors import UserError
+from streetlab.filenames import as_text
 
 
 def fingerprint(file: File) -> str:
@@ -18,10 +19,10 @@ def fingerprint(file: File) -> str:
     try:
         status = file.stat()
     except OSError:  # a link to nothing: reading it will say so
-        return f"{file}:missing"
+        return as_text(f"{file}:missing")
     if not os.access(file, os.R_OK):  # neither size nor time changes once it may be read
-        return f"{file}:closed"
-    return f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+        return as_text(f"{file}:closed")
+    return as_text(f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}")
 
 
 def content_hash(file: File) -> str:

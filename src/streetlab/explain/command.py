@@ -19,6 +19,7 @@ from streetlab.explain.page import Gallery, gallery_page
 from streetlab.explain.question import NUMBERS, PAGE, Question, read_question
 from streetlab.explain.segmentation import explain_segmenter
 from streetlab.explain.sentences import sentences
+from streetlab.filenames import one_line
 from streetlab.nets.cam import find_layer
 from streetlab.runs import files
 from streetlab.training.rebuild import rebuild
@@ -40,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     console = Console()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
-    print(question.output / PAGE)
+    print(one_line(str(question.output / PAGE)))
 
 
 def explain(question: Question) -> list[str]:

@@ -12,11 +12,12 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
 from streetlab.errors import UserError
+from streetlab.filenames import ERRORS, encodable
 
 _ELSEWHERE = "or choose another folder with output=DIR"
 _ADVICE = {
@@ -64,12 +65,12 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 text atomically; see `write_bytes`."""
-    return write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+    """Write UTF-8 text atomically; see `write_bytes`. Names that are not UTF-8 are escaped, see `filenames`."""
+    return write_bytes(path, text.encode("utf-8", errors=ERRORS))
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write indented JSON atomically; NumPy values become Python's, NaN and infinities become null."""
+    """Write indented JSON atomically; see `to_plain`."""
     return write_text(path, json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -78,17 +79,45 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], fieldnames: Sequenc
 
     A key that is not in `fieldnames` is a ValueError, so that no column is lost in silence.
     """
+    return write_text(path, csv_text(rows, fieldnames))
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], fieldnames: Sequence[str]) -> str:
+    """Rows under a header as `write_csv` writes them."""
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, fieldnames=list(fieldnames), restval="", lineterminator="\n")
+    writer = csv.DictWriter(CsvLines(buffer), fieldnames=list(fieldnames), restval="", lineterminator=CsvLines.END)
     writer.writeheader()
     writer.writerows(rows)
-    return write_text(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+class CsvLines:
+    r"""What a `csv.writer` writes to, so that its rows end in `\n` and every cell comes back as it was.
+
+    The writer quotes a cell for the characters of its own line end alone, so that has to be `END`: a carriage return
+    in a name would else break its row in two.
+
+    Args:
+        file: opened with `newline=""`.
+    """
+
+    END = "\r\n"
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write one whole row."""
+        return self._file.write(row.removesuffix(self.END) + "\n")
 
 
 def to_plain(value: Any) -> Any:
-    """The same value in JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None."""
+    """The same value in JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None.
+
+    Names that are not UTF-8 are escaped, see `filenames`.
+    """
     if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {encodable(str(key)): to_plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return to_plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
@@ -98,8 +127,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value
+        return encodable(os.fspath(value))
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _advice(error: OSError) -> str:

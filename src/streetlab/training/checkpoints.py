@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.labels import LabelSpace, same_names
 from streetlab.errors import UserError
 from streetlab.runs import files
 from streetlab.tasks.base import CHECKPOINT_KEY
@@ -32,7 +32,7 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
             f"resume: {path} is no checkpoint of an interrupted run (for weights alone use model.weights=FILE)"
         )
     names = tuple(checkpoint[CHECKPOINT_KEY]["label_space"]["names"])
-    if names != label_space.names:
+    if not same_names(names, label_space.names):
         raise UserError(
             f"resume: {path} was trained for {len(names)} classes ({listed(names)}), the data set has "
             f"{len(label_space)} ({listed(label_space.names)}); model.weights=FILE takes all but the head"

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from streetlab.config import plain
+from streetlab.filenames import one_line
 from streetlab.place import place
 from streetlab.runs.opening import completed_record
 from streetlab.runs.teaching import teaching_run
@@ -25,7 +26,7 @@ def run(cfg: DictConfig) -> float | None:
     done = completed_record(folder, plain(cfg), cfg.resume)
     if done is not None:
         if place().rank == 0:
-            print(f"already completed, skipped: {folder} (resume=never trains anew)")
+            print(one_line(f"already completed, skipped: {folder} (resume=never trains anew)"))
         return done.metrics["objective"]["best"]
 
     from streetlab.training.train import run as train

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from streetlab.config import bind, instantiate, plain
+from streetlab.progress import LineFormatter
 from streetlab.runs.naming import config_hash
 from streetlab.runs.opening import open_record
 from streetlab.runs.record import RunRecord, now
@@ -177,9 +178,9 @@ def _log_file(path: Path) -> Iterator[None]:
     logger = logging.getLogger("streetlab")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    to_file, to_terminal = logging.FileHandler(path), _ToTerminal()
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_file, to_terminal = logging.FileHandler(path, encoding="utf-8"), _ToTerminal()
+    to_file.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    to_terminal.setFormatter(LineFormatter("%(message)s"))
     to_terminal.addFilter(lambda entry: entry.levelno < logging.ERROR)  # errors reach the terminal as one line
     handlers = (to_file, to_terminal)
     for handler in handlers:
