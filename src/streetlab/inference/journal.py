@@ -42,7 +42,7 @@ class Journal:
 
     def __init__(self, output: Path, made_with: Mapping[str, Any], resume: bool = True) -> None:
         self.output, self.path = output, output / LINES
-        self._made_with: dict[str, Any] = files.to_plain(made_with)
+        self._made_with: dict[str, Any] = json.loads(files.json_text(made_with))  # as it will be read again
         before = self._earlier()
         if before is not None and not resume:
             self._start_over()
@@ -202,7 +202,7 @@ class Journal:
 
 def _coded(line: Line) -> bytes:
     names: Line = {key: as_text(line[key]) for key in _NAMES} | {"outputs": list(map(as_text, line["outputs"]))}
-    return json.dumps(line | names, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return files.json_text(line | names).encode() + b"\n"
 
 
 def _decoded(content: bytes) -> Line | None:

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -70,8 +71,17 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write indented JSON atomically; see `to_plain`."""
-    return write_text(path, json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write indented JSON atomically; see `json_text`."""
+    return write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that UTF-8 can hold; NumPy values become Python's, NaN and infinities null.
+
+    Names that are not UTF-8 are escaped, see `filenames`.
+    """
+    text = json.dumps(to_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda byte: "\\" + encodable(byte[0]), text)  # in JSON a backslash is two
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], fieldnames: Sequence[str]) -> Path:
@@ -112,12 +122,9 @@ class CsvLines:
 
 
 def to_plain(value: Any) -> Any:
-    """The same value in JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None.
-
-    Names that are not UTF-8 are escaped, see `filenames`.
-    """
+    """The same value in JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None."""
     if isinstance(value, Mapping):
-        return {encodable(str(key)): to_plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return to_plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
@@ -127,8 +134,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, os.PathLike):
-        return encodable(os.fspath(value))
-    return encodable(value) if isinstance(value, str) else value
+        return os.fspath(value)
+    return value
 
 
 def _advice(error: OSError) -> str:
