@@ -10,6 +10,7 @@ import torch
 
 from streetlab.data.index.labels import LabelSpace, same_names
 from streetlab.errors import UserError
+from streetlab.filenames import encodable
 from streetlab.runs import files
 from streetlab.tasks.base import CHECKPOINT_KEY
 
@@ -61,7 +62,8 @@ def retire(folder: Path) -> None:
 
 
 def _epoch(path: Path) -> int:
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"])
+    mapped = encodable(str(path)) == str(path)  # PyTorch maps no file whose path is not UTF-8
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)["epoch"])
 
 
 def _link(existing: Path, name: Path) -> None:

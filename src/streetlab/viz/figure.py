@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from streetlab.data.index.labels import Color
 from streetlab.filenames import one_line
@@ -79,9 +80,16 @@ def _make_drawable(figure: Figure) -> None:
     """Escape what no font draws in the figure's texts: bytes and controls in names."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        lines = text.get_text().split("\n")
-        if not all(line.isprintable() for line in lines):
-            text.set_text("\n".join(map(one_line, lines)))
+        text.set_text(_drawable(text.get_text()))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):  # their labels are made anew whenever they are drawn
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FixedFormatter):
+                formatter.seq = [_drawable(label) for label in formatter.seq]
+
+
+def _drawable(text: str) -> str:
+    return "\n".join(map(one_line, text.split("\n")))
 
 
 def png(figure: Figure, dpi: int = 150) -> bytes:
