@@ -218,7 +218,7 @@ def _loader(text: str) -> object:
 
 @each_name
 def test_a_figure_holds_a_name_in_its_title_and_at_its_axis(name: str) -> None:
-    figure = new_figure(2, 2)
+    figure = new_figure(24, 4)
     axes = figure.subplots()
     axes.set_title(name, parse_math=False)
     axes.set_yticks([0], [name], parse_math=False)

@@ -10,7 +10,6 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
 
 from streetlab.data.index.labels import Color
 from streetlab.filenames import one_line
@@ -78,14 +77,15 @@ def legend_beside_heading(axes: Axes) -> None:
 
 def _make_drawable(figure: Figure) -> None:
     """Escape what no font draws in the figure's texts: bytes and controls in names."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):  # an axis makes its labels anew whenever they are drawn
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            drawable = list(map(_drawable, labels))
+            if labels != drawable:
+                axis.set_ticklabels(drawable)
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(_drawable(text.get_text()))
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):  # their labels are made anew whenever they are drawn
-            formatter = axis.get_major_formatter()
-            if isinstance(formatter, FixedFormatter):
-                formatter.seq = [_drawable(label) for label in formatter.seq]
 
 
 def _drawable(text: str) -> str:
