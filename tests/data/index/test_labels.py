@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from streetlab.data.index.labels import (
     LABEL_SPACES,
     LabelSpace,
     categorical_palette,
+    class_ids,
+    same_names,
     to_label_ids,
 )
 
@@ -53,3 +56,10 @@ def test_a_palette_of_the_wrong_length_is_refused() -> None:
 def test_any_number_of_classes_gets_colours() -> None:
     assert len(categorical_palette(25)) == 25
     assert len(set(categorical_palette(10))) == 10
+
+
+def test_a_class_is_named_in_any_case_and_unicode_form() -> None:
+    written, typed = (unicodedata.normalize(form, "Müll") for form in ("NFD", "NFC"))
+    assert class_ids(typed.upper(), ["sauber", written]) == [1]
+    assert same_names([written, "a"], [typed, "A"])
+    assert not same_names([written, "a"], ["a", written])
