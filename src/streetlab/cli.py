@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import ERRORS, one_line
 from streetlab.place import place
 
 if TYPE_CHECKING:
@@ -106,8 +110,11 @@ class Job:
         from importlib import import_module
 
         from streetlab.config.values import check_nothing_missing
+        from streetlab.progress import LineFormatter
 
         check_nothing_missing(cfg)
+        if logging.lastResort is not None:  # what prints warnings of commands without a log
+            logging.lastResort.setFormatter(LineFormatter())
         ours = sys.argv
         sys.argv = list(self.argv) or ours  # Lightning starts further processes by repeating the command line
         try:
@@ -144,6 +151,7 @@ def run(argv: Sequence[str]) -> int:
     """
     global _outcome
     _outcome = _Outcome()
+    _print_any_name()
     words = [word for word in argv if word != "--traceback"]
     show_traceback = len(words) < len(argv)
     try:
@@ -171,6 +179,13 @@ def run(argv: Sequence[str]) -> int:
         _report(error, show_traceback)
         return 2 if isinstance(error, UserError) else 1
     return _sum_up_failures()
+
+
+def _print_any_name() -> None:
+    """Let names through that are not UTF-8, or not in the terminal's encoding: escaped, see `filenames`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ERRORS)
 
 
 def _help() -> str:
@@ -229,7 +244,7 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
 
 def _report(error: BaseException, show_traceback: bool, prefix: str = "") -> str:
     """Print the error in one line and return the line."""
-    text = " ".join(str(error).split())
+    text = one_line(re.sub(r"\s*\n\s*", " ", str(error).strip()))
     if not isinstance(error, UserError):
         hint = "" if show_traceback else " (--traceback shows where)"
         text = f"{type(error).__name__}: {text}{hint}"
@@ -261,5 +276,5 @@ def _sum_up_failures() -> int:
         return 0
     print(f"streetlab: failed jobs: {len(_outcome.failed)}", file=sys.stderr)
     for job in _outcome.failed.values():
-        print(f"  {job}", file=sys.stderr)
+        print(f"  {one_line(job)}", file=sys.stderr)
     return 1

@@ -14,8 +14,11 @@ class UserError(Exception):
 
 
 def first_line(text: object) -> str:
-    """The first line of what a text or an error says; empty where it says nothing."""
-    return (str(text).strip().splitlines() or [""])[0]
+    """The first line of what a text or an error says; empty where it says nothing.
+
+    Lines end in `\\n` alone: a carriage return may be part of a file's name.
+    """
+    return str(text).strip().partition("\n")[0].rstrip()
 
 
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:

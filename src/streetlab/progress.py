@@ -19,8 +19,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from streetlab.filenames import one_line
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class LineFormatter(logging.Formatter):
+    """Keeps a message in its line, whatever the names in it hold; a traceback has lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        return one_line(super().formatMessage(record))
 
 
 def columns() -> list[ProgressColumn]:
@@ -50,6 +59,7 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[[int, int
 
     `what` is plain text: brackets in it are not markup.
     """
+    what = one_line(what)
     started, count = time.perf_counter(), 0
     console = Console(stderr=True)
     if not console.is_terminal:

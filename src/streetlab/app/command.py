@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from streetlab.app.settings import Settings, settings_of
 from streetlab.config import plain
 from streetlab.errors import UserError
+from streetlab.progress import LineFormatter
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -175,7 +176,7 @@ def _ended_by_signal() -> Iterator[None]:
 def _log() -> Iterator[None]:
     """Warnings and faults, with the time, on the error stream."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("streetlab", "uvicorn")]
     for logger in loggers:
         logger.addHandler(handler)

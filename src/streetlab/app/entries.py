@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streetlab.app.naming import data_set_name, network_name, variant_name
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.filenames import encodable
 from streetlab.inference.export_metadata import ONNX, read_export_card, report_of
 from streetlab.runs.record import RunRecord
 from streetlab.viz.figure import hex_color
@@ -122,7 +123,7 @@ def _plain(
     categories = label_space.categories or (None,) * len(label_space)
     criteria = label_space.criteria or (None,) * len(label_space)
     return {
-        **named,
+        **{key: encodable(value) if isinstance(value, str) else value for key, value in named.items()},
         "task": label_space.task,
         "classes": [
             {"name": name, "color": hex_color(color), "category": category, "criterion": criterion}

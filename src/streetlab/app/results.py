@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from streetlab.filenames import ERRORS
+from streetlab.runs.files import csv_text
 
 PHOTO, PHOTO_VIDEO = "photo.jpg", "photo.mp4"
 IDS, IDS_VIDEO = "ids.png", "ids.webm"
@@ -51,8 +53,4 @@ def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Rows with the same keys as CSV."""
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
+    return csv_text(rows, list(rows[0])).encode(errors=ERRORS)

@@ -29,6 +29,7 @@ from streetlab.app.settings import Settings
 from streetlab.app.storage import StorageFull
 from streetlab.app.uploads import Refused, check, display_name, formats, take_in, videos_readable
 from streetlab.errors import UserError, first_line
+from streetlab.filenames import one_line
 from streetlab.runs.files import to_plain
 
 STATIC = Path(__file__).with_name("static")
@@ -103,7 +104,7 @@ def _add_faults(app: FastAPI, jobs: Jobs) -> None:
     """Every fault in JSON, in one line, with its status."""
 
     def answer(status: int, line: object, headers: Any = None) -> JSONResponse:
-        return JSONResponse({"error": first_line(line)}, status, headers)
+        return JSONResponse({"error": one_line(first_line(line))}, status, headers)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, fault: HTTPException) -> JSONResponse:

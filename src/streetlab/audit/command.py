@@ -22,6 +22,7 @@ from streetlab.audit.summary import counts_by_kind, headline, summarize
 from streetlab.audit.terminal import print_audit
 from streetlab.audit.twins import find_twins
 from streetlab.errors import UserError
+from streetlab.filenames import one_line
 from streetlab.runs import files
 
 SPLIT_FILE = "split.json"
@@ -60,7 +61,7 @@ def run(cfg: DictConfig) -> None:
     found = audit(chosen, options)
     page = write_audit(chosen, found, options, output)
     print_audit(headline(found.images), counts_by_kind(found.findings), found.split, found.notes)
-    print(page)
+    print(one_line(str(page)))
 
 
 def audit(chosen: Chosen, options: Options) -> Audit:

@@ -139,4 +139,4 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _reason(error: Exception, sample: Sample) -> str:
-    return first_line(error).removeprefix(f"{sample.mask_path}: ")
+    return first_line(str(error).removeprefix(f"{sample.mask_path}: "))

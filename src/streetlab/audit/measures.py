@@ -125,7 +125,7 @@ def _format(file: File) -> str | None:
 
 
 def _reason(error: Exception, sample: Sample) -> str:
-    text = first_line(error)
     if isinstance(error, UnreadablePhoto):
-        return text.removeprefix(f"{sample.path}: ")
+        return first_line(str(error).removeprefix(f"{sample.path}: "))
+    text = first_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

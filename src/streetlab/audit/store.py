@@ -16,6 +16,7 @@ import numpy as np
 from streetlab.audit.measures import COLUMNS, MEASURES_VERSION, Measured
 from streetlab.data.source import make_cache_folder
 from streetlab.errors import UserError
+from streetlab.filenames import encodable
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Store:
 
     def write(self, key: str, measured: Measured) -> None:
         """Keep one image; it is on disk some seconds later, or when the block ends."""
-        values = list(astuple(measured))
+        values = [encodable(value) if isinstance(value, str) else value for value in astuple(measured)]
         for place in _HASHES:
             values[place] = int(np.uint64(values[place]).astype(np.int64))  # SQLite's integers have a sign
         marks = ", ".join("?" * (len(values) + 1))

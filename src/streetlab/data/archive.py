@@ -12,6 +12,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from streetlab.errors import UserError
+from streetlab.filenames import as_text
 
 _FAULTS = (BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, NotImplementedError, ValueError)
 """What `zipfile` raises for damage, a member that is not there, encryption and unknown compression."""
@@ -51,11 +52,11 @@ class ZipMember:
             status = self.archive.stat()
             info = _opened(self.archive).getinfo(self.name)
         except FileNotFoundError:
-            return f"{self.archive}!{self.name}:missing"
+            return as_text(f"{self.archive}!{self.name}:missing")
         except (OSError, *_FAULTS):
-            return f"{self.archive}!{self.name}:closed"
+            return as_text(f"{self.archive}!{self.name}:closed")
         of_archive = f"{self.archive.resolve()}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-        return f"{of_archive}!{self.name}:{info.CRC:08x}:{info.file_size}"
+        return as_text(f"{of_archive}!{self.name}:{info.CRC:08x}:{info.file_size}")
 
     def content_hash(self) -> str:
         """SHA-256 of the bytes, in hex. Raises OSError as `open` does."""

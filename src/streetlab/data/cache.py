@@ -121,7 +121,7 @@ def remove_abandoned(parent: Path) -> int:
 
 def _key(fingerprints: Sequence[str], size: tuple[int, int]) -> str:
     text = "\n".join([str(CACHE_VERSION), str(size), *fingerprints])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _array_names(has_masks: bool) -> list[str]:

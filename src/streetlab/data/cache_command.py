@@ -13,6 +13,7 @@ from rich.table import Table
 
 from streetlab.data.cache import entries, remove_abandoned
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import one_line
 
 
 def run(cfg: Any) -> None:
@@ -22,7 +23,7 @@ def run(cfg: Any) -> None:
         near = did_you_mean(folder.name, [p.name for p in folder.parent.glob("*") if p.is_dir()])
         raise UserError(f"cache_dir: no folder {folder}{near} (a run makes it when it first decodes photos)")
     found = entries(folder)
-    print(f"decoded images in {folder}")
+    print(one_line(f"decoded images in {folder}"))
     table = Table()
     table.add_column("entry", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.files import refuse_cache_below
+from streetlab.data.index.labels import same_names
 from streetlab.data.source import DataSource, Sample
 from streetlab.errors import UserError
 
@@ -102,7 +103,7 @@ def _check_equal(first: str, one: DataSource, key: str, other: DataSource) -> No
     a, b = one.label_space, other.label_space
     if a.task != b.task:
         raise UserError(f"dataset.sources: {first} is for {a.task} and {key} for {b.task}; they cannot be joined")
-    if a.names == b.names:
+    if same_names(a.names, b.names):
         return
     way = f"; say dataset.sources.{key}.labels={a.name}" if a.name != b.name else ""
     if b.name == "cityscapes":  # the larger space takes the smaller one in

@@ -10,6 +10,7 @@ from streetlab.data.archive import File, ZipMember
 from streetlab.data.decode import UnreadablePhoto
 from streetlab.data.index import split as splits
 from streetlab.errors import UserError
+from streetlab.filenames import as_text
 
 
 def fingerprint(file: File) -> str:
@@ -19,11 +20,12 @@ def fingerprint(file: File) -> str:
     try:
         status = file.stat()
     except OSError:  # a link to nothing: reading it will say so
-        return f"{file}:missing"
+        return as_text(f"{file}:missing")
     if not os.access(file, os.R_OK):
-        return f"{file}:closed"
+        return as_text(f"{file}:closed")
     # the change time too: a copy with its times preserved has the old modification time
-    return f"{_resolved(str(file.parent))}/{file.name}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+    path = f"{_resolved(str(file.parent))}/{file.name}"
+    return as_text(f"{path}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}")
 
 
 def changed_at(file: File) -> float:

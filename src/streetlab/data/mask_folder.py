@@ -16,6 +16,7 @@ from streetlab.data.index.split import SplitFile
 from streetlab.data.mask_source import MaskSource
 from streetlab.data.placement import Placement
 from streetlab.errors import UserError
+from streetlab.filenames import as_text, encodable, fold
 
 Classes = Sequence[str] | Mapping[str, int]
 
@@ -61,7 +62,7 @@ class MaskFolder(MaskSource):
     ) -> None:
         placement = Placement(split_file, split_seed, folds, fold, on_error)
         root = Path(root).expanduser()
-        space = _file_space(root.resolve().name, classes, labels, ignore, palette)
+        space = _file_space(as_text(root.resolve().name), classes, labels, ignore, palette)
         pairs = scan_mask_folder(root, "dataset.root", images, masks, mask_suffix)
         refuse_cache_below(root, Path(cache_dir).expanduser())
         pairs, read = _placed(pairs, root, Path(cache_dir).expanduser(), placement)
@@ -90,12 +91,12 @@ def _file_space(
         space = target_space(LabelSpace("", "segmentation", (), ()), labels)
         kept = space.void_ids if not space.file_ids else ()
         return replace(space, file_ids=(), void_ids=(*kept, *void))
-    names = tuple(class_name(name, "dataset.classes") for name in classes)
+    names = tuple(encodable(class_name(name, "dataset.classes")) for name in classes)
     numbers = classes.values() if isinstance(classes, Mapping) else range(len(names))
     values = tuple(_value(f"dataset.classes: {name}", value) for name, value in zip(names, numbers, strict=True))
     if len(names) < 2:
         raise UserError(f"dataset.classes: {list(names)}; there must be at least two")
-    for what, found in (("class", [name.lower() for name in names]), ("value", [*values, *void])):
+    for what, found in (("class", [fold(name) for name in names]), ("value", [*values, *void])):
         twice = next((entry for number, entry in enumerate(found) if entry in found[:number]), None)
         if twice is not None:
             where = "dataset.ignore" if what == "value" and twice in void else "dataset.classes"

@@ -112,7 +112,7 @@ class Placement:
         self, photos: Sequence[Photo], hashes: Sequence[str], root: Path, cache_dir: Path, names: Sequence[str]
     ) -> Path:
         """The file of a split that is drawn by contents, now or earlier."""
-        where = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+        where = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
         path = cache_dir / "splits" / f"{root.resolve().name}-{where}-seed{self.split_seed}.json"
         if not path.exists():
             labels = [photo.label for photo in photos]

@@ -14,7 +14,7 @@ Key = tuple[int, int]
 
 def sample_keys(ids: Sequence[str]) -> np.ndarray:
     """64 bits for each sample id, the same on every machine: (N,) uint64."""
-    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids)
+    digests = (hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest() for name in ids)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 

@@ -20,6 +20,7 @@ from streetlab.explain.page import Gallery, gallery_page
 from streetlab.explain.question import NUMBERS, PAGE, Question, about_photos, read_question
 from streetlab.explain.segmentation import explain_segmenter
 from streetlab.explain.sentences import sentences
+from streetlab.filenames import one_line
 from streetlab.nets.cam import find_layer
 from streetlab.runs import files
 from streetlab.training.rebuild import rebuild
@@ -41,7 +42,7 @@ def run(cfg: DictConfig) -> None:
     console = Console()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
-    print(page)
+    print(one_line(str(page)))
 
 
 def explain(question: Question) -> tuple[Path, list[str]]:

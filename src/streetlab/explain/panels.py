@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from streetlab.data.index.labels import Color, LabelSpace
+from streetlab.filenames import one_line
 from streetlab.viz.figure import INK, MUTED, RULE, hex_color
 from streetlab.viz.heat import heat_colors, heat_overlay
 
@@ -160,5 +161,5 @@ def _fitting(text: str, width: int) -> str:
 
 def _printable(text: str, longest: int = _LONGEST) -> str:
     """The text without line breaks and what fonts cannot draw; of a long one the end, which tells files apart."""
-    clean = "".join(c if c.isprintable() else "�" for c in text)
+    clean = one_line(text)
     return clean if len(clean) <= longest else f"…{clean[-longest + 1 :]}"

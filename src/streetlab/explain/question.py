@@ -247,7 +247,7 @@ def _refuse_in_the_way(question: Question, chosen: bool) -> None:
     if not output.is_dir():
         raise UserError(f"output: {output} is a file; give a folder with output=DIR")
     own = _explained(output)
-    same_run = not chosen or (own or {}).get("run") == question.about()["run"]
+    same_run = not chosen or (own or {}).get("run") == json.loads(files.json_text(question.about()["run"]))
     if own is not None and own.get("name") == question.name and same_run:
         return
     others = [path for path in output.iterdir() if _explained(path) is None]

@@ -23,6 +23,7 @@ from streetlab.export.options import Options, about_photos, read_options
 from streetlab.export.quality import Bench, evaluate_both, open_bench
 from streetlab.export.report import print_report, warnings, write_report
 from streetlab.export.torch_file import write_torch
+from streetlab.filenames import one_line
 from streetlab.inference.card import read_card
 from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
@@ -48,8 +49,8 @@ def run(cfg: DictConfig) -> None:
         file, report = export(options)
     print_report(report)
     for line in warnings(report):
-        print(f"streetlab: {line}", file=sys.stderr)
-    print(file)
+        print(f"streetlab: {one_line(line)}", file=sys.stderr)
+    print(one_line(str(file)))
 
 
 def export(options: Options) -> tuple[Path, dict[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from omegaconf import DictConfig
 
+from streetlab.filenames import one_line
 from streetlab.inference.journal import LINES, Journal
 from streetlab.inference.names import Names
 from streetlab.inference.options import Options, read_options, refuse_other_task
@@ -54,7 +55,7 @@ def run(cfg: DictConfig) -> None:
     asked = [lines[str(item.path)] for item in found.items]
     bad = {line["file"]: str(line["error"]) for line in asked if line.get("error")}
     _say(found, len(left), bad, time.perf_counter() - started)
-    print((tables or [options.output / LINES])[0])
+    print(one_line(str((tables or [options.output / LINES])[0])))
     if bad:
         raise SystemExit(1)
 
@@ -108,14 +109,8 @@ def _say(found: Found, done: int, bad: Mapping[str, str], seconds: float) -> Non
     if found.links:
         print(f"streetlab: links out of the source's folder, not followed: {len(found.links)}", file=sys.stderr)
         for link in found.links:
-            print(f"  {_printable(str(link))}", file=sys.stderr)
+            print(f"  {one_line(str(link))}", file=sys.stderr)
     if bad:
         print(f"streetlab: files that could not be predicted: {len(bad)} of {total}", file=sys.stderr)
         for name, reason in bad.items():
-            print(f"  {_printable(name)}: {_printable(reason)}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """The text in one line that any terminal takes."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return shown.encode(sys.stderr.encoding or "utf-8", errors="replace").decode(sys.stderr.encoding or "utf-8")
+            print(f"  {one_line(name)}: {one_line(reason)}", file=sys.stderr)

@@ -11,12 +11,15 @@ from types import TracebackType
 from typing import Any
 
 from streetlab.errors import UserError
+from streetlab.filenames import as_text, from_text
 from streetlab.inference.sources import Item
 from streetlab.runs import files
 from streetlab.runs.liveness import is_running
 
 LINES, MADE_WITH = "predictions.jsonl", "predict.json"
 Line = dict[str, Any]
+_NAMES = ("file", "path", "stem")
+"""What a line holds of names; they are text in the file alone, see `filenames`."""
 
 
 class Journal:
@@ -39,7 +42,7 @@ class Journal:
 
     def __init__(self, output: Path, made_with: Mapping[str, Any], resume: bool = True) -> None:
         self.output, self.path = output, output / LINES
-        self._made_with = dict(made_with)
+        self._made_with: dict[str, Any] = json.loads(files.json_text(made_with))  # as it will be read again
         before = self._earlier()
         if before is not None and not resume:
             self._start_over()
@@ -120,7 +123,7 @@ class Journal:
             return []
         except OSError as error:
             raise self._cannot_write(error) from None
-        read = (_decoded(line) for line in content[:whole].splitlines())
+        read = (_decoded(line) for line in content[:whole].split(b"\n"))
         return [line for line in read if line is not None]
 
     def _earlier(self) -> dict[str, Any] | None:
@@ -198,18 +201,20 @@ class Journal:
 
 
 def _coded(line: Line) -> bytes:
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", errors="surrogateescape") + b"\n"
+    names: Line = {key: as_text(line[key]) for key in _NAMES} | {"outputs": list(map(as_text, line["outputs"]))}
+    return files.json_text(line | names).encode() + b"\n"
 
 
 def _decoded(content: bytes) -> Line | None:
     """The line; None where it is not one of ours."""
     try:
         line = json.loads(content.decode("utf-8", errors="surrogateescape"))
-        known = {key: line[key] for key in ("path", "file", "kind", "stem", "bytes", "modified", "outputs")}
+        if not all(key in line for key in ("kind", "bytes", "modified")) or not isinstance(line["outputs"], list):
+            return None
+        names: Line = {key: from_text(line[key]) for key in _NAMES}
+        return {**line, **names, "outputs": list(map(from_text, line["outputs"]))}
     except (ValueError, KeyError, TypeError):
         return None
-    return line if isinstance(known["outputs"], list) else None
 
 
 def _typed(value: Any) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import PurePosixPath
 
+from streetlab.filenames import fold
+
 RESULT_SUFFIXES = (".png", ".jpg", ".mp4", ".webm", ".csv")
 _LONGEST = 180
 """Bytes of one name; file systems take 255, of which suffixes and temporary names need some."""
@@ -21,9 +23,9 @@ class Names:
     """
 
     def __init__(self, taken: Iterable[str], files: Iterable[str]) -> None:
-        self._taken = {stem.casefold() for stem in taken}
+        self._taken = {fold(stem) for stem in taken}
         parts = (_safe(file) for file in files)
-        self._folders = {str(parent).casefold() for file in parts for parent in PurePosixPath(file).parents}
+        self._folders = {fold(str(parent)) for file in parts for parent in PurePosixPath(file).parents}
 
     def stem(self, file: str) -> str:
         """`sub/a` for `sub/a.jpg`; `sub/a.jpg` where `sub/a` is taken, by `sub/a.png` say; then `sub/a.jpg-2`, ..."""
@@ -31,12 +33,12 @@ class Names:
         short = str(whole.with_suffix(""))
         candidates = chain([short, str(whole)], (f"{whole}-{number}" for number in count(2)))
         stem = next(filter(self._is_free, candidates))
-        self._taken.add(stem.casefold())
+        self._taken.add(fold(stem))
         return stem
 
     def _is_free(self, stem: str) -> bool:
-        low = stem.casefold()
-        return low not in self._taken and not any(low + suffix in self._folders for suffix in RESULT_SUFFIXES)
+        folded = fold(stem)
+        return folded not in self._taken and not any(folded + suffix in self._folders for suffix in RESULT_SUFFIXES)
 
 
 def _safe(file: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.index.labels import LabelSpace
+from streetlab.filenames import as_text
 from streetlab.inference.answers import Classified, Segmented
 from streetlab.runs import files
 from streetlab.viz.heat import heat_overlay
@@ -137,7 +138,9 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     written = []
     for name, (kind, header) in columns.items():
         rows = [
-            {key: line.get(key) for key in header if key in line} | {prefix + k: v for k, v in line[values].items()}
+            {key: line[key] for key in header if key in line}
+            | {"file": as_text(line["file"])}
+            | {prefix + k: v for k, v in line[values].items()}
             for line in done
             if line["kind"] == kind
         ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.filenames import one_line
 from streetlab.runs.expected_precision import expected_precision_text, expected_precision_title
 from streetlab.runs.predictions import Predictions
 from streetlab.runs.statistics.bootstrap import cluster_photos
@@ -123,9 +124,10 @@ def report_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 def classification_report(summary: dict[str, Any]) -> str:
     """The per-class table as text for logs, with accuracy, macro-F1 and n below, then the other numbers there are."""
-    width = max(len("macro F1"), *map(len, summary["per_class"]))
+    classes = {one_line(name): score for name, score in summary["per_class"].items()}
+    width = max(len("macro F1"), *map(len, classes))
     lines = [f"{'':{width}}  precision  recall     F1      n"]
-    for name, score in summary["per_class"].items():
+    for name, score in classes.items():
         lines.append(
             f"{name:{width}}  {score['precision']:9.3f}  {score['recall']:6.3f}  {score['f1']:5.3f}"
             f"  {score['support']:5d}"

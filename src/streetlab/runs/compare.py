@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
+from streetlab.filenames import one_line
 from streetlab.runs import files
 from streetlab.runs.compare_notes import notes, sentences
 from streetlab.runs.compare_options import DEFAULTS, Options, options_of, run_paths
@@ -63,7 +64,7 @@ def run(cfg: DictConfig) -> None:
     for record, reason in selection.skipped:
         console.print(Text(_skipped_line(record, reason), style="yellow"), soft_wrap=True)
     # print, not the console: a path is one line, however narrow the terminal
-    print(page)
+    print(one_line(str(page)))
 
 
 def compare(paths: Sequence[Path], options: Options = DEFAULTS) -> Comparison:

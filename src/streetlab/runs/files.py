@@ -9,14 +9,16 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
 from streetlab.errors import UserError
+from streetlab.filenames import ERRORS, encodable
 
 _ELSEWHERE = "or choose another folder with output=DIR"
 _ADVICE = {
@@ -64,13 +66,22 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 text atomically; see `write_bytes`."""
-    return write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+    """Write UTF-8 text atomically; see `write_bytes`. Names that are not UTF-8 are escaped, see `filenames`."""
+    return write_bytes(path, text.encode("utf-8", errors=ERRORS))
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write indented JSON atomically; NumPy values become Python's, NaN and infinities become null."""
-    return write_text(path, json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write indented JSON atomically; see `json_text`."""
+    return write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that UTF-8 can hold; NumPy values become Python's, NaN and infinities null.
+
+    Names that are not UTF-8 are escaped, see `filenames`.
+    """
+    text = json.dumps(to_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda byte: "\\" + encodable(byte[0]), text)  # in JSON a backslash is two
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], fieldnames: Sequence[str]) -> Path:
@@ -78,11 +89,36 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], fieldnames: Sequenc
 
     A key that is not in `fieldnames` is a ValueError, so that no column is lost in silence.
     """
+    return write_text(path, csv_text(rows, fieldnames))
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], fieldnames: Sequence[str]) -> str:
+    """Rows under a header as `write_csv` writes them."""
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, fieldnames=list(fieldnames), restval="", lineterminator="\n")
+    writer = csv.DictWriter(CsvLines(buffer), fieldnames=list(fieldnames), restval="", lineterminator=CsvLines.END)
     writer.writeheader()
     writer.writerows(rows)
-    return write_text(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+class CsvLines:
+    r"""What a `csv.writer` writes to, so that its rows end in `\n` and every cell comes back as it was.
+
+    The writer quotes a cell for the characters of its own line end alone, so that has to be `END`: a carriage return
+    in a name would else break its row in two.
+
+    Args:
+        file: opened with `newline=""`.
+    """
+
+    END = "\r\n"
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write one whole row."""
+        return self._file.write(row.removesuffix(self.END) + "\n")
 
 
 def to_plain(value: Any) -> Any:

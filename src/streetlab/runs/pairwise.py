@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streetlab.data.index.labels import same_names
 from streetlab.errors import UserError
 from streetlab.runs.grouping import FinishedRun, RunGroup
 from streetlab.runs.statistics import wilson_interval
@@ -218,7 +219,7 @@ class _Answers:
                 f"{self.where}: tested on other photos than {reference.where} "
                 f"({len(ids - others)} only here, {len(others - ids)} only there)"
             )
-        if self.names != reference.names:
+        if not same_names(self.names, reference.names):
             raise UserError(f"{self.where}: other classes than {reference.where}")
         if not np.array_equal(self.counts[..., 2], reference.counts[..., 2]):
             raise UserError(f"{self.where}: the same photos are labelled otherwise in {reference.where}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 import traceback
@@ -119,7 +120,7 @@ class RunRecord:
         if text and not text.endswith("\n"):
             # killed while appending: a cut number reads as a wrong number, so the half line goes
             text = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(text.splitlines()))
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
         try:
             return [{key: _cell(key, value) for key, value in row.items()} for row in rows]
         except (TypeError, ValueError) as error:
@@ -279,7 +280,8 @@ def _cell(key: str | None, value: str | None) -> Cell:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is {path.parent} a run folder?") from None
     except OSError as error:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.filenames import one_line
 
 REPORT_FIELDS = ("class", "iou", "precision", "recall", "f1", "boundary_f", "pixels")
 _HEADERS = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1", "boundary_f": "boundary"}
@@ -142,7 +143,8 @@ def segmentation_report(summary: Mapping[str, Any]) -> str:
     Args:
         summary: of `summarize_segmentation`; a `boundary_f` in it and in its classes is shown too.
     """
-    classes, categories = summary["per_class"], summary.get("per_category", {})
+    classes = {one_line(name): scores for name, scores in summary["per_class"].items()}
+    categories = summary.get("per_category", {})
     width = max(map(len, [*_TOTALS.values(), *classes, *categories]))
     columns = [field for field in REPORT_FIELDS[1:-1] if any(field in scores for scores in classes.values())]
     lines = [f"{'':{width}}  " + "  ".join(f"{_HEADERS[field]:>9}" for field in columns) + f"  {'pixels':>13}"]

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.labels import LabelSpace, same_names
 from streetlab.errors import UserError, first_line
+from streetlab.filenames import encodable
 from streetlab.runs import files
 from streetlab.tasks.base import CHECKPOINT_KEY
 
@@ -38,7 +39,7 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
             f"resume: {path} is no checkpoint of an interrupted run (for weights alone use model.weights=FILE)"
         )
     names = tuple(checkpoint[CHECKPOINT_KEY]["label_space"]["names"])
-    if names != label_space.names:
+    if not same_names(names, label_space.names):
         raise UserError(
             f"resume: {path} was trained for {len(names)} classes ({listed(names)}), the data set has "
             f"{len(label_space)} ({listed(label_space.names)}); model.weights=FILE takes all but the head"
@@ -120,7 +121,8 @@ def retire(folder: Path) -> None:
 
 
 def _epoch(path: Path) -> int:
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"])
+    mapped = encodable(str(path)) == str(path)  # PyTorch maps no file whose path is not UTF-8
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)["epoch"])
 
 
 def _link(existing: Path, name: Path) -> None:

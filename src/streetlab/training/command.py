@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from streetlab.config import instantiate, plain
 from streetlab.data.source import DataSource
+from streetlab.filenames import one_line
 from streetlab.place import place
 from streetlab.runs.opening import choose_folder, completed_record
 from streetlab.runs.record import RunRecord
@@ -50,7 +51,7 @@ def run(cfg: DictConfig) -> float | None:
         done = completed_record(folder, cfg.resume)
         if done is not None:
             if place().rank == 0:
-                print(f"already completed, skipped: {folder} (resume=never trains anew)")
+                print(one_line(f"already completed, skipped: {folder} (resume=never trains anew)"))
             return done.metrics["objective"]["best"]
 
         from streetlab.training.train import run as train

@@ -19,6 +19,7 @@ from streetlab.data.datamodule import StreetData
 from streetlab.data.index.manifest import Manifest
 from streetlab.data.index.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import one_line
 from streetlab.nets.cost import describe
 from streetlab.runs.chosen import chosen_run
 from streetlab.runs.expected_precision import Prior, read_prior
@@ -275,4 +276,5 @@ def _open(
         **provenance() | {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
     )  # fmt: skip
     if question.state != "completed":
-        print(f"{question.run.path} is {question.state}: tested is its epoch {evaluated['epoch']}")
+        line = f"{question.run.path} is {question.state}: tested is its epoch {evaluated['epoch']}"
+        print(one_line(line))

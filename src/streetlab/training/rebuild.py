@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from streetlab.config import instantiate
 from streetlab.config.targets import locate
 from streetlab.data.augment import Augment
 from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import LABEL_SPACES, TASKS, LabelSpace
+from streetlab.data.index.labels import LABEL_SPACES, TASKS, LabelSpace, same_names
 from streetlab.errors import UserError, did_you_mean, first_line
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import CHECKPOINT_KEY, StreetTask
@@ -194,13 +194,14 @@ def _refuse_other_classes(weights: TrainedWeights, data: StreetData) -> None:
     trained, found = weights.label_space, data.label_space
     if trained.task != found.task:
         raise UserError(f"dataset: {data.source.name} has {TASKS[found.task]}, the run learned {TASKS[trained.task]}")
-    if trained.names != found.names:
+    if not same_names(trained.names, found.names):
         same = [name for name, space in LABEL_SPACES.items() if space.names == trained.names]
         hint = f"; dataset.labels={same[0]} maps classes to these where their names allow it" if same else ""
         raise UserError(
             f"dataset: {data.source.name} has {len(found)} classes ({listed(found.names)}), the run learned "
             f"{len(trained)} ({listed(trained.names)}){hint}"
         )
+    data.source.label_space = replace(found, names=trained.names)  # the run's spelling of its classes
 
 
 def _load(network: nn.Module, weights: TrainedWeights) -> None:

@@ -10,6 +10,8 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
+from streetlab.progress import LineFormatter
+
 _LOGGER = logging.getLogger("streetlab")
 
 
@@ -21,8 +23,8 @@ class RunLog:
 
     def write_to(self, path: Path) -> None:
         """Write the lines so far, and all further ones, to the end of a file."""
-        handler = logging.FileHandler(path)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
         self._held_back.setTarget(handler)
         self._held_back.capacity = 1  # nothing waits any longer
         self._held_back.flush()
@@ -35,7 +37,7 @@ def run_log() -> Iterator[RunLog]:
     _LOGGER.propagate = False
     held_back = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
     to_terminal = _ToTerminal()
-    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.setFormatter(LineFormatter("%(message)s"))
     to_terminal.addFilter(lambda entry: entry.levelno < logging.ERROR)  # errors reach the terminal as one line
     for handler in (held_back, to_terminal):
         _LOGGER.addHandler(handler)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import TASKS
+from streetlab.data.index.labels import TASKS, same_names
 from streetlab.errors import UserError
 from streetlab.nets.cost import describe
 from streetlab.runs.identity import other_photos
@@ -94,7 +94,7 @@ def _refuse_other_classes(path: str, weights: TrainedWeights, data: StreetData) 
     if taught.task != found.task:
         raise UserError(f"teacher: {path} learned {TASKS[taught.task]}, data set {data.source.name} has "
                         f"{TASKS[found.task]}")  # fmt: skip
-    if taught.names != found.names:
+    if not same_names(taught.names, found.names):
         order = ", in another order" if set(taught.names) == set(found.names) else ""
         raise UserError(
             f"teacher: {path} learned {len(taught)} classes of {taught.name} ({listed(taught.names)}), data set "

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streetlab.data.index.scan import SPLITS
+from streetlab.filenames import one_line
 from streetlab.runs.record import RunRecord
 from streetlab.training.evaluation import REPORTS
 from streetlab.training.report import number_text
@@ -57,4 +58,4 @@ def print_summary(record: RunRecord, metrics: dict[str, Any], title: str) -> Non
     for name in metrics[splits[0]]["per_class"]:
         table.add_row(f"{word} {name}", *(number_text(metrics[split]["per_class"][name][score]) for split in splits))
     Console().print(table)
-    print(record.path)
+    print(one_line(str(record.path)))

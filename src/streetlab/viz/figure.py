@@ -9,8 +9,10 @@ import warnings
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from streetlab.data.index.labels import Color
+from streetlab.filenames import one_line
 
 INK = "#1d2329"
 MUTED = "#6a737d"
@@ -73,8 +75,26 @@ def legend_beside_heading(axes: Axes) -> None:
     )  # fmt: skip
 
 
+def _make_drawable(figure: Figure) -> None:
+    """Escape what no font draws in the figure's texts: bytes and controls in names."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):  # an axis makes its labels anew whenever they are drawn
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            drawable = list(map(_drawable, labels))
+            if labels != drawable:
+                axis.set_ticklabels(drawable)
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(_drawable(text.get_text()))
+
+
+def _drawable(text: str) -> str:
+    return "\n".join(map(one_line, text.split("\n")))
+
+
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as PNG on white."""
+    _make_drawable(figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # a file name in a script that the font lacks shows boxes; that is no reason to fill the log
@@ -91,6 +111,7 @@ def svg(figure: Figure, name: str) -> str:
     Args:
         name: unique in the page; keeps the ids inside apart from those of other figures.
     """
+    _make_drawable(figure)
     buffer = io.StringIO()
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

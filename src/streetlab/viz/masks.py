@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.index.labels import IGNORE_INDEX, Color, LabelSpace
+from streetlab.filenames import one_line
 from streetlab.viz.figure import INK, MUTED, RULE, hex_color
 
 WRONG = (222, 45, 38)
@@ -187,7 +188,7 @@ def _entry_width(legend: Sequence[tuple[str, Color]]) -> float:
 
 
 def _shorten(text: str, longest: int = 90) -> str:
-    clean = "".join(c if c.isprintable() else "�" for c in text)
+    clean = one_line(text)
     return clean if len(clean) <= longest else f"…{clean[-longest + 1 :]}"
 
 

@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from streetlab.filenames import one_line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -29,9 +31,14 @@ def render(template: str, **context: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
-    # file names that are not UTF-8 carry surrogates, which no page can hold
-    return environment.get_template(template).render(**context).encode("utf-8", "replace").decode()
+    return environment.get_template(template).render(**context)
+
+
+def _shown(value: object) -> object:
+    """A value without what no page can hold: the bytes and control characters that names may have."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def inline_figure(figure: Figure, name: str) -> Markup:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.index.labels import Color, LabelSpace
+from streetlab.filenames import one_line
 from streetlab.viz.figure import INK, MUTED, hex_color
 
 _TILE = 1.9
@@ -116,7 +117,7 @@ def _reduced(image: Any) -> NDArray[np.uint8]:
 
 def _shorten(text: str) -> str:
     """Cut the middle: both the start and the end (number, suffix) of a file's name tell it apart."""
-    clean = "".join(c if c.isprintable() else "�" for c in text)
+    clean = one_line(text)
     if len(clean) <= _LONGEST:
         return clean
     half = (_LONGEST - 1) // 2

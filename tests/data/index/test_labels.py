@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from streetlab.data.index.labels import (
     LabelSpace,
     categorical_palette,
     class_ids,
+    same_names,
     to_label_ids,
 )
 from streetlab.errors import UserError
@@ -62,3 +64,10 @@ def test_a_value_of_yaml_names_no_class_even_where_one_is_called_like_its_text(e
     with pytest.raises(UserError, match=r"^hide: .* is no name of a class.* in quotes"):
         class_ids([entry], ["None", "True", "1000.0", "nan"], "hide")
     assert class_ids(["null", 1, "1E3"], ["null", "true", "1e3"]) == [0, 1, 2]
+
+
+def test_a_class_is_named_in_any_case_and_unicode_form() -> None:
+    written, typed = (unicodedata.normalize(form, "Müll") for form in ("NFD", "NFC"))
+    assert class_ids(typed.upper(), ["sauber", written]) == [1]
+    assert same_names([written, "a"], [typed, "A"])
+    assert not same_names([written, "a"], ["a", written])

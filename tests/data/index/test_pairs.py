@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,26 @@ def test_camvids_recordings_are_groups(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         touch(tmp_path, f"{split}/Seq05VD_f00000.png", f"{split}annot/Seq05VD_f00000.png")
     assert [pair.group for pair in scan_camvid(tmp_path, "dataset.root")] == ["Seq05VD"] * 3
+
+
+def test_an_image_and_its_mask_may_be_spelled_in_two_unicode_forms(tmp_path: Path) -> None:
+    image, mask = (unicodedata.normalize(form, "straße_ü") for form in ("NFC", "NFD"))
+    (pair,) = scan(touch(tmp_path, f"images/{image}.jpg", f"masks/{mask}.png"))
+    assert (pair.id, pair.mask) == (f"{image}.jpg", tmp_path / "masks" / f"{mask}.png")
+    tree = touch(tmp_path / "suffix", f"images/a_{image}.jpg", f"masks/a_{image}_{mask}.png")
+    (pair,) = scan(tree, mask_suffix=f"_{image}")
+    assert pair.id == f"a_{image}.jpg"
+
+
+def test_two_images_that_differ_in_their_unicode_form_alone_are_named_and_refused(tmp_path: Path) -> None:
+    one, other = (unicodedata.normalize(form, "ü") for form in ("NFC", "NFD"))
+    said = complaint(touch(tmp_path, f"images/{one}.jpg", f"images/{other}.jpg", f"masks/{one}.png"))
+    assert "differ in the Unicode form of their names alone" in said
+    assert one in said
+    assert other in said
+
+
+def test_an_image_whose_name_is_not_utf_8_has_an_id_that_is_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\r")
+    (pair,) = scan(touch(tmp_path, f"images/{name}.jpg", f"masks/{name}.png"))
+    assert (pair.id, pair.image) == ("caf\\xe9\r.jpg", tmp_path / "images" / f"{name}.jpg")

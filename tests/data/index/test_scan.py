@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,41 @@ def test_a_class_folder_without_permission_is_named(tmp_path: Path, photo_tree, 
 
     monkeypatch.setattr("os.walk", closed)
     assert f"no permission to look into {tmp_path}" in complaint(tmp_path)
+
+
+FORMS = {form: unicodedata.normalize(form, "Müll") for form in ("NFC", "NFD")}
+
+
+def test_a_class_in_two_unicode_forms_is_one_class_and_that_is_said(
+    tmp_path: Path, photo_tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        photos, space = scan(photo_tree(tmp_path, {FORMS["NFC"]: 2, FORMS["NFD"]: 3, "sauber": 1}), None)
+    assert [unicodedata.normalize("NFC", name) for name in space.names] == ["Müll", "sauber"]
+    assert sum(photo.label == 0 for photo in photos) == 5
+    assert {photo.id.split("/")[0] for photo in photos} == {*FORMS.values(), "sauber"}  # as written
+    assert f"{FORMS['NFD']!a} and {FORMS['NFC']!a} are one class" in caplog.text
+
+
+def test_splits_may_spell_a_class_in_two_unicode_forms(tmp_path: Path, photo_tree) -> None:
+    tree = {f"{split}/{FORMS[form]}": 1 for split, form in (("train", "NFC"), ("val", "NFD"), ("test", "NFC"))}
+    photos, space = scan(
+        photo_tree(tmp_path, tree | {f"{split}/sauber": 1 for split in ("train", "val", "test")}), None
+    )
+    assert len(space) == 2
+    assert {photo.split for photo in photos if photo.label == 0} == {"train", "val", "test"}
+
+
+def test_names_of_photos_and_classes_that_are_not_utf_8_become_text(tmp_path: Path, photo_tree) -> None:
+    name = os.fsdecode(b"gr\xfcn\r")
+    (photo_tree(tmp_path, {"gruen": 1, "rot": 1}) / "gruen").rename(tmp_path / name)
+    photos, space = scan(tmp_path, None)
+    assert space.names == ("gr\\xfcn\r", "rot")
+    assert [photo.id for photo in photos] == ["gr\\xfcn\r/0.png", "rot/0.png"]
+    assert photos[0].path == tmp_path / name / "0.png"
+
+
+def test_classes_made_on_a_mac_keep_the_order_that_earlier_runs_have(tmp_path: Path, photo_tree) -> None:
+    oil = unicodedata.normalize("NFD", "Öl")
+    _, space = scan(photo_tree(tmp_path, {oil: 1, "Papier": 1}), None)
+    assert space.names == (oil, "Papier")

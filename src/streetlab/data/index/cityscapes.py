@@ -9,6 +9,7 @@ from streetlab.data.archive import File, ZipMember, zip_names
 from streetlab.data.index.pairs import Pair, check_partners, listing, names_in, permitted, wrong_root
 from streetlab.data.index.scan import SPLITS, check_root, photos_below
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import as_text
 
 MASK_FILES = ("labelIds", "labelTrainIds")
 _IMAGE_END = "_leftImg8bit.png"
@@ -53,7 +54,8 @@ def scan_cityscapes(root: Path, key: str, mask_files: str) -> list[Pair]:
             )
         for stem in sorted(images_here):
             recording = stem.rpartition("/")[2].rpartition("_")[0]
-            pairs.append(Pair(stem, recording, split, images_here[stem], None if split == "test" else masks[stem]))
+            mask = None if split == "test" else masks[stem]
+            pairs.append(Pair(as_text(stem), as_text(recording), split, images_here[stem], mask))
     return pairs
 
 

@@ -65,7 +65,7 @@ def deal(groups: Sequence[str], labels: Sequence[int], shares: Sequence[float], 
 
 
 def _draw(seed: int, group: str, attempt: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{group}\0{attempt}".encode()).digest()
+    return hashlib.sha256(f"{seed}\0{group}\0{attempt}".encode(errors="surrogateescape")).digest()
 
 
 class _Table:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import encodable, fold
 
 IGNORE_INDEX = 255
 """The label of pixels that count for nothing (Cityscapes' convention)."""
@@ -75,6 +76,11 @@ class LabelSpace:
             file_ids=tuple(plain.get("file_ids", ())),
             void_ids=tuple(plain.get("void_ids", ())),
         )
+
+
+def same_names(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two lists name the same classes in the same order; case and Unicode form do not matter."""
+    return [fold(name) for name in one] == [fold(name) for name in other]
 
 
 def list_if_tuple(value: Any) -> Any:
@@ -187,7 +193,7 @@ def class_name(entry: object, key: str) -> str:
 
 
 def class_ids(asked: Any, names: Sequence[str], key: str = "classes") -> list[int] | None:
-    """The ids that a key of a command names, by name in any case or by id; None where nothing is asked.
+    """The ids that a key of a command names, by name or by id; None where nothing is asked.
 
     Raises:
         UserError: no such class; the nearest name, or the range, is told.
@@ -196,12 +202,13 @@ def class_ids(asked: Any, names: Sequence[str], key: str = "classes") -> list[in
         return None
     if isinstance(asked, str | int):
         asked = [asked]
-    by_name = {name.casefold(): i for i, name in enumerate(names)}
+    by_name = {fold(name): i for i, name in enumerate(names)}
     ids = []
     for entry in asked:
-        text = class_name(entry, key).strip()
-        if text.casefold() in by_name:
-            ids.append(by_name[text.casefold()])
+        text = encodable(class_name(entry, key))
+        text = text if fold(text) in by_name else text.strip()
+        if fold(text) in by_name:
+            ids.append(by_name[fold(text)])
             continue
         try:
             number = int(text)

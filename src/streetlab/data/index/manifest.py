@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from streetlab.runs.files import csv_text
+
 COLUMNS = ("split", "id", "label", "content")
 
 
@@ -46,11 +48,7 @@ class Manifest:
 
     def to_csv(self) -> str:
         """The entries as a table, sorted."""
-        buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(self.entries))
-        return buffer.getvalue()
+        return csv_text((entry._asdict() for entry in sorted(self.entries)), COLUMNS)
 
 
 def read_entries(text: str) -> list[Entry]:

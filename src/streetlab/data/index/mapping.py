@@ -9,6 +9,7 @@ import numpy as np
 
 from streetlab.data.index.labels import IGNORE_INDEX, LABEL_SPACES, LabelSpace, class_name
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import fold
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def target_space(own: LabelSpace, labels: str | None) -> LabelSpace:
 def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | None]) -> MaskTable:
     """The table from the files' values to the target's class ids.
 
-    A class becomes what `chosen` says (None: ignore), else the target's class of its own name; case does not
-    matter.
+    A class becomes what `chosen` says (None: ignore), else the target's class of its own name; case and
+    Unicode form do not matter.
 
     Args:
         own: the classes of the files, with the values that stand for them.
@@ -58,15 +59,15 @@ def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | N
     Raises:
         UserError: `chosen` names a class that does not exist, or a class has no counterpart.
     """
-    ids = {name.lower(): number for number, name in enumerate(target.names)}
-    owned = {name.lower() for name in own.names}
+    ids = {fold(name): number for number, name in enumerate(target.names)}
+    owned = {fold(name) for name in own.names}
     becomes: dict[str, int] = {}
     for name, wanted in chosen.items():
-        key = class_name(name, "dataset.map").lower()
+        key = fold(class_name(name, "dataset.map"))
         if key not in owned:
             near = did_you_mean(key, owned)
             raise UserError(f"dataset.map: no class '{name}' in {own.name} ({', '.join(own.names)}){near}")
-        target_key = None if wanted is None else class_name(wanted, "dataset.map").lower()
+        target_key = None if wanted is None else fold(class_name(wanted, "dataset.map"))
         if target_key is not None and target_key not in ids:
             near = did_you_mean(target_key, target.names)
             classes = ", ".join(target.names)
@@ -75,7 +76,7 @@ def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | N
     table = MaskTable(np.full(256, IGNORE_INDEX, np.uint8), np.zeros(256, bool))
     table.known[[*own.void_ids, IGNORE_INDEX]] = True
     for value, name in zip(own.file_ids or range(len(own)), own.names, strict=True):
-        number = becomes.get(name.lower(), ids.get(name.lower()))
+        number = becomes.get(fold(name), ids.get(fold(name)))
         if number is None:
             near = did_you_mean(name.lower(), target.names)
             raise UserError(

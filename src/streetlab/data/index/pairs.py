@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TypeVar
 from streetlab.data.archive import File
 from streetlab.data.index.scan import SPLIT_FOLDERS, SPLITS, check_root, folders_in, photos_below
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import as_text, encodable
 
 MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp", ".gif"}
 
@@ -22,7 +24,7 @@ class Pair:
     """One image and its mask.
 
     Args:
-        id: its path under the root, with forward slashes, on every system.
+        id: its path under the root as text, with forward slashes, on every system.
         group: images of one group show the same thing.
         split: None where the tree has no split folders.
         mask: None where the truth is withheld.
@@ -57,7 +59,7 @@ def scan_camvid(root: Path, key: str) -> list[Pair]:
                 raise UserError(f"{key}: {folder} holds no images")
             check_partners(images, masks, key, *_in_folders(f"{split}annot", split))
             pairs += [
-                Pair(images[stem].relative_to(root).as_posix(), _recording(stem), split, images[stem], masks[stem])
+                Pair(_id(images[stem], root), _recording(stem), split, images[stem], masks[stem])
                 for stem in sorted(images)
             ]
     return pairs
@@ -66,8 +68,8 @@ def scan_camvid(root: Path, key: str) -> list[Pair]:
 def scan_mask_folder(root: Path, key: str, images: str, masks: str, mask_suffix: str) -> list[Pair]:
     """`root/<images>/**` and `root/<masks>/**`, both with split folders or both without; every image is a group.
 
-    An image and its mask have the same path below these folders but for the ending: `a/1.jpg` and
-    `a/1<mask_suffix>.png`. With a `mask_suffix`, other files among the masks are passed over, and both may lie
+    An image and its mask have the same path below these folders but for the ending and Unicode's form: `a/1.jpg`
+    and `a/1<mask_suffix>.png`. With a `mask_suffix`, other files among the masks are passed over, and both may lie
     in one folder. Train and val are needed where there are split folders; test is not.
 
     Raises:
@@ -92,14 +94,14 @@ def scan_mask_folder(root: Path, key: str, images: str, masks: str, mask_suffix:
             found_masks = _masks_by_stem(mask_trees[split], key, mask_suffix)
             files = photos_below(tree)
             if mask_suffix and tree == mask_trees[split]:
-                files = (file for file in files if not file.stem.endswith(mask_suffix))
+                files = (file for file in files if not _nfc(file.stem).endswith(_nfc(mask_suffix)))
             found_images = _by_stem(tree, files, key)
             if not found_images:
                 raise UserError(f"{key}: {tree} holds no images")
             below = [folder.relative_to(root).as_posix() for folder in (mask_trees[split], tree)]
             check_partners(found_images, found_masks, key, *_in_folders(below[0], below[1], mask_suffix))
             for stem in sorted(found_images):
-                name = found_images[stem].relative_to(root / images).as_posix()
+                name = _id(found_images[stem], root / images)
                 pairs.append(Pair(name, name, split, found_images[stem], found_masks[stem]))
     return pairs
 
@@ -121,17 +123,27 @@ def _split_trees(folder: Path, key: str) -> dict[str | None, Path]:
 
 
 def _by_stem(folder: Path, files: Iterable[Path], key: str, ending: str = "") -> dict[str, Path]:
-    """Files by their path below `folder` without suffix and `ending`; those without the ending are passed over."""
+    """Files by their path below `folder` as text in NFC, without suffix and `ending`; others are passed over."""
+    ending = _nfc(ending)
     found: dict[str, Path] = {}
     for path in sorted(files):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+        stem = _nfc(_id(path.with_suffix(""), folder))
         if not stem.endswith(ending):
             continue
         stem = stem.removesuffix(ending)
         if stem in found:
-            raise UserError(f"{key}: {found[stem]} and {path.name} differ in their suffix alone; which one is meant?")
+            differ = "their suffix" if path.suffix != found[stem].suffix else "the Unicode form of their names"
+            raise UserError(f"{key}: {found[stem]} and {path.name} differ in {differ} alone; which one is meant?")
         found[stem] = path
     return found
+
+
+def _id(path: Path, root: Path) -> str:
+    return as_text(path.relative_to(root).as_posix())
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", encodable(name))
 
 
 def _masks_by_stem(folder: Path, key: str, ending: str = "") -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from streetlab.data.index.labels import LabelSpace, categorical_palette
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import as_text, fold
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val",
@@ -20,7 +24,7 @@ _SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume informat
 
 @dataclass(frozen=True)
 class Photo:
-    """One labelled photo: `id` is its path under the root, with forward slashes, on every system."""
+    """One labelled photo: `id` is its path under the root as text, with forward slashes, on every system."""
 
     id: str
     path: Path
@@ -38,7 +42,7 @@ def scan_class_folders(root: Path, key: str, label_space: LabelSpace | None) -> 
     Args:
         root: `root/{train,val,test}/<class>/*` or `root/<class>/*`.
         key: the config key that `root` came from, for error messages.
-        label_space: the classes that the folders must name (case does not matter); null makes one of the
+        label_space: the classes that the folders must name (case and Unicode form do not matter); null makes one of the
             folders' names in alphabetical order.
 
     Raises:
@@ -86,16 +90,17 @@ def _split_trees(root: Path, key: str) -> list[tuple[str | None, Path]]:
 
 
 def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
-    """Classes in alphabetical order; `Cat` in one split and `cat` in another are one class."""
-    names = {f.name.lower(): f.name for tree in trees for f in folders_in(tree)}
+    """Classes in alphabetical order; `Cat` in one split and `cat` in another are one class, and so are NFC and NFD."""
+    names = {fold(as_text(f.name)): as_text(f.name) for tree in trees for f in folders_in(tree)}
     if len(names) < 2:
         found = _listing(trees[0]) if names else "nothing"
         raise UserError(
             f"{key}: {trees[0]} needs a folder for each of at least two classes (found {found}"
             f"{'; is that the root itself?' if names and trees == [root] else ''})"
         )
-    ordered = tuple(names[name] for name in sorted(names))
-    return LabelSpace(root.resolve().name, "classification", ordered, categorical_palette(len(ordered)))
+    # sorted as they are written: so the classes of earlier runs keep their ids
+    ordered = tuple(sorted(names.values(), key=str.lower))
+    return LabelSpace(as_text(root.resolve().name), "classification", ordered, categorical_palette(len(ordered)))
 
 
 def folders_in(parent: Path) -> list[Path]:
@@ -128,23 +133,29 @@ def _raise(error: OSError) -> None:
 
 
 def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpace) -> list[Photo]:
-    ids = {name.lower(): number for number, name in enumerate(label_space.names)}
+    ids = {fold(name): number for number, name in enumerate(label_space.names)}
     found: dict[int, list[Path]] = {}
+    folders: dict[int, str] = {}
     for folder in folders_in(tree):
-        label = ids.get(folder.name.lower())
+        label = ids.get(fold(as_text(folder.name)))
         if label is None:
-            near = did_you_mean(folder.name.lower(), ids)
+            near = did_you_mean(fold(folder.name), ids)
             classes = ", ".join(label_space.names)
             raise UserError(f"{folder}: no class of '{label_space.name}' ({classes}){near}")
         files = list(photos_below(folder))
         if not files:
             raise UserError(f"{folder}: empty class: no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
-        found.setdefault(label, []).extend(files)  # `clean` and `Clean` may lie side by side
+        if label in folders:  # names in two Unicode forms look the same: ASCII tells them apart
+            log.warning("%s: %a and %a are one class, %s", tree, folders[label], folder.name, label_space.names[label])
+        folders[label] = folder.name
+        found.setdefault(label, []).extend(files)
     absent = [name for number, name in enumerate(label_space.names) if number not in found]
     if absent:
         raise UserError(f"{tree}: no folder for class {', '.join(absent)} (found {_listing(tree)})")
     return [
-        Photo(path.relative_to(root).as_posix(), path, split, label) for label, files in found.items() for path in files
+        Photo(as_text(path.relative_to(root).as_posix()), path, split, label)
+        for label, files in found.items()
+        for path in files
     ]
 
 

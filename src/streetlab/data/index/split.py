@@ -13,6 +13,7 @@ from typing import Any
 from streetlab.data.index.deal import deal
 from streetlab.data.index.scan import SPLITS, Photo
 from streetlab.errors import UserError, did_you_mean
+from streetlab.filenames import fold
 from streetlab.runs.files import write_json
 
 FORMAT = "streetlab split 1"
@@ -210,11 +211,12 @@ def apply_split(
 def _placed(photo: Photo, entry: Mapping[str, Any], split: SplitFile, names: Sequence[str]) -> Photo:
     label = photo.label
     if (name := entry.get("label")) is not None:
-        if name not in names:
+        folded = [fold(known) for known in names]
+        if fold(name) not in folded:
             allowed = ", ".join(names) or "none: its photos have masks"
             near = did_you_mean(name, names)
             raise UserError(f"{split.path}: {photo.id}: label '{name}' is no class of the data set ({allowed}){near}")
-        label = list(names).index(name)
+        label = folded.index(fold(name))
     return replace(photo, split=entry.get("split"), group=entry.get("group"), label=label)
 
 
@@ -222,5 +224,5 @@ def split_hash(entries: Iterable[tuple[str, str, str]]) -> str:
     """16 hex digits over every sample's (split, id, label): runs with the same one saw the same split."""
     digest = hashlib.sha256()
     for entry in sorted(entries):
-        digest.update("\0".join(entry).encode() + b"\n")
+        digest.update("\0".join(entry).encode(errors="surrogateescape") + b"\n")
     return digest.hexdigest()[:16]

@@ -23,6 +23,7 @@ from streetlab.export.compress.options import Options, about_photos, read_option
 from streetlab.export.compress.prune import prune, torch_pruning
 from streetlab.export.compress.recipe import pruned_model, rebuilt, tuned_config
 from streetlab.export.compress.report import REPORT, print_report, read_report, write_report
+from streetlab.filenames import one_line
 from streetlab.runs import files
 from streetlab.runs.liveness import writer
 from streetlab.runs.opening import open_record
@@ -55,7 +56,7 @@ def run(cfg: DictConfig) -> None:
     record = options.output
     report = _found(options)
     if report is not None and "tuned" in report["quality"]:
-        print(f"already completed, skipped: {record.path}")
+        print(one_line(f"already completed, skipped: {record.path}"))
         return
     with quiet_lightning():
         report = report or _begin(options, photos)
@@ -65,7 +66,7 @@ def run(cfg: DictConfig) -> None:
     report["quality"]["tuned"] = shown(report["metrics"], record.metrics)
     write_report(record, report)
     print_report(report)
-    print(record.path)
+    print(one_line(str(record.path)))
 
 
 def _found(options: Options) -> dict[str, Any] | None:
@@ -98,7 +99,7 @@ def _begin(options: Options, photos: Manifest) -> dict[str, Any]:
     data.open(data.splits[1:])
     size, classes = data.image_size, len(data.label_space)
     device = _device(config)
-    print(f"testing {run.path} before")
+    print(one_line(f"testing {run.path} before"))
     quality_before = quality(config, task, data, record)
     original = copy.deepcopy(task.network).to(device).eval()
     if options.pruning.importance == "taylor":

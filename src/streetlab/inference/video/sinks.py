@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from streetlab.filenames import ERRORS
 from streetlab.inference.answers import Classified, Segmented
 from streetlab.inference.video.flow import Cancelled
 from streetlab.inference.video.id_stream import IdStreamReader, IdStreamWriter, Layout
 from streetlab.inference.video.output import Unfinished, Writer
 from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
 from streetlab.inference.video.writer import VideoWriter
+from streetlab.runs.files import CsvLines
 from streetlab.viz.paint import Look, class_shares, paint
 
 
@@ -93,8 +95,8 @@ class _TableSink:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._file = Unfinished(path)
         with self._file.writing():
-            self._text: TextIO = self._file.temporary.open("x", encoding="utf-8", newline="")
-        self._rows = csv.writer(self._text, lineterminator="\n")
+            self._text: TextIO = self._file.temporary.open("x", encoding="utf-8", newline="", errors=ERRORS)
+        self._rows = csv.writer(CsvLines(self._text), lineterminator=CsvLines.END)
         self._number = 0
         self._row("time", "frame", *columns)
 
