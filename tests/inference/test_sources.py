@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from streetlab.errors import UserError
-from streetlab.inference.content import HEAD_BYTES, kind_of
+from streetlab.data.index.content import HEAD_BYTES, kind_of
 from streetlab.inference.names import Names
 from streetlab.inference.sources import find_items
 

@@ -48,7 +48,7 @@ BY_CONTENT = ("dataset.split_file",)
 # A run, known by its best epoch alone, wherever it lies and whatever it is called.
 TEACHER = "teacher"
 # They came after the first records; where they are null, those are still found.
-OFF_WHERE_NULL = ("dataset.folds", "dataset.fold", TEACHER, "distillation")
+OFF_WHERE_NULL = ("dataset.folds", "dataset.fold", "dataset.test_from", "dataset.values", TEACHER, "distillation")
 
 MAX_LENGTH = 100
 _HASH_LENGTH = 8
