@@ -161,7 +161,7 @@ def test_a_label_space_alone_means_masks_of_its_class_ids(tmp_path: Path, labels
         ({"ignore": [1]}, "dataset.ignore: value 1 stands there twice"),
         ({"classes": {"road": 1, "sky": 300}}, "dataset.classes: sky: 300 is no value of a mask (0 to 254"),
         ({"classes": {"road": 1, "sky": "x"}}, "dataset.classes: sky: 'x' is no value of a mask"),
-        ({"classes": {"road": 1, "sky": 255}}, "dataset.classes: sky: 255 always means ignore"),
+        ({"classes": {"road": 1, "sky": 255}}, "say 'dataset.values={255: sky}' besides"),
         ({"ignore": [-1]}, "dataset.ignore: -1 is no value of a mask"),
         ({"palette": [[0, 0, 0]]}, "dataset.palette: 1 colours for 2 classes"),
         ({"palette": [[0, 0], [0, 0, 0]]}, "dataset.palette: [0, 0] is not [red, green, blue], each 0 to 255"),

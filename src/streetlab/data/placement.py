@@ -105,6 +105,8 @@ class Placement:
         there = {photo.split for photo in photos}
         parts = self._parts(there, root)
         if parts is None:
+            if there == {"train", "val"}:
+                log.info("%s has no test folder: val is reported; dataset.test_from=train or val draws a test", root)
             return list(photos)
         of, shares = parts
         pool, hashes = self._hashed([photo for photo in photos if photo.split == of], root)

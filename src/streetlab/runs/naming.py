@@ -128,9 +128,9 @@ def _essence(tree: Mapping[str, Any], split_file: str | None = None, teacher: st
 
     def reduce(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
-            children = {str(name): f"{key}.{name}" if key else str(name) for name in node}
+            children = {name: f"{key}.{name}" if key else str(name) for name in node}  # a mask's value is a number
             return {
-                name: reduce(node[name], path)
+                str(name): reduce(node[name], path)
                 for name, path in children.items()
                 if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node[name], path)
             }

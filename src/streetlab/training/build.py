@@ -71,9 +71,10 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any]) -> Experiment:
     return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
 
 
-def build_data(cfg: DictConfig, augment: Augment) -> StreetData:
-    """The config's data set in batches, its training images augmented so."""
-    source: DataSource = instantiate(cfg.dataset)
+def build_data(cfg: DictConfig, augment: Augment, source: DataSource | None = None) -> StreetData:
+    """The config's data set, or another, in batches, its training images augmented so."""
+    source = instantiate(cfg.dataset) if source is None else source
+    assert source is not None
     batch_size = written_batch_size(cfg.batch_size)
     return StreetData(source, augment, image_size(cfg), batch_size, num_workers=cfg.num_workers, seed=cfg.seed)
 

@@ -16,14 +16,14 @@ from streetlab.config.command_line import own_keys
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
 from streetlab.data.datamodule import StreetData
-from streetlab.data.index.scan import SPLITS
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.nets.cost import describe
 from streetlab.runs.chosen import chosen_run
 from streetlab.runs.expected_precision import Prior, read_prior
 from streetlab.runs.naming import config_hash, matches, run_name
 from streetlab.runs.record import RunRecord, now
 from streetlab.training.agreement import check_size
+from streetlab.training.elsewhere import check_split, names_other_data, tested_splits, tests_everything
 from streetlab.training.evaluation import evaluate_splits, summarize
 from streetlab.training.provenance import provenance
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild
@@ -54,7 +54,9 @@ class Question:
         config: the run's, with the overrides.
         choices: from its config groups, where it tells, and those made anew.
         weights: the checkpoint's.
-        split: train, val or test; None: val and test.
+        split: train, val, test or all; None: val and test, or all of a tree from elsewhere without split folders.
+        other_data: the words name other data than the run's and leave their splits open.
+        names_limit: the words say how much of a split is tested.
         precision: what the Trainer computes in; None: what the config says.
         temperature: the run's own, for where val is not tested; None where it has none for these weights.
         prior: the share of a class at which its precision is asked for.
@@ -69,6 +71,8 @@ class Question:
     choices: Mapping[str, str]
     weights: TrainedWeights
     split: str | None
+    other_data: bool
+    names_limit: bool
     precision: str | None
     temperature: float | None
     prior: Prior | None
@@ -93,9 +97,7 @@ def read_question(cfg: DictConfig) -> Question:
         UserError: no such run, checkpoint or split; an override that does not fit the run's config or changes
             nothing; a prior that is no share of a class.
     """
-    if cfg.split not in (None, *SPLITS):
-        near = did_you_mean(str(cfg.split), SPLITS)
-        raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null for val and test{near}")
+    check_split(cfg.split, " for val and test")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.trained_config, words, own_keys("evaluate"))
@@ -116,6 +118,8 @@ def read_question(cfg: DictConfig) -> Question:
         dict(status.get("choices") or {}) | recorded.choices,
         weights,
         cfg.split,
+        names_other_data(recorded.keys),
+        any(key in ("trainer", "trainer.limit_test_batches") for key in recorded.keys),
         precision,
         fitted_temperature(run, weights),
         prior,
@@ -173,10 +177,15 @@ def evaluate(question: Question) -> dict[str, Any]:
     """
     answer, weights = question.answer, question.weights
     check_size(question.config.trainer)
-    options = {"precision": question.precision} if question.precision else {}
+    options: dict[str, Any] = {"precision": question.precision} if question.precision else {}
+    everything = tests_everything(
+        question.split, question.other_data, question.config, weights.label_space, question.run
+    )
+    if everything and not question.names_limit:
+        options |= {"limit_test_batches": 1.0}  # a part was enough to debug the training
     trainer: pl.Trainer = instantiate(question.config.trainer, enable_checkpointing=False, **options)
-    task, data = rebuild(question.config, weights)
-    splits = _splits(question.split, data)
+    task, data = rebuild(question.config, weights, everything)
+    splits = ("test",) if everything else _splits(question.split, data)
     data.open(splits)
     evaluated = {
         "run": str(question.run.path.resolve()),
@@ -185,14 +194,17 @@ def evaluate(question: Question) -> dict[str, Any]:
         "sha256": weights.sha256,
         "epoch": weights.epoch,
         "splits": list(splits),
+        "everything": everything,
         "precision": trainer.precision,
         "name": question.name,
     }
     if trainer.is_global_zero:
+        if everything:
+            print(f"tested are all {len(data.samples('test'))} images of {data.source.name}, whatever their split")
         _open(question, evaluated, data, trainer)
     try:
         report, numbers = evaluate_splits(trainer, task, data, answer, splits)
-        if question.split is None:
+        if question.split is None and not everything:
             report.predict_withheld()
         if not trainer.is_global_zero:
             return {}
@@ -215,13 +227,13 @@ def evaluate(question: Question) -> dict[str, Any]:
 
 def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
     if asked is None:
-        return data.splits[1:]
+        return tested_splits(data.source, data.splits[1:])
     if asked not in data.splits:
         raise UserError(
             f"split: data set {data.source.name} does not tell the truth of {asked}; allowed: {', '.join(data.splits)} "
             "(null tests val, and predicts test)"
         )
-    return (asked,)
+    return tested_splits(data.source, (asked,))
 
 
 def _open(question: Question, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer) -> None:

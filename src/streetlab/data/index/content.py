@@ -54,7 +54,7 @@ LOSSY = "a mask in a lossy format"
 
 @dataclass
 class PassedOver:
-    """Files that a scan did not take, counted by reason, each reason with the first of its files."""
+    """Files that a scan did not take, counted by reason, each reason with its first file by name."""
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class PassedOver:
     def add(self, reason: str, path: Path | str) -> None:
         """Count a file."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        self.first.setdefault(reason, str(path))
+        self.first[reason] = min(self.first.get(reason, str(path)), str(path))  # the system lists files in any order
 
     @property
     def loses_photos(self) -> bool:
