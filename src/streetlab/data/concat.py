@@ -51,7 +51,7 @@ class Concat(DataSource):
             _check_equal(first, one, key, source)
         self.label_space = one.label_space
         self.required_classes = frozenset().union(*(source.required_classes for source in sources.values()))
-        for key, source in sources.items():
+        for source in sources.values():
             for reason, count in source.passed.counts.items():
                 self.passed.counts[reason] = self.passed.counts.get(reason, 0) + count
                 self.passed.first.setdefault(reason, source.passed.first[reason])

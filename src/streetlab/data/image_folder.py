@@ -28,8 +28,8 @@ class ImageFolder(DataSource):
         labels: name of a label space that the folders must match; null takes the folders' names.
         label_space: the classes themselves, where the data are for a network that has learned them; some may lack
             a folder.
-        split_file, split_seed, folds, fold, test_from: which photo is in which split, where it is not the tree that says so;
-            see `Placement`.
+        split_file, split_seed, folds, fold, test_from: which photo is in which split, where it is not the tree that
+            says so; see `Placement`.
     """
 
     def __init__(

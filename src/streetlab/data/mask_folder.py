@@ -121,7 +121,9 @@ def _further_values(values: Mapping[int, str] | None, space: LabelSpace) -> dict
     for key, name in (values or {}).items():
         value = int(key) if isinstance(key, str) and key.strip().isdecimal() else key
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-            raise UserError(f"dataset.values: {key!r} is no value of a mask (0 to 255); say dataset.values={{255: CLASS}}")
+            raise UserError(
+                f"dataset.values: {key!r} is no value of a mask (0 to 255); say dataset.values={{255: CLASS}}"
+            )
         if str(name).lower() not in names:
             near = did_you_mean(str(name), space.names)
             raise UserError(f"dataset.values: {value}: no class '{name}' ({', '.join(space.names)}){near}")

@@ -30,7 +30,7 @@ class Placement:
         fold: the one that tests, from 0; the next one (after the last the first) validates, the others train.
         on_error: `fail` stops at a photo whose bytes cannot be read, `skip` leaves it out.
         test_from: of a tree with train and val folders alone, the one that test is drawn from, a share as in a drawn
-            split, or half of val; None: there is no test, and val is reported. `all`: every photo of any tree is tested.
+            split, or half of val; None: there is no test, and val is reported. `all`: test holds every photo.
 
     Raises:
         UserError: folds without a fold or the reverse, or numbers that cannot be.

@@ -41,7 +41,8 @@ def summarize_segmentation(matrix: ArrayLike, label_space: LabelSpace, n: int) -
         miou (mean over the classes that occur in truth or prediction), per_class `{name: {iou, precision, recall,
         f1 (Dice), pixels (of the truth)}}`, pixel_accuracy, mean_accuracy (mean recall over the classes in the
         truth), frequency_weighted_iou (IoU weighted by the truth's share of pixels; Long et al. 2015), n, pixels
-        (all that count), confusion (K×K list), absent_classes (names of those without a pixel, where there are any); with categories also per_category `{name: iou}` and category_miou,
+        (all that count), confusion (K×K list), absent_classes (names of those without a pixel, where there
+        are any); with categories also per_category `{name: iou}` and category_miou,
         where a confusion of two classes of one category is no error (cityscapesScripts,
         `getIouScoreForCategory`).
 

@@ -106,9 +106,7 @@ def read_weights(path: Path) -> TrainedWeights:
     return TrainedWeights(path, sha256, epoch, tensors, contents[CHECKPOINT_KEY])
 
 
-def rebuild(
-    config: DictConfig, weights: TrainedWeights, everything: bool = False
-) -> tuple[StreetTask, StreetData]:
+def rebuild(config: DictConfig, weights: TrainedWeights, everything: bool = False) -> tuple[StreetTask, StreetData]:
     """The config's network with trained weights, and the config's data set as it is, without augmentation.
 
     `model.weights` is not looked at: what training began from may be gone. Classes without a folder are no fault.

@@ -163,7 +163,9 @@ def test_a_photo_is_known_by_its_bytes_and_all_other_files_are_counted_by_reason
     assert {p.path.name for p in photos if p.label == 0} == {"0.png", "no_suffix", "0.jpg_large"}
     assert passed.counts == {NEEDS_EXTRA: 3, NO_IMAGE: 2, VIDEO: 1, HIDDEN: 1, UNREADABLE: 1, NO_CLASS: 1}
     assert passed.first[NEEDS_EXTRA] == str(folder / "a.HEIC")
-    assert passed.sentence().startswith("9 files were not taken: 3 in a format that needs an extra (HEIC or camera raw)")
+    assert passed.sentence().startswith(
+        "9 files were not taken: 3 in a format that needs an extra (HEIC or camera raw)"
+    )
     assert passed.loses_photos
 
 

@@ -113,9 +113,10 @@ def _pair_trees(
     if image_folder is None:
         splits = _split_trees(root, key, passed)
         inside = [(split, _folder_called(tree, images), _folder_called(tree, masks)) for split, tree in splits.items()]
-        whole = {split: (image, mask) for split, image, mask in inside if split and image and mask}
-        if whole and len(whole) == len(splits):
-            return dict(whole), root
+        whole: dict[str | None, tuple[Path, Path]] = {}
+        whole |= {split: (image, mask) for split, image, mask in inside if split and image and mask}
+        if len(whole) == len(splits):
+            return whole, root
     mask_folder = _folder_called(root, masks)
     for option, name, folder in (("images", images, image_folder), ("masks", masks, mask_folder)):
         if folder is None:

@@ -163,11 +163,10 @@ def photos_below(folder: Path, passed: PassedOver | None = None) -> Iterator[Pat
         seen.add(real)
         inside[:] = [name for name in inside if not is_system(name)]
         for name in files:
-            hidden, known = is_system(name), os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
-            if known and not hidden:
-                yield Path(at, name)
+            path, hidden = Path(at, name), is_system(name)
+            if not hidden and path.suffix.lower() in PHOTO_SUFFIXES:
+                yield path
             elif passed is not None:
-                path = Path(at, name)
                 reason = HIDDEN if hidden else reason_to_pass(path)
                 if reason is None:
                     yield path
