@@ -124,7 +124,6 @@ def test_a_class_without_a_pixel_in_train_stops_with_the_ignored_value_and_a_way
 def test_train_that_is_ignored_everywhere_stops(complain, own, tree):
     for path in (tree / "masks" / "train").iterdir():
         Image.fromarray(np.full((64, 96), 255, np.uint8)).save(path)
-    assert "every pixel of the 4 masks of train is ignored" in complain(*own)
     assert "every pixel of the 4 masks of train is ignored" in complain(*own[:2], "dataset.labels=cityscapes")
 
 
