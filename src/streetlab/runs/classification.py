@@ -30,8 +30,9 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
     Returns:
         accuracy, macro_f1, n, per_class `{name: {precision, recall, f1, support}}`, confusion (K×K list, the
         row is the truth); absent_classes, the names of those without a photo, where there are any; for an ordinal
-        space also quadratic_weighted_kappa (None where it is undefined: one class only), far_errors,
-        the number of photos that are two or more steps off (Clean ↔ Litter), and far_error_share, their share of all photos; then what `calibration_numbers` gives, and accuracy_ceiling.
+        space also quadratic_weighted_kappa (None where it is undefined: one class only), far_errors, the number of
+        photos that are two or more steps off (Clean ↔ Litter), and far_error_share, their share of all photos; then
+        what `calibration_numbers` gives, and accuracy_ceiling.
 
     Raises:
         UserError: no photo, or other class names than the label space's.
