@@ -253,3 +253,20 @@ def test_the_real_photos(shared_data, tmp_path):
         for split, target in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
             assert splits[split]["share"] == pytest.approx(target, abs=0.02), (name, split)
     assert (tmp_path / "found" / "audit.html").stat().st_size < 15_000_000
+
+
+def test_any_layout_is_audited_and_files_that_are_not_taken_are_counted(tmp_path, photo_tree):
+    root = photo_tree(tmp_path / "photos", {"test/a": 1, "test/b": 2})
+    (root / "test" / "a" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    few = photo_tree(tmp_path / "few", {"a": 1, "b": 2, "c": 0})
+    for folder, sentence in (
+        (root, "1 file was not taken: 1 in a format that needs an extra"),
+        (few, "No split of the"),
+    ):
+        output = tmp_path / f"found_{folder.name}"
+        words = ["dataset=image_folder", f"dataset.root={folder}", f"dataset.cache_dir={tmp_path / 'cache'}"]
+        assert run(*words, f"output={output}", "folds=null") == 0
+        summary = json.loads((output / "summary.json").read_text())
+        assert (summary["images"], summary["splits"]["test"]) == (3, 3)
+        assert any(note.startswith(sentence) for note in summary["notes"])
+    assert [(row["split"], row["label"]) for row in rows(output) if row["kind"] == "missing_class"] == [("test", "c")]

@@ -139,6 +139,18 @@ def test_classes_with_values_and_further_values_to_ignore(tmp_path: Path) -> Non
     np.testing.assert_array_equal(learnt.read_pair(sample)[1], np.where(wanted == 1, 10, wanted))
 
 
+@pytest.mark.parametrize("key", [255, "255"])  # as typed, and as config.yaml gives it back
+def test_further_values_stand_for_a_class_and_255_for_one_is_no_longer_ignored(tmp_path: Path, key) -> None:
+    root = write_tree(tmp_path / "yard", SPLIT_TREE, values=(0, 4, 255))
+    source = folder(root, values={key: "Sky"}, ignore=[4])
+    sample = source.samples("train")[0]
+    values = np.asarray(Image.open(sample.mask_path))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(source.read_pair(sample)[1], np.select([values == 0, values == 255], [0, 1], 255))
+    assert source.required_classes == {0, 1}
+    assert source.ignored_values([sample]) == {4: int((values == 4).sum())}
+    assert source.split_hash() != folder(root, classes={"road": 0, "sky": 1}, ignore=[4]).split_hash()
+
+
 @pytest.mark.parametrize(
     ("labels", "space", "values"), [("camvid", CAMVID, range(12)), ("cityscapes", CITYSCAPES, range(19))]
 )
@@ -172,7 +184,10 @@ def test_a_class_is_called_as_it_was_written(tmp_path: Path) -> None:
         ({"ignore": [1]}, "dataset.ignore: value 1 stands there twice"),
         ({"classes": {"road": 1, "sky": 300}}, "dataset.classes: sky: 300 is no value of a mask (0 to 254"),
         ({"classes": {"road": 1, "sky": "x"}}, "dataset.classes: sky: 'x' is no value of a mask"),
-        ({"classes": {"road": 1, "sky": 255}}, "dataset.classes: sky: 255 always means ignore"),
+        ({"classes": {"road": 1, "sky": 255}}, "say 'dataset.values={255: sky}' besides"),
+        ({"values": {300: "sky"}}, "dataset.values: 300 is no value of a mask (0 to 255)"),
+        ({"values": {9: "skye"}}, "dataset.values: 9: no class 'skye' (road, sky); did you mean 'sky'?"),
+        ({"values": {1: "road"}}, "dataset.values: value 1 stands in dataset.classes or dataset.ignore already"),
         ({"ignore": [-1]}, "dataset.ignore: -1 is no value of a mask"),
         ({"palette": [[0, 0, 0]]}, "dataset.palette: 1 colours for 2 classes"),
         ({"palette": [[0, 0], [0, 0, 0]]}, "dataset.palette: [0, 0] is not [red, green, blue], each 0 to 255"),

@@ -145,3 +145,77 @@ def test_another_number_of_folds_is_drawn_of_the_files_groups_with_its_seed(tree
 def test_folds_that_cannot_be_are_one_clear_line(tree: Path, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         source(tree, **options)
+
+
+def splits_of(root: Path, **options) -> dict[str, str]:
+    return {name: split for name, (split, _, _) in placed(root, **options).items()}
+
+
+def without(tree: Path, *splits: str) -> Path:
+    for split in splits:
+        shutil.rmtree(tree / split)
+    return tree
+
+
+def test_val_is_drawn_of_train_by_contents_where_there_are_train_and_test_and_is_kept(tree: Path, caplog) -> None:
+    shutil.copy(without(tree, "val") / "train/clean/0.png", tree / "train/clean/again.png")
+    with caplog.at_level("INFO", "streetlab"):
+        found = placed(tree)
+    assert "has no val folder: drawn of the 19 photos of train" in caplog.text
+    assert {name for name, (split, _, _) in found.items() if split == "test"} == {
+        path.relative_to(tree).as_posix() for path in (tree / "test").rglob("*.png")
+    }
+    assert {label for split, _, label in found.values() if split == "val"} == {0, 1, 2}
+    assert found["train/clean/0.png"][0] == found["train/clean/again.png"][0]
+    (file,) = (tree.parent / "cache" / "splits").iterdir()
+    entries = {hashed: entry["split"] for hashed, entry in json.loads(file.read_text())["photos"].items()}
+    assert entries == {digest(tree / name): split for name, (split, _, _) in found.items() if split != "test"}
+    (tree / "train/medium/0.png").rename(tree / "train/medium/z.png")
+    assert splits_of(tree)["train/medium/z.png"] == found["train/medium/0.png"][0]
+
+
+def test_train_and_val_alone_report_val_or_draw_a_test_where_that_is_asked_for(tree: Path) -> None:
+    without(tree, "test")
+    reported = source(tree)
+    assert (reported.eval_split, len(reported.samples("test"))) == ("val", 0)
+    assert not (tree.parent / "cache" / "splits").exists()
+    for of, other in (("train", "val"), ("val", "train")):
+        drawn = source(tree, test_from=of)
+        assert drawn.eval_split == "test"
+        assert {sample.label for sample in drawn.samples("test")} == {0, 1, 2}
+        assert {sample.id.split("/")[0] for sample in drawn.samples("test")} == {of}
+        assert [sample.id for sample in drawn.samples(other)] == [sample.id for sample in reported.samples(other)]
+    assert len(source(tree, test_from="val").samples("test")) == 3
+
+
+def test_train_alone_is_split_as_a_tree_without_split_folders(tree: Path) -> None:
+    found = splits_of(without(tree, "val", "test"))
+    assert set(found) == {path.relative_to(tree).as_posix() for path in tree.rglob("*.png")}
+    assert set(found.values()) == set(SPLITS)
+
+
+def test_everything_is_tested_where_that_is_asked_for_and_nothing_is_drawn(tree: Path) -> None:
+    assert set(splits_of(tree, test_from="all").values()) == {"test"}
+    assert not (tree.parent / "cache" / "splits").exists()
+
+
+@pytest.mark.parametrize("parts", [["val"], ["test"], ["val", "test"], ["train"]])
+def test_folds_take_a_tree_of_any_split_folders(tree: Path, parts: list[str]) -> None:
+    without(tree, *parts)
+    assert len(splits_of(tree, folds=3, fold=0)) == sum(1 for _ in tree.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test_from": "test"}, r"dataset\.test_from: 'test' is not null or one of train, val, all"),
+        (
+            {"test_from": "val"},
+            r"dataset\.test_from: val is for a tree of train and val folders alone; .* has test and",
+        ),
+        ({"test_from": "val", "folds": 3, "fold": 0}, r"dataset\.test_from: val, but dataset\.folds says which"),
+    ],
+)
+def test_a_test_that_cannot_be_drawn_is_one_clear_line(tree: Path, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        source(tree, **options)

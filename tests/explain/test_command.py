@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,11 @@ def test_nothing_else_is_overwritten(classifier, complain, tmp_path):
     assert "mine holds other things (explain.html)" in complain(classifier, f"output={tmp_path / 'mine'}")
     assert "photos holds other things" in complain(classifier, f"output={classifier.path}")
     assert (tmp_path / "mine" / "explain.html").read_text() == "my own page"
+
+
+def test_all_photos_of_a_tree_from_elsewhere_are_explained(classifier, tmp_path):
+    root = write_photos(tmp_path / "new", {"": 2})
+    shutil.rmtree(root / "litter")
+    words = ("dataset=image_folder", f"dataset.root={root}", "scores=false", f"output={tmp_path / 'found'}")
+    assert cli.run(["explain", f"run={classifier.path}", *words]) == 0
+    assert json.loads((tmp_path / "found" / "metrics.json").read_text())["n"] == 4

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from streetlab.data.index.content import HEAD_BYTES, HIDDEN, NEEDS_EXTRA, NO_IMAGE, UNREADABLE, kind_of
 from streetlab.errors import UserError
-from streetlab.inference.content import HEAD_BYTES, kind_of
 from streetlab.inference.names import Names
 from streetlab.inference.sources import find_items
 
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(400)
 ODD_NAMES = [
     "a b (1).jpg",
     "x=1,y=2.png",
@@ -80,12 +81,16 @@ def test_a_folder_gives_what_it_holds_whatever_the_files_are_called(tmp_path):
     photo(Path("in/@eaDir/thumbnail.jpg"))
     photo(Path("in/results/overlay/a.jpg"))
     os.mkfifo("in/pipe.jpg")
+    Path("in/IMG_1.HEIC").write_bytes(HEIC)
     found = find_items(["in"], Path("in/results"))
     here = sorted([*ODD_NAMES, "broken.jpg", "video.mp4"])
     assert [item.file for item in found.items] == [*here, "sub/deep/without suffix"]
     assert {item.kind for item in found.items} == {"photo"}
     assert all(item.path == tmp_path / "in" / item.file for item in found.items)
-    assert found.others == 2
+    assert found.passed.counts == {NO_IMAGE: 1, HIDDEN: 1, UNREADABLE: 1, NEEDS_EXTRA: 1}
+    assert found.passed.first[NEEDS_EXTRA] == "IMG_1.HEIC"
+    (promised,) = find_items(["in/IMG_1.HEIC"], Path("in/results")).items
+    assert promised.kind == "photo"
     assert "sub/deep/without suffix" not in names("in", output="in/results", recursive=False)
 
 
@@ -141,7 +146,10 @@ def test_links_out_of_a_folder_are_named_and_not_followed(tmp_path):
         ("no/such/x.jpg", "there is no folder no/such"),
         ("street/*.png", "source: nothing matches street/*.png (a glob; quote it"),
         ("street/[x].jpg", "source: nothing matches street/[x].jpg"),
-        ("street", "source: street: no photos and no videos there (1 other file)"),
+        (
+            "street",
+            "source: street: no photos and no videos there (1 file was not taken: 1 no image",
+        ),
         ("empty", "source: empty: no photos and no videos there"),
         ("out/overlay", "source: out/overlay lies in the folder of the results"),
         ("out/overlay/a.jpg", "source: out/overlay/a.jpg lies in the folder of the results"),

@@ -151,6 +151,13 @@ def test_another_split_of_the_same_file_name_gets_another_record_and_the_same_sp
     assert config_hash(nested) != hashed
 
 
+def test_keys_about_tests_and_mask_values_change_a_name_only_where_they_are_used():
+    assert config_hash(changed(dataset__test_from=None, dataset__values=None)) == config_hash(changed())
+    used = [config_hash(changed(dataset__test_from="val")), config_hash(changed(dataset__values={255: "litter"}))]
+    assert len({config_hash(changed()), *used}) == 3
+    assert used[1] == config_hash(changed(dataset__values={"255": "litter"})), "config.yaml gives the key back as text"
+
+
 def test_folds_that_are_off_find_the_records_from_before_there_were_any():
     assert config_hash(changed(dataset__folds=None, dataset__fold=None)) == config_hash(changed())
     folds = [config_hash(changed(dataset__folds=5, dataset__fold=fold)) for fold in range(5)]

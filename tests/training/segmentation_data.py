@@ -25,14 +25,17 @@ def write_cityscapes(root: Path, counts: dict[str, int], size: tuple[int, int] =
     return root
 
 
-def write_mask_folder(root: Path, counts: dict[str, int], size: tuple[int, int] = (64, 96)) -> Path:
-    """`images/` and `masks/` with the 19 classes as values."""
+def write_mask_folder(root: Path, counts: dict[str, int], size: tuple[int, int] = (64, 96), classes: int = 19) -> Path:
+    """`images/` and `masks/` with the classes' numbers as values; the first mask of each split holds all of them."""
     number = 0
     for split, count in counts.items():
         for position in range(count):
             scene = draw_scene(number, *size)
             _save(root / "images" / split / f"{position}.png", scene.image)
-            _save(root / "masks" / split / f"{position}.png", scene.mask)
+            mask = scene.mask.copy()
+            if position == 0:
+                mask[:8, : 4 * classes] = np.repeat(np.arange(classes), 4)
+            _save(root / "masks" / split / f"{position}.png", mask)
             number += 1
     return root
 

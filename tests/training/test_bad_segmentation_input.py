@@ -103,20 +103,40 @@ def test_a_task_that_the_data_set_is_not_for(complain):
 def test_going_on_with_other_classes(complain, own, tmp_path):
     assert cli.run(["train", *STREETS, *SMALL, f"output={tmp_path / 'nineteen'}", "regime.epochs=1"]) == 0
     classes = CLASSES.replace("bicycle", "bike,extra")
-    message = complain(*own[:2], classes, f"resume={tmp_path / 'nineteen' / 'checkpoints' / 'last.ckpt'}")
+    root = write_mask_folder(tmp_path / "twenty", {"train": 4, "val": 2, "test": 2}, classes=20)
+    message = complain(
+        own[0], f"dataset.root={root}", classes, f"resume={tmp_path / 'nineteen' / 'checkpoints' / 'last.ckpt'}"
+    )
     assert "resume" in message
     assert "last.ckpt" in message
 
 
-def test_a_batch_without_a_single_labelled_pixel_trains_on(own, tree, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_class_without_a_pixel_in_train_stops_with_the_ignored_value_and_a_way_to_map_it(complain, own, tree):
+    for path in (tree / "masks").rglob("*.png"):
+        Image.fromarray(np.where(np.asarray(Image.open(path)) < 10, 0, 255).astype(np.uint8)).save(path)
+    words = (*own[:2], "dataset.classes=[ground,litter]")
+    message = complain(*words)
+    assert "no pixel of litter in the 4 masks of train" in message
+    assert "value 255 in them counts as ignored" in message
+    assert "'dataset.values={255: litter}'" in message
+
+
+def test_train_that_is_ignored_everywhere_stops(complain, own, tree):
     for path in (tree / "masks" / "train").iterdir():
         Image.fromarray(np.full((64, 96), 255, np.uint8)).save(path)
+    assert "every pixel of the 4 masks of train is ignored" in complain(*own[:2], "dataset.labels=cityscapes")
+
+
+def test_a_batch_without_a_single_labelled_pixel_trains_on(own, tree, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(1, 4):
+        Image.fromarray(np.full((64, 96), 255, np.uint8)).save(tree / "masks" / "train" / f"{number}.png")
     for loss in ("cross_entropy", "ohem", "lovasz_cross_entropy", "dice_cross_entropy"):
         output = tmp_path / loss
-        assert cli.run(["train", *SMALL, *own, f"loss={loss}", f"output={output}", "regime.epochs=1"]) == 0
+        words = (f"loss={loss}", f"output={output}", "regime.epochs=1", "batch_size=2")
+        assert cli.run(["train", *SMALL, *own, *words]) == 0
         (row,) = RunRecord(output).history()
-        assert row["train/loss"] == 0
+        assert math.isfinite(float(row["train/loss"]))
         assert math.isfinite(float(row["val/loss"]))
 
 

@@ -166,6 +166,42 @@ def test_other_photos_of_the_same_classes(classifier, tmp_path):
     assert answer.status["split_hash"] != classifier.status["split_hash"]
 
 
+@pytest.mark.parametrize(
+    ("splits", "n", "absent"),
+    [(("",), 9, None), (("test",), 9, None), (("",), 6, "litter"), (("train", "test"), 9, None)],
+)
+def test_all_photos_from_elsewhere_are_tested_where_no_folders_split_them(
+    classifier, tmp_path, capfd, splits, n, absent
+):
+    root = write_photos(tmp_path / "new", dict.fromkeys(splits, 3))
+    if absent:
+        shutil.rmtree(root / absent)
+    answer = evaluate(classifier, "dataset=image_folder", f"dataset.root={root}")
+    found = answer.metrics["test"]
+    assert found["n"] == n
+    assert found.get("absent_classes") == (["Litter"] if absent else None)
+    assert tuple(found["per_class"]) == ("Clean", "Medium", "Litter")
+    assert ("no photo of Litter in this split" in (answer.path / "report.txt").read_text()) == bool(absent)
+    everything = len(splits) == 1
+    assert answer.metrics["evaluated"]["everything"] is everything
+    assert ("val" in answer.metrics) is not everything
+    assert (f"tested are all {n} images of image_folder" in capfd.readouterr().out) is everything
+
+
+def test_the_runs_own_photos_in_another_place_keep_their_splits_and_split_all_joins_them(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photos / "train", tmp_path / "a")
+    words = [word for word in TINY if not word.startswith("dataset=")]
+    line = [*words, "regime=single", "regime.phases=[{name: train, epochs: 1, train: [all]}]", "dataset=image_folder"]
+    assert cli.run(["train", *line, "dataset.root=a", "output=run", "trainer.limit_test_batches=1"]) == 0
+    run = RunRecord(tmp_path / "run")
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = evaluate(run, "dataset.root=b")
+    assert moved.metrics["test"] == run.metrics["test"]
+    joined = evaluate(run, "dataset.root=b", "split=all")
+    assert joined.metrics["test"]["n"] == 27, "what was enough to debug the training is no limit here"
+
+
 def test_other_masks_of_the_same_classes_where_the_truth_of_test_is_withheld(segmenter, tmp_path, capfd):
     root = write_cityscapes(tmp_path / "cityscapes", {"train": 1, "val": 3, "test": 2})
     words = ("dataset=cityscapes", f"dataset.root={root}")
@@ -273,7 +309,10 @@ def test_nothing_else_is_overwritten(complain, classifier, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("split=tset", "split: 'tset' is not one of train, val, test, or null for val and test; did you mean 'test'?"),
+        (
+            "split=tset",
+            "split: 'tset' is not one of train, val, test, all, or null for val and test; did you mean 'test'?",
+        ),
         ("prior=5", "prior: 5 is no share of Litter; give a number between 0 and 1, such as 0.05"),
         ("optimizer.lr=1", "optimizer.lr: has no part in an evaluation; what has: dataset, model, task"),
         ("model=resnet18", "does not fit the network"),

@@ -130,7 +130,7 @@ def test_the_best_epoch_can_be_asked_at_several_scales_mirrored_and_in_windows(s
 
 def test_weights_for_other_classes_come_without_their_head(segment, tmp_path):
     source = segment(*STREETS, output="source")
-    root = write_mask_folder(tmp_path / "own", {"train": 4, "val": 2, "test": 2})
+    root = write_mask_folder(tmp_path / "own", {"train": 4, "val": 2, "test": 2}, classes=20)
     record = segment(
         "dataset=mask_folder", f"dataset.root={root}", CLASSES.replace("bicycle", "bike,extra"),
         f"model.weights={source.checkpoints / 'best.ckpt'}",

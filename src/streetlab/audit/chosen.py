@@ -26,10 +26,12 @@ class Chosen:
 
     Attributes:
         takes_split_file: whether it can use a split that is written for it.
+        notes: what is to be known of how it was read, in sentences.
     """
 
     source: DataSource
     takes_split_file: bool
+    notes: tuple[str, ...] = ()
 
 
 def chosen_data(words: Sequence[str]) -> Chosen:
@@ -51,7 +53,20 @@ def chosen_data(words: Sequence[str]) -> Chosen:
         raise known_error from error
     check_nothing_missing(config)
     _skip_unreadable(config.dataset)
-    return Chosen(instantiate(config.dataset), "split_file" in config.dataset)
+    takes_split_file = "split_file" in config.dataset
+    try:
+        source, notes = instantiate(config.dataset), []
+    except UserError as error:  # what keeps a split from being drawn keeps nobody from looking at the images
+        if not takes_split_file or config.dataset.split_file is not None:
+            raise
+        try:
+            source = instantiate(config.dataset, test_from="all")
+        except UserError:
+            raise error from None
+        notes = [f"No split of the images as they are ({error}): all of them are shown as test."]
+    if source.passed.counts:
+        notes.append(f"{source.passed.sentence()}.")
+    return Chosen(source, takes_split_file, tuple(notes))
 
 
 def _skip_unreadable(node: DictConfig) -> None:

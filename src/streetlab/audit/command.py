@@ -83,7 +83,7 @@ def audit(chosen: Chosen, options: Options) -> Audit:
     if source.has_masks:
         masks = read_masks(source, images, cache)
         findings += mask_findings(images, masks)
-    notes: list[str] = []
+    notes = list(chosen.notes)
     split = None
     try:
         split = new_split.draw_split(images, options)

@@ -89,6 +89,7 @@ def image_findings(images: Images, thresholds: Thresholds) -> list[Finding]:
         *_chains(images),
         *_light_and_sharpness(images, thresholds),
         *_sizes(images, thresholds.odd_size),
+        *_missing_classes(images),
         *_imbalance(images, thresholds.imbalance),
     ]
 
@@ -221,6 +222,18 @@ def _sizes(images: Images, factor: float | None) -> Iterator[Finding]:
         if times > factor:
             size = f"{prints.width[image]}x{prints.height[image]}"
             yield about(images, image, "odd_size", times, f"{size}; the medians are: {usual}")
+
+
+def _missing_classes(images: Images) -> Iterator[Finding]:
+    """Classes of photos that a split lacks; what masks lack is told by `masks.mask_findings`."""
+    for split in dict.fromkeys(images.splits):
+        there = [label for label, of in zip(images.labels, images.splits, strict=True) if of == split]
+        if None in there:
+            continue
+        for label in sorted(set(range(len(images.label_space))) - set(there)):
+            name = images.label_space.names[label]
+            detail = f"no photo of {name} among the {len(there)} of {split}"
+            yield Finding("missing_class", "", split, name, "", 0.0, detail)
 
 
 def _imbalance(images: Images, factor: float | None) -> Iterator[Finding]:

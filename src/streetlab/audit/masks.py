@@ -112,8 +112,16 @@ def mask_findings(images: Images, masks: list[MaskRead | None]) -> Iterator[Find
     for split in SPLITS:
         inside = [image for image, mask in enumerate(masks) if mask and mask.pixels and images.splits[image] == split]
         for label in np.flatnonzero(pixels[inside].sum(axis=0) == 0).tolist() if inside else ():
-            detail = f"no pixel of {names[label]} in the {len(inside)} masks of {split}"
+            detail = f"no pixel of {names[label]} in the {len(inside)} masks of {split}{_ignored_share(masks, inside)}"
             yield Finding("missing_class", "", split, names[label], "", 0.0, detail)
+
+
+def _ignored_share(masks: list[MaskRead | None], inside: list[int]) -> str:
+    """`, 40.0% of whose pixels are ignored`; empty where none is."""
+    counts = [mask.pixels for image in inside if (mask := masks[image]) is not None and mask.pixels]
+    ignored = sum(pixels.get(IGNORE_INDEX, 0) for pixels in counts)
+    share = ignored / max(1, sum(sum(pixels.values()) for pixels in counts))
+    return f", {share:.1%} of whose pixels are ignored (255 in them, or dataset.ignore)" if ignored else ""
 
 
 def class_pixels(images: Images, masks: list[MaskRead | None]) -> NDArray[np.int64]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from streetlab.data.index.content import PassedOver
 from streetlab.data.index.labels import CAMVID
 from streetlab.data.index.pairs import scan_camvid
+from streetlab.data.index.scan import report_passed
 from streetlab.data.mask_source import MaskSource
 
 TO_CITYSCAPES = {
@@ -45,10 +47,13 @@ class CamVid(MaskSource):
         on_device: bool = False,
     ) -> None:
         root = Path(root).expanduser()
-        pairs = scan_camvid(root, "dataset.root")
+        passed = PassedOver()
+        pairs = scan_camvid(root, "dataset.root", passed)
+        report_passed(passed, "dataset.root", root)
         built_in = TO_CITYSCAPES if labels == "cityscapes" else {}
         chosen = {name: wanted for name, wanted in built_in.items() if name not in _lower(map)}
         super().__init__(name, root, cache_dir, pairs, CAMVID, labels, {**chosen, **(map or {})}, on_error, on_device)
+        self.passed = passed
 
 
 def _lower(names: Mapping[str, str | None] | None) -> set[str]:

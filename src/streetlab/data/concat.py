@@ -51,6 +51,11 @@ class Concat(DataSource):
         for key, source in others:
             _check_equal(first, one, key, source)
         self.label_space = one.label_space
+        self.required_classes = frozenset().union(*(source.required_classes for source in sources.values()))
+        for source in sources.values():
+            for reason, count in source.passed.counts.items():
+                self.passed.counts[reason] = self.passed.counts.get(reason, 0) + count
+                self.passed.first.setdefault(reason, source.passed.first[reason])
         self.eval_split = "val" if any(source.eval_split == "val" for source in sources.values()) else "test"
 
     def samples(self, split: str) -> list[Sample]:
@@ -73,6 +78,14 @@ class Concat(DataSource):
     def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
         source, own = self._own(sample)
         return source.evidence(own)
+
+    def ignored_values(self, samples: Sequence[Sample]) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for sample in samples:
+            source, own = self._own(sample)
+            for value, pixels in source.ignored_values([own]).items():
+                counts[value] = counts.get(value, 0) + pixels
+        return counts
 
     def truth_name(self, sample: Sample) -> str:
         source, own = self._own(sample)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from streetlab.data.augment import Augment, draws, normalize
 from streetlab.data.cache import CachedSplit, open_cache
+from streetlab.data.coverage import check_classes, check_labels
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.sampler import EpochBatches, Key, sample_keys
 from streetlab.data.source import DataSource, Sample
@@ -95,6 +96,7 @@ class StreetData(pl.LightningDataModule):
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
         self._resident: dict[str, dict[str, Tensor]] = {}
+        self._checked = False
 
     @property
     def label_space(self) -> LabelSpace:
@@ -106,9 +108,19 @@ class StreetData(pl.LightningDataModule):
         return ("train", "val", "test") if self.source.eval_split == "test" else ("train", "val")
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the splits that the stage needs: all, where none is named."""
+        """Open the splits that the stage needs: all, where none is named. What is trained on is checked once.
+
+        Raises:
+            UserError: see `open_cache` and `check_classes`.
+        """
         stages = {"fit": ("train", "val"), "validate": ("val",), "test": (self.tested,)}
+        trains = stage in (None, "fit") and not self._checked
+        if trains:
+            check_labels(self.source)  # before hours of decoding
         self.open(stages.get(stage or "", self.splits))
+        if trains:
+            check_classes(self.source, {split: self._cached[split] for split in self.splits if split in self._cached})
+            self._checked = True
 
     def open(self, splits: Sequence[str]) -> None:
         """Open the splits' caches, decoding what no entry holds yet; several processes may do so at once."""

@@ -11,8 +11,8 @@ from PIL import Image
 from streetlab.data.decode import read_photo
 from streetlab.data.files import fingerprint, refuse_cache_below
 from streetlab.data.hashes import content_hashes
-from streetlab.data.index.labels import LABEL_SPACES
-from streetlab.data.index.scan import SPLITS, scan_class_folders
+from streetlab.data.index.labels import LABEL_SPACES, LabelSpace
+from streetlab.data.index.scan import SPLITS, report_passed, scan_class_folders
 from streetlab.data.placement import Placement
 from streetlab.data.source import DataSource, Sample
 from streetlab.errors import UserError, did_you_mean
@@ -22,13 +22,16 @@ class ImageFolder(DataSource):
     """`root/{train,val,test}/<class>/*` or `root/<class>/*`.
 
     Without split folders a stratified 70/15/15 split is drawn once and kept beside the cache as a file of
-    content hashes, so that the same split returns wherever the photos lie and whatever they are called.
+    content hashes, so that the same split returns wherever the photos lie and whatever they are called. Where there
+    are train and val folders alone, numbers are reported on `val`; with train and test, val is drawn of train.
 
     Args:
         root: the tree.
         labels: name of a label space that the folders must match; null takes the folders' names.
-        split_file, split_seed, folds, fold: which photo is in which split, where it is not the tree that says so;
-            see `Placement`.
+        label_space: the classes themselves, where the data are for a network that has learned them; some may lack
+            a folder.
+        split_file, split_seed, folds, fold, test_from: which photo is in which split, where it is not the tree that
+            says so; see `Placement`.
     """
 
     def __init__(
@@ -43,17 +46,25 @@ class ImageFolder(DataSource):
         fold: int | None = None,
         on_error: str = "fail",
         on_device: bool = False,
+        test_from: str | None = None,
+        label_space: LabelSpace | None = None,
     ) -> None:
         super().__init__(name, cache_dir, on_error, on_device)
-        placement = Placement(split_file, split_seed, folds, fold, on_error)
+        placement = Placement(split_file, split_seed, folds, fold, on_error, test_from)
         self.root = Path(root).expanduser()
         spaces = {key: space for key, space in LABEL_SPACES.items() if space.task == "classification"}
         if labels is not None and labels not in spaces:
             near = did_you_mean(labels, spaces)
             raise UserError(f"dataset.labels: no label space '{labels}' for photos ({', '.join(spaces)}){near}")
-        photos, self.label_space = scan_class_folders(self.root, "dataset.root", spaces[labels] if labels else None)
+        space = spaces[labels] if labels else label_space
+        photos, self.label_space = scan_class_folders(self.root, "dataset.root", space, self.passed)
+        report_passed(self.passed, "dataset.root", self.root)
         refuse_cache_below(self.root, self.cache_dir)
+        self.tree_splits = frozenset(photo.split for photo in photos if photo.split)
         self._photos, self.split_file = placement.place(photos, self.root, self.cache_dir, self.label_space.names)
+        self.required_classes = frozenset(range(len(self.label_space)))
+        if not self.samples("test") and self.samples("val"):
+            self.eval_split = "val"
 
     @cached_property
     def _by_split(self) -> dict[str, list[Sample]]:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from streetlab.data.archive import ZipMember
 from streetlab.data.files import refuse_cache_below
+from streetlab.data.index.content import PassedOver
 from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace, categorical_palette, class_name
 from streetlab.data.index.mapping import target_space
 from streetlab.data.index.pairs import Pair, scan_mask_folder
-from streetlab.data.index.scan import Photo
+from streetlab.data.index.scan import Photo, report_passed
 from streetlab.data.index.split import SplitFile
 from streetlab.data.mask_source import MaskSource
 from streetlab.data.placement import Placement
-from streetlab.errors import UserError
+from streetlab.errors import UserError, did_you_mean
 from streetlab.filenames import as_text, encodable, fold
 
 Classes = Sequence[str] | Mapping[str, int]
@@ -24,8 +25,8 @@ Classes = Sequence[str] | Mapping[str, int]
 class MaskFolder(MaskSource):
     """`root/images/{train,val,test}/**` and `root/masks/{train,val,test}/**`, or both without split folders.
 
-    Without split folders a 70/15/15 split is drawn once and kept beside the cache as a file of content hashes,
-    as `ImageFolder` does. Without a test folder numbers are reported on `val`.
+    Split folders may lie above `images` and `masks` as well. Without them, or with some of them alone, splits are
+    drawn and kept as `ImageFolder` does; where there are train and val, numbers are reported on `val`.
 
     Args:
         root: the tree.
@@ -35,9 +36,10 @@ class MaskFolder(MaskSource):
             a class's value is its id.
         labels: name of the label space to learn; null: the classes as they are.
         map: see `MaskSource`.
-        ignore: further values in the files that count for nothing; 255 always does.
+        values: further values in the files, and the class of each: `{255: litter}`.
+        ignore: further values in the files that count for nothing; 255 does where it is not among `values`.
         palette: one RGB colour per class; null: colours of our own.
-        split_file, split_seed, folds, fold: as in `ImageFolder`; all images count as one class.
+        split_file, split_seed, folds, fold, test_from: as in `ImageFolder`; all images count as one class.
     """
 
     def __init__(
@@ -59,17 +61,25 @@ class MaskFolder(MaskSource):
         fold: int | None = None,
         on_error: str = "fail",
         on_device: bool = False,
+        test_from: str | None = None,
+        values: Mapping[int, str] | None = None,
     ) -> None:
-        placement = Placement(split_file, split_seed, folds, fold, on_error)
+        placement = Placement(split_file, split_seed, folds, fold, on_error, test_from)
         root = Path(root).expanduser()
         space = _file_space(as_text(root.resolve().name), classes, labels, ignore, palette)
-        pairs = scan_mask_folder(root, "dataset.root", images, masks, mask_suffix)
+        further = _further_values(values, space)
+        passed = PassedOver()
+        pairs = scan_mask_folder(root, "dataset.root", images, masks, mask_suffix, passed)
+        report_passed(passed, "dataset.root", root)
+        tree_splits = frozenset(pair.split for pair in pairs if pair.split)
         refuse_cache_below(root, Path(cache_dir).expanduser())
         pairs, read = _placed(pairs, root, Path(cache_dir).expanduser(), placement)
-        if not any(pair.split == "test" for pair in pairs):
+        super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device, further)
+        if not self.samples("test") and self.samples("val"):
             self.eval_split = "val"
-        super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device)
-        self.split_file = read
+        self.split_file, self.passed, self.tree_splits = read, passed, tree_splits
+        if classes is not None:
+            self.required_classes = self.occurring_classes
 
 
 def _file_space(
@@ -104,11 +114,35 @@ def _file_space(
     return LabelSpace(name, "segmentation", names, _colors(palette, names), file_ids=values, void_ids=void)
 
 
+def _further_values(values: Mapping[int, str] | None, space: LabelSpace) -> dict[int, str]:
+    """`dataset.values`, checked: value → class of the files."""
+    names = {name.lower(): name for name in space.names}
+    taken = {*(space.file_ids or range(len(space))), *space.void_ids}
+    further: dict[int, str] = {}
+    for key, name in (values or {}).items():
+        value = int(key) if isinstance(key, str) and key.strip().isdecimal() else key
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+            raise UserError(
+                f"dataset.values: {key!r} is no value of a mask (0 to 255); say dataset.values={{255: CLASS}}"
+            )
+        if str(name).lower() not in names:
+            near = did_you_mean(str(name), space.names)
+            raise UserError(f"dataset.values: {value}: no class '{name}' ({', '.join(space.names)}){near}")
+        if value in taken:
+            raise UserError(f"dataset.values: value {value} stands in dataset.classes or dataset.ignore already")
+        further[value] = names[str(name).lower()]
+    return further
+
+
 def _value(key: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-        raise UserError(f"{key}: {value!r} is no value of a mask (0 to 254; 255 always means ignore)")
+        raise UserError(f"{key}: {value!r} is no value of a mask (0 to 254; 255 means ignore)")
     if value == IGNORE_INDEX and not key.endswith("ignore"):
-        raise UserError(f"{key}: 255 always means ignore; a class needs a value of 0 to 254")
+        name = key.rpartition(": ")[2]
+        raise UserError(
+            f"{key}: 255 means ignore; a class needs a value of 0 to 254. Where it stands for {name}, "
+            f"say 'dataset.values={{255: {name}}}' besides"
+        )
     return value
 
 

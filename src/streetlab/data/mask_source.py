@@ -13,7 +13,7 @@ from streetlab.data.archive import File
 from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size
 from streetlab.data.files import fingerprint, refuse_cache_below
 from streetlab.data.hashes import content_hashes
-from streetlab.data.index.labels import LabelSpace
+from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace
 from streetlab.data.index.mapping import mask_table, number_ranges, target_space
 from streetlab.data.index.pairs import Pair
 from streetlab.data.index.scan import SPLITS
@@ -30,6 +30,7 @@ class MaskSource(DataSource):
         labels: name of the label space to learn; null: the files' own.
         map: own class → class of `labels`, or null to ignore it. A class that is not named here becomes the one
             of its own name.
+        values: further values of the mask files, and the own class that each stands for.
 
     Raises:
         UserError: a class without a counterpart, a name that does not exist, a cache under the data.
@@ -46,6 +47,7 @@ class MaskSource(DataSource):
         map: Mapping[str, str | None] | None = None,
         on_error: str = "fail",
         on_device: bool = False,
+        values: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__(name, cache_dir, on_error, on_device)
         self.root = root
@@ -53,13 +55,26 @@ class MaskSource(DataSource):
         self.label_space = target_space(file_space, labels)
         self._file_space = file_space
         self._map = dict(map or {})
-        self._table = mask_table(file_space, self.label_space, map or {})
+        self._values = dict(values or {})
+        self._table = mask_table(file_space, self.label_space, map or {}, self._values)
         table = self._table.ids.tobytes() + self._table.known.tobytes()
         self._table_hash = hashlib.sha256(table).hexdigest()[:16]
         self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
         for pair in pairs:
             if pair.split in self._samples:
                 self._samples[pair.split].append(Sample(pair.id, None, pair.group, pair.image, pair.mask))
+
+    @property
+    def occurring_classes(self) -> frozenset[int]:
+        """The ids that some value of the mask files stands for."""
+        return frozenset(self._table.ids[self._table.known].tolist()) - {IGNORE_INDEX}
+
+    def ignored_values(self, samples: Sequence[Sample]) -> dict[int, int]:
+        counts = np.zeros(256, np.int64)
+        for sample in samples:
+            assert sample.mask_path is not None
+            counts += np.bincount(read_mask(sample.mask_path).ravel(), minlength=256)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts * (self._table.ids == IGNORE_INDEX))}
 
     def samples(self, split: str) -> list[Sample]:
         return self._samples[split]
@@ -89,7 +104,8 @@ class MaskSource(DataSource):
 
     def truth_name(self, sample: Sample) -> str:
         merged = [f"{name}={target}" for name, target in sorted(self._map.items())]
-        return " ".join([self.label_space.name, *merged])
+        further = [f"{value}={name}" for value, name in sorted(self._values.items())]
+        return " ".join([self.label_space.name, *merged, *further])
 
     def fingerprint(self, sample: Sample) -> str:
         return "|".join([*(fingerprint(file) for file in _files(sample)), self._table_hash])

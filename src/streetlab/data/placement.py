@@ -12,9 +12,11 @@ from streetlab.data.index import split as splits
 from streetlab.data.index.scan import Photo
 from streetlab.data.index.split import SplitFile, group_of
 from streetlab.data.source import make_cache_folder
-from streetlab.errors import UserError
+from streetlab.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
+
+TEST_FROM = ("train", "val", "all")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Placement:
         folds: deal all photos to so many folds, at least 3, whatever splits there are.
         fold: the one that tests, from 0; the next one (after the last the first) validates, the others train.
         on_error: `fail` stops at a photo whose bytes cannot be read, `skip` leaves it out.
+        test_from: of a tree with train and val folders alone, the one that test is drawn from, a share as in a drawn
+            split, or half of val; None: there is no test, and val is reported. `all`: test holds every photo.
 
     Raises:
         UserError: folds without a fold or the reverse, or numbers that cannot be.
@@ -37,8 +41,12 @@ class Placement:
     folds: int | None = None
     fold: int | None = None
     on_error: str = "fail"
+    test_from: str | None = None
 
     def __post_init__(self) -> None:
+        if self.test_from not in (None, *TEST_FROM):
+            near = did_you_mean(str(self.test_from), TEST_FROM)
+            raise UserError(f"dataset.test_from: '{self.test_from}' is not null or one of {', '.join(TEST_FROM)}{near}")
         folds, fold = self.folds, self.fold
         if folds is None:
             if fold is not None:
@@ -62,34 +70,69 @@ class Placement:
     ) -> tuple[list[Photo], SplitFile | None]:
         """The photos with split, group and label, and the split file where one was asked for.
 
-        Without a split file and split folders a stratified 70/15/15 split is drawn and kept beside the cache as
-        a file of content hashes, so that it returns wherever the photos lie and whatever they are called.
+        Without a split file, splits that the tree has no folders for are drawn, stratified, and kept beside the cache
+        as a file of content hashes, so that they return wherever the photos lie and whatever they are called: all
+        three where there are no split folders or train alone, val out of train where there are train and test.
         A photo that a split file leaves out (`null`) has no split, in folds neither.
 
         Args:
-            photos: of one tree; `split` is None in all of them where the tree has no split folders.
+            photos: of one tree, at least one; `split` is None in all of them where the tree has no split folders.
             names: the classes' names; empty where photos have masks, and `label` is 0 for all.
 
         Raises:
             UserError: the split file does not fit, there are too few photos to split, or one cannot be read and
-                `on_error` is `fail`.
+                `on_error` is `fail`; there is nothing to draw test from.
         """
+        if self.test_from == "all":
+            return [replace(photo, split="test") for photo in photos], None
         asked = None if self.split_file is None else splits.read_split(Path(self.split_file).expanduser())
-        if asked is None and self.folds is None and photos[0].split is not None:
-            return list(photos), None
+        if asked is None and self.folds is None:
+            return self._with_drawn(photos, root, cache_dir, names), None
+        if self.test_from is not None:
+            other = "split_file" if asked is not None else "folds"
+            raise UserError(f"dataset.test_from: {self.test_from}, but dataset.{other} says which photos test")
         photos, hashes = self._hashed(photos, root)
         if asked is not None:
             photos = splits.apply_split(photos, hashes, asked, names)
             if strange := len(asked.photos.keys() - set(hashes)):
                 log.info("%s: %d of its %d photos are not in %s", asked.path, strange, len(asked.photos), root)
-        elif self.folds is None:
-            drawn = splits.read_split(self._drawn(photos, hashes, root, cache_dir, names))
-            photos = splits.apply_split(
-                photos, hashes, drawn, names, "delete the file for a new split, or take these photos out"
-            )
         if self.folds is not None:
             photos = self._in_folds(photos, hashes, asked, root, names)
         return photos, asked
+
+    def _with_drawn(self, photos: Sequence[Photo], root: Path, cache_dir: Path, names: Sequence[str]) -> list[Photo]:
+        """The photos in the splits that their folders name, and in those that are drawn of one folder's photos."""
+        there = {photo.split for photo in photos}
+        parts = self._parts(there, root)
+        if parts is None:
+            if there == {"train", "val"}:
+                log.info("%s has no test folder: val is reported; dataset.test_from=train or val draws a test", root)
+            return list(photos)
+        of, shares = parts
+        pool, hashes = self._hashed([photo for photo in photos if photo.split == of], root)
+        drawn = splits.read_split(self._drawn(pool, hashes, root, cache_dir, names, of, shares))
+        placed = splits.apply_split(
+            pool, hashes, drawn, names, "delete the file for a new split, or take these photos out"
+        )
+        by_id = {photo.id: photo for photo in placed}
+        return [by_id.get(photo.id, photo) for photo in photos if photo.split != of or photo.id in by_id]
+
+    def _parts(self, there: set[str | None], root: Path) -> tuple[str | None, dict[str, float]] | None:
+        """The split whose photos are dealt anew (None: of a tree without split folders), and the shares."""
+        if self.test_from is not None and there != {"train", "val"}:
+            names = " and ".join(sorted(str(split) for split in there if split)) or "no split folders"
+            raise UserError(
+                f"dataset.test_from: {self.test_from} is for a tree of train and val folders alone; {root} has {names}"
+            )
+        if there in ({None}, {"train"}):
+            return next(iter(there)), dict(splits.SHARES)
+        if there == {"train", "test"}:
+            return "train", {split: splits.SHARES[split] for split in ("train", "val")}
+        if there == {"train", "val"} and self.test_from == "train":
+            return "train", {split: splits.SHARES[split] for split in ("train", "test")}
+        if there == {"train", "val"} and self.test_from == "val":
+            return "val", {"val": 0.5, "test": 0.5}
+        return None
 
     def _hashed(self, photos: Sequence[Photo], root: Path) -> tuple[list[Photo], list[str]]:
         """The photos that can be read, and the content hash of each."""
@@ -109,21 +152,33 @@ class Placement:
         return kept, hashes
 
     def _drawn(
-        self, photos: Sequence[Photo], hashes: Sequence[str], root: Path, cache_dir: Path, names: Sequence[str]
+        self,
+        photos: Sequence[Photo],
+        hashes: Sequence[str],
+        root: Path,
+        cache_dir: Path,
+        names: Sequence[str],
+        of: str | None,
+        shares: dict[str, float],
     ) -> Path:
-        """The file of a split that is drawn by contents, now or earlier."""
+        """The file of a split that is drawn by contents, now or earlier; `of` and `shares` as of `_parts`."""
         where = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
-        path = cache_dir / "splits" / f"{root.resolve().name}-{where}-seed{self.split_seed}.json"
+        which = "" if of is None else f"-{'-'.join(shares)}-of-{of}"
+        path = cache_dir / "splits" / f"{root.resolve().name}-{where}-seed{self.split_seed}{which}.json"
         if not path.exists():
             labels = [photo.label for photo in photos]
             try:
-                drawn = splits.grouped_split(hashes, labels, self.split_seed, names=names)
+                drawn = splits.grouped_split(hashes, labels, self.split_seed, shares, names)
             except UserError as error:
                 raise UserError(f"dataset.root: {root}: {error}") from None
             make_cache_folder(path.parent)
             entries = {digest: {"split": split} for digest, split in zip(hashes, drawn, strict=True)}
             splits.write_split(path, entries, self.split_seed)
-            log.info("drew a stratified 70/15/15 split of %d photos: %s", len(photos), path)
+            if of is None:
+                log.info("drew a stratified 70/15/15 split of %d photos: %s", len(photos), path)
+        if of is not None:
+            anew = " and ".join(split for split in shares if split != of)
+            log.info("%s has no %s folder: drawn of the %d photos of %s, kept in %s", root, anew, len(photos), of, path)
         return path
 
     def _in_folds(

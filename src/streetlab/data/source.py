@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.data.archive import ZipMember
+from streetlab.data.index.content import PassedOver
 from streetlab.data.index.labels import LabelSpace
 from streetlab.data.index.manifest import Entry, Manifest
 from streetlab.data.index.scan import SPLITS
@@ -68,12 +69,18 @@ class DataSource(ABC):
         eval_split: the split whose numbers are reported: `val` where the truth of `test` is withheld.
         drawn_when_read: reading computes the picture, in Python, instead of decoding a file.
         split_file: the file that the splits are from, where one was asked for.
+        tree_splits: the splits that the folders of a tree name; None where its splits come from elsewhere.
+        passed: the files of a tree that were not taken.
+        required_classes: the ids of classes without which no training makes sense, since the user named them.
     """
 
     label_space: LabelSpace
     eval_split: str = "test"
     drawn_when_read: bool = False
     split_file: SplitFile | None = None
+    tree_splits: frozenset[str] | None = None
+    passed: PassedOver
+    required_classes: frozenset[int] = frozenset()
 
     def __init__(self, name: str, cache_dir: str | Path, on_error: str = "fail", on_device: bool = False) -> None:
         if on_error not in ON_ERROR:
@@ -85,6 +92,7 @@ class DataSource(ABC):
         self.cache_dir = Path(cache_dir).expanduser()
         self.on_error = on_error
         self.on_device = on_device
+        self.passed = PassedOver()
 
     @property
     def split_file_sha256(self) -> str | None:
@@ -152,6 +160,10 @@ class DataSource(ABC):
 
     def _label_name(self, sample: Sample) -> str:
         return "" if sample.label is None else self.label_space.names[sample.label]
+
+    def ignored_values(self, samples: Sequence[Sample]) -> dict[int, int]:
+        """The values in the files of these samples' masks that count for nothing, and their pixels."""
+        return {}
 
     def truth_name(self, sample: Sample) -> str:
         """The name of the sample's class; where pixels have classes, how the masks are read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from streetlab.explain.sentences import sentences
 from streetlab.filenames import one_line
 from streetlab.nets.cam import find_layer
 from streetlab.runs import files
+from streetlab.training.elsewhere import tested_splits, tests_everything
 from streetlab.training.rebuild import rebuild
 from streetlab.training.terminal import quiet_lightning
 
@@ -48,13 +50,11 @@ def run(cfg: DictConfig) -> None:
 def explain(question: Question) -> tuple[Path, list[str]]:
     """Write the whole answer; return its page and what the terminal says of it."""
     started = time.perf_counter()
-    task, data = rebuild(question.config, question.weights)
-    question = about_photos(question, data.source.manifest())
-    if question.split not in data.splits:
-        raise UserError(
-            f"split: data set {data.source.name} does not tell the truth of {question.split}; allowed: "
-            f"{', '.join(data.splits)}"
-        )
+    asked = None if question.other_data else question.split
+    everything = tests_everything(asked, question.other_data, question.config, question.space, question.run)
+    task, data = rebuild(question.config, question.weights, everything)
+    question = replace(question, split=_split(asked, data, everything))
+    question = about_photos(question, data.source.manifest(), everything)
     layer = find_layer(task.network, question.layer)
     data.open((question.split,))
     device = _device(question.config)
@@ -83,6 +83,23 @@ def explain(question: Question) -> tuple[Path, list[str]]:
     )
     files.write_text(question.output / PAGE, gallery_page(gallery))
     return question.output / PAGE, [*answer.notes, *said]
+
+
+def _split(asked: str | None, data: StreetData, everything: bool) -> str:
+    """The split whose photos are explained.
+
+    Raises:
+        UserError: the data set does not tell its truth, or has no photos in it.
+    """
+    if everything:
+        return "test"
+    if asked is None:
+        return tested_splits(data.source, data.splits[1:])[-1]
+    if asked not in data.splits:
+        raise UserError(
+            f"split: data set {data.source.name} does not tell the truth of {asked}; allowed: {', '.join(data.splits)}"
+        )
+    return asked
 
 
 def _device(config: DictConfig) -> torch.device:

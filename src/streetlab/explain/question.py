@@ -18,14 +18,14 @@ from streetlab.config.recorded import recorded_config
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LabelSpace, class_ids
 from streetlab.data.index.manifest import Manifest
-from streetlab.data.index.scan import SPLITS
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.nets.cam import check_method
 from streetlab.runs import files
 from streetlab.runs.chosen import chosen_run
 from streetlab.runs.identity import other_photos, unique_hash
 from streetlab.runs.naming import matches, run_name
 from streetlab.runs.record import RunRecord
+from streetlab.training.elsewhere import check_split, names_other_data
 from streetlab.training.evaluate import UNSEEN, asks_for_own_data, refuse_without_effect
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights
 
@@ -46,7 +46,9 @@ class Question:
         run: the record; never written to, but for the folder `explain` in it.
         config: the run's, with the overrides.
         weights: the checkpoint's.
-        split: train, val or test.
+        split: train, val, test or all.
+        other_data: nobody named a split, and the data are others than the run's: the split is the one that they
+            report, or all.
         method: of `nets.cam.METHODS`.
         layer: dotted name of the network's module; None: the last before the head.
         n: how many photos, see conf/explain.yaml.
@@ -64,6 +66,7 @@ class Question:
     config: DictConfig
     weights: TrainedWeights
     split: str
+    other_data: bool
     method: str
     layer: str | None
     n: int | None
@@ -106,9 +109,7 @@ def read_question(cfg: DictConfig) -> Question:
     """
     _check_numbers(cfg)
     check_method(cfg.method)
-    if cfg.split not in (None, *SPLITS):
-        near = did_you_mean(str(cfg.split), SPLITS)
-        raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null{near}")
+    check_split(cfg.split, "")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.located_config, words, own_keys("explain"))
@@ -123,6 +124,7 @@ def read_question(cfg: DictConfig) -> Question:
         config=recorded.config,
         weights=weights,
         split=cfg.split or _reported_split(run),
+        other_data=cfg.split is None and names_other_data(recorded.keys),
         method=cfg.method,
         layer=cfg.layer,
         n=cfg.n,
@@ -140,13 +142,16 @@ def read_question(cfg: DictConfig) -> Question:
     return question
 
 
-def about_photos(question: Question, photos: Manifest) -> Question:
+def about_photos(question: Question, photos: Manifest, everything: bool) -> Question:
     """The question about these photos, which may be others than the run saw; a line says so.
+
+    Args:
+        everything: the photos of all splits are in one.
 
     Raises:
         UserError: the folder of the answer was chosen, and holds one about other photos.
     """
-    note = other_photos(question.run, photos)
+    note = other_photos(question.run, photos, everything)
     question = replace(question, data_hash=photos.data_hash, recorded=question.recorded and note is None)
     if question.own_data and note is not None:
         print(note)

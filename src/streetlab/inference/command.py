@@ -106,6 +106,8 @@ def _say(found: Found, done: int, bad: Mapping[str, str], seconds: float) -> Non
     total, before = len(found.items), len(found.items) - done
     already = f", {before} of them by an earlier call" if before else ""
     print(f"{total - len(bad)} of {total} files predicted in {seconds:.1f} s{already}")
+    if found.passed.counts:
+        print(f"streetlab: {one_line(found.passed.sentence())}", file=sys.stderr)
     if found.links:
         print(f"streetlab: links out of the source's folder, not followed: {len(found.links)}", file=sys.stderr)
         for link in found.links:

@@ -9,9 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from streetlab.data.index.scan import PHOTO_SUFFIXES, is_system
+from streetlab.data.index.content import (
+    HEAD_BYTES,
+    HIDDEN,
+    NEEDS_EXTRA,
+    NO_IMAGE,
+    PHOTO_SUFFIXES,
+    UNREADABLE,
+    Kind,
+    PassedOver,
+    kind_of,
+    needs_extra,
+)
+from streetlab.data.index.scan import is_system
 from streetlab.errors import UserError, did_you_mean
-from streetlab.inference.content import HEAD_BYTES, Kind, kind_of
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
                   ".wmv", ".flv", ".ogv", ".3gp"}  # fmt: skip
@@ -44,12 +55,12 @@ class Found:
     Attributes:
         items: sorted by source and name, each file once.
         links: those that point out of their folder, which are not followed.
-        others: how many files are neither photos nor videos.
+        passed: the files that were not taken, by reason.
     """
 
     items: list[Item] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)
-    others: int = 0
+    passed: PassedOver = field(default_factory=PassedOver)
 
 
 def find_items(sources: Sequence[str], output: Path, recursive: bool = True) -> Found:
@@ -78,10 +89,10 @@ def find_items(sources: Sequence[str], output: Path, recursive: bool = True) -> 
                 continue
             seen.add(real)
             item = _item(Path(real), str(PurePosixPath(head, name)), promised)
-            if item is None:
-                found.others += 1
-            else:
+            if isinstance(item, Item):
                 found.items.append(item)
+            else:
+                found.passed.add(item, str(PurePosixPath(head, name)))
     found.links = list(dict.fromkeys(found.links))
     if not found.items:
         raise UserError(f"source: {', '.join(sources)}: no photos and no videos there{_instead(found)}")
@@ -141,12 +152,14 @@ def _walk(folder: Path, output: Path, recursive: bool, found: Found) -> Iterator
             and not Path(os.path.realpath(here / name)).is_relative_to(output)
         ]
         for name in sorted(names):
-            if not is_system(name) and not (here / name).is_symlink():
+            if is_system(name):
+                found.passed.add(HIDDEN, (here / name).relative_to(folder).as_posix())
+            elif not (here / name).is_symlink():
                 yield here / name
 
 
-def _item(path: Path, file: str, promised: bool) -> Item | None:
-    """The file as an item; None where it neither holds nor promises a photo or a video.
+def _item(path: Path, file: str, promised: bool) -> Item | str:
+    """The file as an item; the reason why it is none where it neither holds nor promises a photo or a video.
 
     Args:
         promised: it was given by its name, and is an item whatever it holds.
@@ -155,17 +168,21 @@ def _item(path: Path, file: str, promised: bool) -> Item | None:
     by_name: Kind | None = "video" if suffix in VIDEO_SUFFIXES else "photo" if suffix in PHOTO_SUFFIXES else None
     kind: Kind | None = None
     size = modified = 0
+    reason = NO_IMAGE
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return None  # a pipe or a device, which may keep its reader waiting for ever
+            return UNREADABLE  # a pipe or a device, which may keep its reader waiting for ever
         size, modified = status.st_size, status.st_mtime_ns
         with path.open("rb") as opened:
-            kind = kind_of(opened.read(HEAD_BYTES))
+            head = opened.read(HEAD_BYTES)
+        if needs_extra(head) and by_name is None and not promised:
+            return NEEDS_EXTRA
+        kind = kind_of(head)
     except OSError:
-        pass  # closed to us: whoever reads it will say so
+        reason = UNREADABLE  # unless its name promises a photo: then whoever reads it will say so
     kind = kind or by_name or ("photo" if promised else None)
-    return Item(path, file, kind, size, modified) if kind else None
+    return Item(path, file, kind, size, modified) if kind else reason
 
 
 def _heads(sources: Sequence[str]) -> list[str]:
@@ -219,10 +236,10 @@ def _nearest(path: Path) -> str:
 
 def _instead(found: Found) -> str:
     """What was found instead, in brackets."""
-    said = [f"{found.others} other file{'' if found.others == 1 else 's'}"] if found.others else []
+    reasons = [found.passed.sentence()] if found.passed.counts else []
     if found.links:
-        said.append(f"links that point out of the folder are not followed: {found.links[0]}")
-    return f" ({'; '.join(said)})" if said else ""
+        reasons.append(f"links that point out of the folder are not followed: {found.links[0]}")
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def _closed(error: OSError) -> None:

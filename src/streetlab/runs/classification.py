@@ -30,9 +30,10 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
 
     Returns:
         accuracy, macro_f1, n, per_class `{name: {precision, recall, f1, support}}`, confusion (K×K list, the
-        row is the truth); for an ordinal space also quadratic_weighted_kappa (None where it is undefined: one
-        class only), far_errors, the number of photos that are two or more steps off (Clean ↔ Litter), and
-        far_error_share, their share of all photos; then what `calibration_numbers` gives, and accuracy_ceiling.
+        row is the truth); absent_classes, the names of those without a photo, where there are any; for an ordinal
+        space also quadratic_weighted_kappa (None where it is undefined: one class only), far_errors, the number of
+        photos that are two or more steps off (Clean ↔ Litter), and far_error_share, their share of all photos; then
+        what `calibration_numbers` gives, and accuracy_ceiling.
 
     Raises:
         UserError: no photo, or other class names than the label space's.
@@ -47,6 +48,8 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
         raise UserError("no predictions: the split is empty, so there is nothing to measure")
     matrix = confusion_counts(predictions.labels, predictions.predictions, len(names))
     summary = summarize_confusion(matrix, names)
+    if absent := [name for name, scores in summary["per_class"].items() if not scores["support"]]:
+        summary["absent_classes"] = absent
     if label_space.ordinal:
         steps = np.abs(np.subtract.outer(np.arange(len(names)), np.arange(len(names))))
         summary["quadratic_weighted_kappa"] = quadratic_weighted_kappa(matrix)
@@ -139,8 +142,10 @@ def classification_report(summary: dict[str, Any]) -> str:
 
 
 def _further_lines(summary: dict[str, Any]) -> list[str]:
-    """Kappa, far errors, calibration, ceiling and expected precision, a line each."""
+    """Absent classes, kappa, far errors, calibration, ceiling and expected precision, a line each."""
     lines = []
+    if absent := summary.get("absent_classes"):
+        lines.append(f"no photo of {', '.join(absent)} in this split: recall and F1 of such a class say nothing")
     if summary.get("quadratic_weighted_kappa") is not None:
         lines.append(f"quadratic-weighted kappa: {summary['quadratic_weighted_kappa']:.3f}")
     if "far_errors" in summary:

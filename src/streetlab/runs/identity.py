@@ -61,9 +61,18 @@ class Identity:
         )
 
 
-def other_photos(record: RunRecord, photos: Manifest) -> str | None:
-    """Say in a line that the photos are not those that the record saw; None where they are."""
-    if has_photos(record, photos):
+def other_photos(record: RunRecord, photos: Manifest, whatever_split: bool = False) -> str | None:
+    """Say in a line that the photos are not those that the record saw; None where they are.
+
+    Args:
+        whatever_split: photos of any of the record's splits are its own; records of before cannot tell.
+    """
+    if whatever_split:
+        known = record.photos()
+        same = known is None or {entry[1:] for entry in photos.entries} <= {entry[1:] for entry in known}
+    else:
+        same = has_photos(record, photos)
+    if same:
         return None
     return f"these photos are not those of {record.path}: {photos_differ(record, photos)}"
 

@@ -50,7 +50,7 @@ FILES = ("dataset.split_file", "model.weights")
 # A run, known by its best epoch alone, wherever it lies and whatever it is called.
 TEACHER = "teacher"
 # They came after the first records; where they are null, those are still found.
-OFF_WHERE_NULL = ("dataset.folds", "dataset.fold", TEACHER, "distillation")
+OFF_WHERE_NULL = ("dataset.folds", "dataset.fold", "dataset.test_from", "dataset.values", TEACHER, "distillation")
 
 MAX_LENGTH = 100
 _HASH_LENGTH = 8
@@ -188,9 +188,9 @@ def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[s
 
     def reduce(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
-            children = {str(name): f"{key}.{name}" if key else str(name) for name in node}
+            children = {name: f"{key}.{name}" if key else str(name) for name in node}  # a mask's value is a number
             return {
-                name: reduce(node[name], path)
+                str(name): reduce(node[name], path)
                 for name, path in children.items()
                 if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node[name], path)
             }

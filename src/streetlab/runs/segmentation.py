@@ -42,7 +42,8 @@ def summarize_segmentation(matrix: ArrayLike, label_space: LabelSpace, n: int) -
         miou (mean over the classes that occur in truth or prediction), per_class `{name: {iou, precision, recall,
         f1 (Dice), pixels (of the truth)}}`, pixel_accuracy, mean_accuracy (mean recall over the classes in the
         truth), frequency_weighted_iou (IoU weighted by the truth's share of pixels; Long et al. 2015), n, pixels
-        (all that count), confusion (K×K list); with categories also per_category `{name: iou}` and category_miou,
+        (all that count), confusion (K×K list), absent_classes (names of those without a pixel, where there
+        are any); with categories also per_category `{name: iou}` and category_miou,
         where a confusion of two classes of one category is no error (cityscapesScripts,
         `getIouScoreForCategory`).
 
@@ -80,6 +81,8 @@ def summarize_segmentation(matrix: ArrayLike, label_space: LabelSpace, n: int) -
             for i, name in enumerate(label_space.names)
         },
     }
+    if absent := [name for name, scores in summary["per_class"].items() if not scores["pixels"]]:
+        summary["absent_classes"] = absent
     if label_space.categories:
         names, merged = merge_categories(counts, label_space)
         by_category = _ious(merged)
@@ -154,6 +157,8 @@ def segmentation_report(summary: Mapping[str, Any]) -> str:
     for block in (categories, {word: summary[key] for key, word in _TOTALS.items() if key in summary}):
         if block:
             lines += ["", *(f"{name:{width}}  {_cell(value, 9)}" for name, value in block.items())]
+    if absent := summary.get("absent_classes"):
+        lines.append(f"no pixel of {', '.join(absent)} in this split")
     lines.append(f"n = {summary['n']} image{'s' * (summary['n'] != 1)}, {summary['pixels']:,d} pixels")
     return "\n".join(lines) + "\n"
 

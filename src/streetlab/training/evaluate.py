@@ -17,8 +17,7 @@ from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.manifest import Manifest
-from streetlab.data.index.scan import SPLITS
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.filenames import one_line
 from streetlab.nets.cost import describe
 from streetlab.runs.chosen import chosen_run
@@ -27,6 +26,7 @@ from streetlab.runs.identity import has_photos, other_photos, unique_hash
 from streetlab.runs.naming import config_hash, matches, run_name
 from streetlab.runs.record import RunRecord, now
 from streetlab.training.agreement import check_size
+from streetlab.training.elsewhere import check_split, names_other_data, tested_splits, tests_everything
 from streetlab.training.evaluation import evaluate_splits, summarize
 from streetlab.training.provenance import provenance
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild
@@ -60,7 +60,9 @@ class Question:
         config: the run's, with the overrides.
         choices: from its config groups, where it tells, and those made anew.
         weights: the checkpoint's.
-        split: train, val or test; None: val and test.
+        split: train, val, test or all; None: val and test, or all of a tree from elsewhere without split folders.
+        other_data: the words name other data than the run's and leave their splits open.
+        names_limit: the words say how much of a split is tested.
         precision: what the Trainer computes in; None: what the config says.
         temperature: the run's own, for where val is not tested; None where it has none for these weights.
         prior: the share of a class at which its precision is asked for.
@@ -76,6 +78,8 @@ class Question:
     choices: Mapping[str, str]
     weights: TrainedWeights
     split: str | None
+    other_data: bool
+    names_limit: bool
     precision: str | None
     temperature: float | None
     prior: Prior | None
@@ -101,9 +105,7 @@ def read_question(cfg: DictConfig) -> Question:
         UserError: no such run, checkpoint or split; an override that does not fit the run's config or changes
             nothing; a prior that is no share of a class.
     """
-    if cfg.split not in (None, *SPLITS):
-        near = did_you_mean(str(cfg.split), SPLITS)
-        raise UserError(f"split: '{cfg.split}' is not one of {', '.join(SPLITS)}, or null for val and test{near}")
+    check_split(cfg.split, " for val and test")
     run = chosen_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.located_config, words, own_keys("evaluate"))
@@ -124,6 +126,8 @@ def read_question(cfg: DictConfig) -> Question:
         dict(status.get("choices") or {}) | recorded.choices,
         weights,
         cfg.split,
+        names_other_data(recorded.keys),
+        any(key in ("trainer", "trainer.limit_test_batches") for key in recorded.keys),
         precision,
         fitted_temperature(run, weights),
         prior,
@@ -187,10 +191,15 @@ def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
     """
     weights = question.weights
     check_size(question.config.trainer)
-    options = {"precision": question.precision} if question.precision else {}
+    options: dict[str, Any] = {"precision": question.precision} if question.precision else {}
+    everything = tests_everything(
+        question.split, question.other_data, question.config, weights.label_space, question.run
+    )
+    if everything and not question.names_limit:
+        options |= {"limit_test_batches": 1.0}  # a part was enough to debug the training
     trainer: pl.Trainer = instantiate(question.config.trainer, enable_checkpointing=False, **options)
-    task, data = rebuild(question.config, weights)
-    splits = _splits(question.split, data)
+    task, data = rebuild(question.config, weights, everything)
+    splits = ("test",) if everything else _splits(question.split, data)
     photos = data.source.manifest()
     answer = _answer(question, photos)
     data.open(splits)
@@ -201,17 +210,20 @@ def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
         "sha256": weights.sha256,
         "epoch": weights.epoch,
         "splits": list(splits),
+        "everything": everything,
         "precision": trainer.precision,
         "name": question.name,
     }
     if trainer.is_global_zero:
-        if question.own_data and (note := other_photos(question.run, photos)) is not None:
-            print(note)
+        if everything:
+            print(f"tested are all {len(data.samples('test'))} images of {data.source.name}, whatever their split")
+        if question.own_data and (note := other_photos(question.run, photos, everything)) is not None:
+            print(one_line(note))
         _open(question, answer, evaluated, data, trainer)
         answer.write_status(data_hash=photos.data_hash, photos_hash=photos.photos_hash)
     try:
         report, numbers = evaluate_splits(trainer, task, data, answer, splits)
-        if question.split is None:
+        if question.split is None and not everything:
             report.predict_withheld()
         if not trainer.is_global_zero:
             return answer, {}
@@ -249,13 +261,13 @@ def _answer(question: Question, photos: Manifest) -> RunRecord:
 
 def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
     if asked is None:
-        return data.splits[1:]
+        return tested_splits(data.source, data.splits[1:])
     if asked not in data.splits:
         raise UserError(
             f"split: data set {data.source.name} does not tell the truth of {asked}; allowed: {', '.join(data.splits)} "
             "(null tests val, and predicts test)"
         )
-    return (asked,)
+    return tested_splits(data.source, (asked,))
 
 
 def _open(

@@ -23,6 +23,7 @@ from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import CHECKPOINT_KEY, StreetTask
 from streetlab.training.build import build_data, build_task
 from streetlab.training.checkpoints import epochs_behind, listed
+from streetlab.training.elsewhere import build_source
 
 KEPT = ("best", "last")
 """The checkpoints that a run keeps, by the names that `checkpoint=` takes beside a path."""
@@ -105,16 +106,19 @@ def read_weights(path: Path) -> TrainedWeights:
     return TrainedWeights(path, sha256, epoch, tensors, contents[CHECKPOINT_KEY])
 
 
-def rebuild(config: DictConfig, weights: TrainedWeights) -> tuple[StreetTask, StreetData]:
+def rebuild(config: DictConfig, weights: TrainedWeights, everything: bool = False) -> tuple[StreetTask, StreetData]:
     """The config's network with trained weights, and the config's data set as it is, without augmentation.
 
-    `model.weights` is not looked at: what training began from may be gone.
+    `model.weights` is not looked at: what training began from may be gone. Classes without a folder are no fault.
+
+    Args:
+        everything: `test` holds all images of the data set.
 
     Raises:
         UserError: the data set has other classes than the weights are for, the network other tensors; or anything
             that the config asks for and that cannot be had.
     """
-    data = build_data(config, Augment())
+    data = build_data(config, Augment(), build_source(config, weights.label_space, everything))
     _refuse_other_classes(weights, data)
     if "weights" in config.model:
         config = copy.deepcopy(config)

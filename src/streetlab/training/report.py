@@ -37,7 +37,9 @@ class Report(ABC):
     @classmethod
     def terminal_texts(cls, summary: dict[str, Any]) -> dict[str, str]:
         """What the terminal shows of one split's numbers before those of each class, by their titles."""
-        return {title: number_text(summary[name]) for title, name in cls.terminal_rows}
+        texts = {title: number_text(summary[name]) for title, name in cls.terminal_rows}
+        absent = summary.get("absent_classes")
+        return texts | ({"classes without truth": ", ".join(absent)} if absent else {})
 
     @abstractmethod
     def collect(self, split: str) -> dict[str, dict[str, Any]]:

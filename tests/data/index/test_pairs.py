@@ -7,7 +7,9 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from streetlab.data.index.content import HIDDEN, LOSSY, NO_IMAGE, NO_SPLIT, PassedOver
 from streetlab.data.index.pairs import Pair, scan_camvid, scan_mask_folder
 from streetlab.errors import UserError
 
@@ -49,6 +51,42 @@ def test_split_folders_may_have_either_of_their_usual_names(tmp_path: Path) -> N
     assert [(pair.id, pair.split) for pair in scan(tmp_path)] == [("Validation/2.jpg", "val"), ("train/1.jpg", "train")]
 
 
+def test_some_of_the_split_folders_are_enough_and_others_beside_them_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/1.jpg", "masks/train/1.png")
+    assert [pair.split for pair in scan(tmp_path)] == ["train"]
+    touch(tmp_path, "images/TEST/2.jpg", "masks/testing/2.png", "images/more/3.jpg", "images/more/4.jpg")
+    passed = PassedOver()
+    pairs = scan_mask_folder(tmp_path, "dataset.root", "images", "masks", "", passed)
+    assert [(pair.id, pair.split) for pair in pairs] == [("TEST/2.jpg", "test"), ("train/1.jpg", "train")]
+    assert (passed.counts, passed.first) == ({NO_SPLIT: 2}, {NO_SPLIT: str(tmp_path / "images/more/3.jpg")})
+
+
+def test_a_folder_called_like_a_split_beside_others_is_a_group_of_images(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/1.jpg", "images/tram/2.jpg", "masks/train/1.png", "masks/tram/2.png")
+    assert [(pair.id, pair.split) for pair in scan(tmp_path)] == [("train/1.jpg", None), ("tram/2.jpg", None)]
+
+
+@pytest.mark.parametrize(("images", "masks"), [("Images", "MASKS"), ("images", "labels"), ("IMAGES", "Labels")])
+def test_images_and_masks_are_found_in_any_case_as_labels_and_below_split_folders(tmp_path, images, masks) -> None:
+    touch(tmp_path / "flat", f"{images}/1.jpg", f"{masks}/1.png")
+    assert [(pair.id, pair.split) for pair in scan(tmp_path / "flat")] == [("1.jpg", None)]
+    touch(tmp_path / "deep", *(f"{split}/{name}" for split in ("train", "valid") for name in
+          (f"{images}/1.jpg", f"{masks}/1.png")))  # fmt: skip
+    assert [(pair.id, pair.split) for pair in scan(tmp_path / "deep")] == [
+        (f"train/{images}/1.jpg", "train"), (f"valid/{images}/1.jpg", "val")
+    ]  # fmt: skip
+
+
+def test_images_and_masks_are_known_by_their_bytes_and_all_other_files_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "masks/1.png", "images/.DS_Store", "masks/1.jpg", "masks/notes.txt")
+    for place in ("images/2024.06", "masks/2024.06"):
+        Image.new("L", (2, 2)).save(tmp_path / place, format="PNG")
+    passed = PassedOver()
+    pairs = scan_mask_folder(tmp_path, "dataset.root", "images", "masks", "", passed)
+    assert [(pair.id, pair.mask.name) for pair in pairs] == [("1.jpg", "1.png"), ("2024.06", "2024.06")]
+    assert passed.counts == {HIDDEN: 1, LOSSY: 1, NO_IMAGE: 1}
+
+
 def test_those_without_a_partner_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "images/train/1.jpg", "images/train/2.jpg", "images/val/3.jpg", "masks/train/1_m.png")
     touch(tmp_path, "masks/val/3_m.png")
@@ -67,7 +105,6 @@ def test_those_without_a_partner_are_counted_and_the_first_is_named(tmp_path: Pa
     [
         (["images/1.jpg", "images/1.png", "masks/1.png"], "1.jpg and 1.png differ in their suffix alone"),
         (["images/1.txt", "masks/1.png"], "images holds no images"),
-        (["images/train/1.jpg", "masks/train/1.png"], "images has train; it needs train and val, or no split folders"),
         (["images/1.jpg", "masks/train/1.png", "masks/val/1.png"], "masks has split folders, but "),
         (["images/val/1.jpg", "images/train/2.jpg", "masks/1.png"], "images has a train folder, but "),
         (["images/val/1.jpg", "images/valid/1.jpg", "images/train/2.jpg", "masks/1.png"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -45,7 +46,12 @@ def target_space(own: LabelSpace, labels: str | None) -> LabelSpace:
     return spaces[labels]
 
 
-def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | None]) -> MaskTable:
+def mask_table(
+    own: LabelSpace,
+    target: LabelSpace,
+    chosen: Mapping[str, str | None],
+    further: Mapping[int, str] = MappingProxyType({}),
+) -> MaskTable:
     """The table from the files' values to the target's class ids.
 
     A class becomes what `chosen` says (None: ignore), else the target's class of its own name; case and
@@ -55,6 +61,7 @@ def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | N
         own: the classes of the files, with the values that stand for them.
         target: the classes that the network learns.
         chosen: own class → target class.
+        further: values that stand for an own class too.
 
     Raises:
         UserError: `chosen` names a class that does not exist, or a class has no counterpart.
@@ -75,7 +82,8 @@ def mask_table(own: LabelSpace, target: LabelSpace, chosen: Mapping[str, str | N
         becomes[key] = IGNORE_INDEX if target_key is None else ids[target_key]
     table = MaskTable(np.full(256, IGNORE_INDEX, np.uint8), np.zeros(256, bool))
     table.known[[*own.void_ids, IGNORE_INDEX]] = True
-    for value, name in zip(own.file_ids or range(len(own)), own.names, strict=True):
+    values = [*zip(own.file_ids or range(len(own)), own.names, strict=True), *further.items()]
+    for value, name in values:
         number = becomes.get(fold(name), ids.get(fold(name)))
         if number is None:
             near = did_you_mean(name.lower(), target.names)

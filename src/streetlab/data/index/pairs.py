@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from streetlab.data.archive import File
-from streetlab.data.index.scan import SPLIT_FOLDERS, SPLITS, check_root, folders_in, photos_below
+from streetlab.data.index.content import LOSSY, PHOTO_SUFFIXES, PassedOver
+from streetlab.data.index.scan import SPLITS, check_root, folders_in, photos_below, split_folders
 from streetlab.errors import UserError, did_you_mean
 from streetlab.filenames import as_text, encodable
 
 MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp", ".gif"}
+ALSO_CALLED = {"masks": "labels"}
+"""Another name of a folder, where there is none of the usual one."""
 
 F = TypeVar("F", bound=File)
 
@@ -37,7 +40,7 @@ class Pair:
     mask: File | None
 
 
-def scan_camvid(root: Path, key: str) -> list[Pair]:
+def scan_camvid(root: Path, key: str, passed: PassedOver | None = None) -> list[Pair]:
     """SegNet's version of CamVid: `root/{train,val,test}/*.{jpg,png}` and masks of equal names in `{split}annot`.
 
     Frames of one recording (what stands before the first `_`) are one group.
@@ -53,8 +56,8 @@ def scan_camvid(root: Path, key: str) -> list[Pair]:
         pairs = []
         for split in SPLITS:
             folder = root / split
-            images = _by_stem(folder, photos_below(folder), key)
-            masks = _masks_by_stem(root / f"{split}annot", key)
+            images = _by_stem(folder, photos_below(folder, passed), key)
+            masks = _masks_by_stem(root / f"{split}annot", key, passed=passed)
             if not images:
                 raise UserError(f"{key}: {folder} holds no images")
             check_partners(images, masks, key, *_in_folders(f"{split}annot", split))
@@ -65,60 +68,90 @@ def scan_camvid(root: Path, key: str) -> list[Pair]:
     return pairs
 
 
-def scan_mask_folder(root: Path, key: str, images: str, masks: str, mask_suffix: str) -> list[Pair]:
-    """`root/<images>/**` and `root/<masks>/**`, both with split folders or both without; every image is a group.
+def scan_mask_folder(
+    root: Path, key: str, images: str, masks: str, mask_suffix: str, passed: PassedOver | None = None
+) -> list[Pair]:
+    """`root/<images>/**` and `root/<masks>/**`, or both below each of `root/{train,val,test}`; every image is a group.
 
-    An image and its mask have the same path below these folders but for the ending and Unicode's form: `a/1.jpg`
-    and `a/1<mask_suffix>.png`. With a `mask_suffix`, other files among the masks are passed over, and both may lie
-    in one folder. Train and val are needed where there are split folders; test is not.
+    Split folders lie below both, above both, or nowhere; some of them are enough. The case of all these folders does
+    not matter, and masks may lie in `labels`. An image and its mask have the same path below these folders but for
+    the ending and Unicode's form: `a/1.jpg` and `a/1<mask_suffix>.png`. With a `mask_suffix`, other files among the
+    masks are passed over, and both may lie in one folder.
+
+    Args:
+        passed: takes up the files that are neither.
 
     Raises:
         UserError: no such folder, no images, an image without mask or a mask without image, two of one name.
     """
+    passed = PassedOver() if passed is None else passed
     check_root(root, key, f"a folder with {images} and {masks}")
     with permitted(key):
-        for option, name in (("images", images), ("masks", masks)):
-            if not (root / name).is_dir():
-                found = [folder.name for folder in folders_in(root)]
-                raise UserError(
-                    f"dataset.{option}: {root} has no folder '{name}'{did_you_mean(name, found)} "
-                    f"(found {listing(found)})"
-                )
-        image_trees, mask_trees = _split_trees(root / images, key), _split_trees(root / masks, key)
-        if None in image_trees and None not in mask_trees:
-            raise UserError(f"{key}: {root / masks} has split folders, but {root / images} has none")
+        trees, base = _pair_trees(root, key, images, masks, passed)
         pairs = []
-        for split, tree in image_trees.items():
-            if split not in mask_trees:
-                raise UserError(f"{key}: {root / images} has a {split} folder, but {root / masks} has none")
-            found_masks = _masks_by_stem(mask_trees[split], key, mask_suffix)
-            files = photos_below(tree)
-            if mask_suffix and tree == mask_trees[split]:
+        for split, (image_tree, mask_tree) in trees.items():
+            together = image_tree == mask_tree
+            found_masks = _masks_by_stem(mask_tree, key, mask_suffix, None if together else passed)
+            files: Iterable[Path] = photos_below(image_tree, passed)
+            if mask_suffix and together:
                 files = (file for file in files if not _nfc(file.stem).endswith(_nfc(mask_suffix)))
-            found_images = _by_stem(tree, files, key)
+            found_images = _by_stem(image_tree, files, key)
             if not found_images:
-                raise UserError(f"{key}: {tree} holds no images")
-            below = [folder.relative_to(root).as_posix() for folder in (mask_trees[split], tree)]
+                reasons = f" ({passed.sentence()})" if passed.counts else ""
+                raise UserError(f"{key}: {image_tree} holds no images{reasons}")
+            below = [folder.relative_to(root).as_posix() for folder in (mask_tree, image_tree)]
             check_partners(found_images, found_masks, key, *_in_folders(below[0], below[1], mask_suffix))
             for stem in sorted(found_images):
-                name = _id(found_images[stem], root / images)
+                name = _id(found_images[stem], base)
                 pairs.append(Pair(name, name, split, found_images[stem], found_masks[stem]))
     return pairs
 
 
-def _split_trees(folder: Path, key: str) -> dict[str | None, Path]:
+def _pair_trees(
+    root: Path, key: str, images: str, masks: str, passed: PassedOver
+) -> tuple[dict[str | None, tuple[Path, Path]], Path]:
+    """Split → its folders of images and of masks (None: there are no splits), and the folder that ids begin below."""
+    image_folder = _folder_called(root, images)
+    if image_folder is None:
+        splits = _split_trees(root, key, passed)
+        inside = [(split, _folder_called(tree, images), _folder_called(tree, masks)) for split, tree in splits.items()]
+        whole: dict[str | None, tuple[Path, Path]] = {}
+        whole |= {split: (image, mask) for split, image, mask in inside if split and image and mask}
+        if len(whole) == len(splits):
+            return whole, root
+    mask_folder = _folder_called(root, masks)
+    for option, name, folder in (("images", images, image_folder), ("masks", masks, mask_folder)):
+        if folder is None:
+            names = [folder.name for folder in folders_in(root)]
+            raise UserError(
+                f"dataset.{option}: {root} has no folder '{name}'{did_you_mean(name, names)} (found {listing(names)})"
+            )
+    assert image_folder is not None
+    assert mask_folder is not None
+    image_trees, mask_trees = _split_trees(image_folder, key, passed), _split_trees(mask_folder, key, passed)
+    if None in image_trees and None not in mask_trees:
+        raise UserError(f"{key}: {mask_folder} has split folders, but {image_folder} has none")
+    for split in image_trees:
+        if split not in mask_trees:
+            raise UserError(f"{key}: {image_folder} has a {split} folder, but {mask_folder} has none")
+    return {split: (tree, mask_trees[split]) for split, tree in image_trees.items()}, image_folder
+
+
+def _folder_called(parent: Path, name: str) -> Path | None:
+    """The folder of that path inside, in any case, else the one of its other name; None where there is none."""
+    if (parent / name).is_dir():
+        return parent / name
+    by_name = {folder.name.lower(): folder for folder in folders_in(parent)}
+    return by_name.get(name.lower()) or by_name.get(ALSO_CALLED.get(name, ""))
+
+
+def _split_trees(folder: Path, key: str, passed: PassedOver) -> dict[str | None, Path]:
     """Split → its folder; `{None: folder}` where there are no split folders."""
     trees: dict[str | None, Path] = {}
-    for inside in folders_in(folder):
-        split = SPLIT_FOLDERS.get(inside.name.lower())
-        if split is None:
-            continue
+    for split, inside in split_folders(folder, passed, of_classes=False):
         if split in trees:
             raise UserError(f"{key}: {folder} has {trees[split].name} and {inside.name}; which one is {split}?")
         trees[split] = inside
-    if trees and not {"train", "val"} <= trees.keys():
-        there = ", ".join(tree.name for tree in trees.values())
-        raise UserError(f"{key}: {folder} has {there}; it needs train and val, or no split folders at all")
     return trees or {None: folder}
 
 
@@ -127,7 +160,8 @@ def _by_stem(folder: Path, files: Iterable[Path], key: str, ending: str = "") ->
     ending = _nfc(ending)
     found: dict[str, Path] = {}
     for path in sorted(files):
-        stem = _nfc(_id(path.with_suffix(""), folder))
+        named = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path
+        stem = _nfc(_id(named, folder))
         if not stem.endswith(ending):
             continue
         stem = stem.removesuffix(ending)
@@ -146,9 +180,15 @@ def _nfc(name: str) -> str:
     return unicodedata.normalize("NFC", encodable(name))
 
 
-def _masks_by_stem(folder: Path, key: str, ending: str = "") -> dict[str, Path]:
-    files = (path for path in photos_below(folder) if path.suffix.lower() in MASK_SUFFIXES)
-    return _by_stem(folder, files, key, ending)
+def _masks_by_stem(folder: Path, key: str, ending: str = "", passed: PassedOver | None = None) -> dict[str, Path]:
+    masks = []
+    for path in photos_below(folder, passed):
+        if path.suffix.lower() in PHOTO_SUFFIXES - MASK_SUFFIXES:
+            if passed is not None:
+                passed.add(LOSSY, path)
+        else:
+            masks.append(path)
+    return _by_stem(folder, masks, key, ending)
 
 
 def check_partners(

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from streetlab.data.index.content import HIDDEN, NO_CLASS, NO_SPLIT, PHOTO_SUFFIXES, PassedOver, reason_to_pass
 from streetlab.data.index.labels import LabelSpace, categorical_palette
 from streetlab.errors import UserError, did_you_mean
 from streetlab.filenames import as_text, fold
 
 log = logging.getLogger(__name__)
 
+log = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val",
                  "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff",
-                  ".ppm", ".pgm", ".jp2", ".avif"}  # fmt: skip
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 
 
@@ -33,29 +34,36 @@ class Photo:
     group: str | None = None  # photos of one group show the same thing; null: nothing is known
 
 
-def scan_class_folders(root: Path, key: str, label_space: LabelSpace | None) -> tuple[list[Photo], LabelSpace]:
+def scan_class_folders(
+    root: Path, key: str, label_space: LabelSpace | None, passed: PassedOver | None = None
+) -> tuple[list[Photo], LabelSpace]:
     """All photos below `root`, sorted by id.
 
     Files and folders of the system (hidden ones, `__MACOSX`, `@eaDir`, ...) are passed over; folders inside
-    a class folder belong to that class; links are followed.
+    a class folder belong to that class; links are followed. A class may have no photos: who trains checks that.
 
     Args:
-        root: `root/{train,val,test}/<class>/*` or `root/<class>/*`.
+        root: `root/{train,val,test}/<class>/*`, some of these splits, or `root/<class>/*`.
         key: the config key that `root` came from, for error messages.
         label_space: the classes that the folders must name (case and Unicode form do not matter); null makes one of the
             folders' names in alphabetical order.
+        passed: takes up the files that are no photos.
 
     Raises:
-        UserError: no such root, no photos, a folder that is no class, a class that is missing or empty.
+        UserError: no such root, no photos, a folder that is no class.
     """
+    passed = PassedOver() if passed is None else passed
     check_root(root, key, f"{root}/train/<class>/*.jpg or {root}/<class>/*.jpg")
     try:
-        trees = _split_trees(root, key)
+        trees = _class_trees(root, key, passed)
         if label_space is None:
             label_space = _named_after_folders(root, key, [tree for _, tree in trees])
-        photos = [photo for split, tree in trees for photo in _scan_tree(root, tree, split, label_space)]
+        photos = [photo for split, tree in trees for photo in _scan_tree(root, tree, split, label_space, passed)]
     except PermissionError as error:
         raise UserError(f"{key}: no permission to look into {error.filename}") from None
+    if not photos:
+        reasons = f" ({passed.sentence()})" if passed.counts else ""
+        raise UserError(f"{key}: {root} holds no photos in its class folders{reasons}")
     return sorted(photos, key=lambda photo: photo.id), label_space
 
 
@@ -74,19 +82,49 @@ def check_root(root: Path, key: str, expected: str) -> None:
     raise UserError(f"{key}: no folder {root}{did_you_mean(root.name, names)} (expected {expected})")
 
 
-def _split_trees(root: Path, key: str) -> list[tuple[str | None, Path]]:
+def _class_trees(root: Path, key: str, passed: PassedOver) -> list[tuple[str | None, Path]]:
     """The folders that hold the class folders, each with its split; the root itself where there are none."""
-    folders = folders_in(root)
-    splits = [(SPLIT_FOLDERS[f.name.lower()], f) for f in folders if f.name.lower() in SPLIT_FOLDERS]
-    if not folders:
+    if not folders_in(root):
         raise UserError(f"{key}: {root} holds no folders (expected one per class, or train, val and test)")
-    if not splits:
-        return [(None, root)]
-    missing = [split for split in SPLITS if split not in {split for split, _ in splits}]
-    if missing:
-        there = ", ".join(f.name for _, f in splits)
-        raise UserError(f"{key}: {root} has {there} but no {' or '.join(missing)} folder")
-    return list(splits)
+    splits = split_folders(root, passed, of_classes=True)
+    if splits:
+        _count_files(root, passed)
+    return list(splits) or [(None, root)]
+
+
+def split_folders(parent: Path, passed: PassedOver, of_classes: bool) -> list[tuple[str, Path]]:
+    """The folders inside that are splits; none where those called so are classes, or groups of images.
+
+    Folders called like splits are splits where no others lie beside them. With others beside them they are splits
+    where there are train and a second one and, of class folders, none holds photos itself; the others are then
+    counted in `passed`.
+
+    Args:
+        of_classes: splits hold one folder per class, and not images.
+    """
+    folders = folders_in(parent)
+    splits = [(SPLIT_FOLDERS[f.name.lower()], f) for f in folders if f.name.lower() in SPLIT_FOLDERS]
+    others = [f for f in folders if f.name.lower() not in SPLIT_FOLDERS]
+    if splits and others:
+        names = {split for split, _ in splits}
+        if "train" not in names or len(names) < 2 or (of_classes and any(_holds_photos(f) for _, f in splits)):
+            return []
+        for folder in others:
+            for path in photos_below(folder):
+                passed.add(NO_SPLIT, path)
+    return splits
+
+
+def _holds_photos(folder: Path) -> bool:
+    files = (file for file in folder.iterdir() if not is_system(file.name) and not file.is_dir())
+    return any(reason_to_pass(file) is None for file in files)
+
+
+def _count_files(folder: Path, passed: PassedOver) -> None:
+    """Count the files that lie directly in a folder whose folders are looked through."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            passed.add(HIDDEN if is_system(path.name) else reason_to_pass(path) or NO_CLASS, path)
 
 
 def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
@@ -113,8 +151,13 @@ def is_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
-def photos_below(folder: Path) -> Iterator[Path]:
-    """Every photo in a folder and the folders inside it; a link back up is not walked twice."""
+def photos_below(folder: Path, passed: PassedOver | None = None) -> Iterator[Path]:
+    """Every photo in a folder and the folders inside it; a link back up is not walked twice.
+
+    Args:
+        passed: takes up the files that are none. Without it photos are known by their names alone, and no file is
+            opened.
+    """
     seen = set()
     for at, inside, files in os.walk(folder, followlinks=True, onerror=_raise):
         real = os.path.realpath(at)
@@ -124,17 +167,25 @@ def photos_below(folder: Path) -> Iterator[Path]:
         seen.add(real)
         inside[:] = [name for name in inside if not is_system(name)]
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES:
-                yield Path(at, name)
+            path, hidden = Path(at, name), is_system(name)
+            if not hidden and path.suffix.lower() in PHOTO_SUFFIXES:
+                yield path
+            elif passed is not None:
+                reason = HIDDEN if hidden else reason_to_pass(path)
+                if reason is None:
+                    yield path
+                else:
+                    passed.add(reason, path)
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpace) -> list[Photo]:
+def _scan_tree(
+    root: Path, tree: Path, split: str | None, label_space: LabelSpace, passed: PassedOver
+) -> Iterator[Photo]:
     ids = {fold(name): number for number, name in enumerate(label_space.names)}
-    found: dict[int, list[Path]] = {}
     folders: dict[int, str] = {}
     for folder in folders_in(tree):
         label = ids.get(fold(as_text(folder.name)))
@@ -142,22 +193,19 @@ def _scan_tree(root: Path, tree: Path, split: str | None, label_space: LabelSpac
             near = did_you_mean(fold(folder.name), ids)
             classes = ", ".join(label_space.names)
             raise UserError(f"{folder}: no class of '{label_space.name}' ({classes}){near}")
-        files = list(photos_below(folder))
-        if not files:
-            raise UserError(f"{folder}: empty class: no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
         if label in folders:  # names in two Unicode forms look the same: ASCII tells them apart
             log.warning("%s: %a and %a are one class, %s", tree, folders[label], folder.name, label_space.names[label])
         folders[label] = folder.name
-        found.setdefault(label, []).extend(files)
-    absent = [name for number, name in enumerate(label_space.names) if number not in found]
-    if absent:
-        raise UserError(f"{tree}: no folder for class {', '.join(absent)} (found {_listing(tree)})")
-    return [
-        Photo(as_text(path.relative_to(root).as_posix()), path, split, label)
-        for label, files in found.items()
-        for path in files
-    ]
+        for path in photos_below(folder, passed):
+            yield Photo(as_text(path.relative_to(root).as_posix()), path, split, label)
+    _count_files(tree, passed)
 
 
 def _listing(tree: Path) -> str:
     return ", ".join(f.name for f in folders_in(tree)) or "nothing"
+
+
+def report_passed(passed: PassedOver, key: str, root: Path) -> None:
+    """Log in one line how many files were not taken, and why: a warning where some may be photos."""
+    if passed.counts:
+        log.log(logging.WARNING if passed.loses_photos else logging.INFO, "%s: %s: %s", key, root, passed.sentence())

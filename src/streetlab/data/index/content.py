@@ -1,0 +1,106 @@
+"""Photo or video, told by a file's first bytes: its name may say anything. And the count of files that are neither."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["photo", "video"]
+
+HEAD_BYTES = 512
+"""How many of a file's first bytes `kind_of` wants."""
+
+# the signatures that the formats' own specifications begin with
+_PHOTOS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM....\x00{4}|II\*\x00|MM\x00\*|RIFF....WEBP|P[1-6]\s+[\d#]"
+    rb"|\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftyp(?:avif|avis|heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
+    re.DOTALL,
+)
+_VIDEOS = re.compile(
+    rb"....(?:ftyp(?!M4[AB])|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01"
+    rb"|\x00\x00\x01[\xb3\xba]|\x47.{187}\x47|.{4}\x47.{191}\x47",
+    re.DOTALL,
+)
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """What a file holds that begins with these bytes (`HEAD_BYTES` of them); None where it is neither.
+
+    A GIF is a photo: its first picture counts. Formats that hold sound as well as videos (Ogg, ASF) are neither.
+    """
+    if _PHOTOS.match(head):
+        return "photo"
+    return "video" if _VIDEOS.match(head) else None
+
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff",
+                  ".ppm", ".pgm", ".jp2", ".avif"}  # fmt: skip
+"""Names that promise a photo: such files are taken without a look inside, and decoding says whether they hold one."""
+_RAW_SUFFIXES = {".dng", ".cr2", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".pef", ".srw"}
+"""Camera raw: most are TIFFs by their first bytes, of which Pillow would read the thumbnail."""
+_HEIC = re.compile(rb"....ftyp(?:heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
+
+NO_IMAGE = "no image by the bytes"
+VIDEO = "a video"
+NEEDS_EXTRA = "in a format that needs an extra (HEIC or camera raw)"
+HIDDEN = "hidden or the system's"
+UNREADABLE = "unreadable"
+NO_CLASS = "in no class folder"
+NO_SPLIT = "in a folder that is no split"
+LOSSY = "a mask in a lossy format"
+
+
+@dataclass
+class PassedOver:
+    """Files that a scan did not take, counted by reason, each reason with its first file by name."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, path: Path | str) -> None:
+        """Count a file."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first[reason] = min(self.first.get(reason, str(path)), str(path))  # the system lists files in any order
+
+    @property
+    def loses_photos(self) -> bool:
+        """Whether some of the files may well be photos that were meant."""
+        return not self.counts.keys() <= {NO_IMAGE, VIDEO, HIDDEN}
+
+    def sentence(self) -> str:
+        """`12 files were not taken: 10 unreadable, first a/1.jpg; 2 ...`; empty where all were."""
+        if not self.counts:
+            return ""
+        total = sum(self.counts.values())
+        ordered = sorted(self.counts, key=lambda reason: (-self.counts[reason], reason))
+        parts = [f"{self.counts[reason]} {reason}, first {self.first[reason]}" for reason in ordered]
+        return f"{total} file{'s were' if total != 1 else ' was'} not taken: {'; '.join(parts)}"
+
+
+def reason_to_pass(path: Path) -> str | None:
+    """Why a file is no photo that can be read here; None where it is one.
+
+    A name with a photo's suffix is believed; any other file is opened, and its first bytes decide.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PHOTO_SUFFIXES:
+        return None
+    if suffix in _RAW_SUFFIXES:
+        return NEEDS_EXTRA
+    try:
+        if not path.is_file():  # a pipe would keep its reader waiting; a link to nothing cannot be read
+            return UNREADABLE
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return UNREADABLE
+    if needs_extra(head):
+        return NEEDS_EXTRA
+    return {"photo": None, "video": VIDEO, None: NO_IMAGE}[kind_of(head)]
+
+
+def needs_extra(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a HEIC photo, which takes a package of its own to read."""
+    return _HEIC.match(head) is not None and b"avif" not in head[:64]  # AVIF may name the family first
