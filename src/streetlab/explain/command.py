@@ -19,7 +19,7 @@ from streetlab.explain.page import Gallery, gallery_page
 from streetlab.explain.question import NUMBERS, PAGE, Question, read_question
 from streetlab.explain.segmentation import explain_segmenter
 from streetlab.explain.sentences import sentences
-from streetlab.nets.cam import find_layer
+from streetlab.nets.cam import find_layer, is_guessed
 from streetlab.runs import files
 from streetlab.training.rebuild import rebuild
 from streetlab.training.terminal import quiet_lightning
@@ -53,6 +53,10 @@ def explain(question: Question) -> list[str]:
             f"{', '.join(data.splits)}"
         )
     layer = find_layer(task.network, question.layer)
+    guessed = []
+    if question.layer is None and is_guessed(task.network):
+        owner = type(task.network).__name__
+        guessed = [f"{owner} declares no cam_layer: maps are of its last convolution, {layer}; layer= names another."]
     data.open((question.split,))
     device = _device(question.config)
     task.to(device).eval()
@@ -70,7 +74,7 @@ def explain(question: Question) -> list[str]:
     files.write_json(question.output / NUMBERS, metrics)
     gallery = Gallery(
         title="What the network looks at",
-        notes=[question.run.name, _how(question, layer, data, device), *answer.notes, _scale_note(answer.scale)],
+        notes=[question.run.name, _how(question, layer, data, device), *guessed, *answer.notes, _scale_note(answer.scale)],
         space=question.space,
         scale=answer.scale,
         cards=answer.cards,
@@ -79,7 +83,7 @@ def explain(question: Question) -> list[str]:
         pairs=answer.pairs,
     )
     files.write_text(question.output / PAGE, gallery_page(gallery))
-    return [*answer.notes, *said]
+    return [*guessed, *answer.notes, *said]
 
 
 def _device(config: DictConfig) -> torch.device:
