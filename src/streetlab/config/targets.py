@@ -160,8 +160,12 @@ def _partial_fault(node: Mapping[str, Any], key: str) -> str | None:
     reason = _COMPLETED_LATER.get(in_phase[1] if in_phase else key)
     if reason and not node.get("_partial_"):
         return f"{key}: `_partial_: true` is missing{_file_of(key)} beside `_target_: {node['_target_']}`: {reason}"
-    if node.get("_partial_") and any(fnmatchcase(key, pattern) and key.count(".") == pattern.count(".") for pattern in _COMPLETE):
-        return f"{key}: `_partial_: true`{_file_of(key)} has no place beside `_target_: {node['_target_']}`: leave it out"
+    if node.get("_partial_") and any(
+        fnmatchcase(key, pattern) and key.count(".") == pattern.count(".") for pattern in _COMPLETE
+    ):
+        return (
+            f"{key}: `_partial_: true`{_file_of(key)} has no place beside `_target_: {node['_target_']}`: leave it out"
+        )
     return None
 
 

@@ -74,7 +74,13 @@ def explain(question: Question) -> list[str]:
     files.write_json(question.output / NUMBERS, metrics)
     gallery = Gallery(
         title="What the network looks at",
-        notes=[question.run.name, _how(question, layer, data, device), *guessed, *answer.notes, _scale_note(answer.scale)],
+        notes=[
+            question.run.name,
+            _how(question, layer, data, device),
+            *guessed,
+            *answer.notes,
+            _scale_note(answer.scale),
+        ],
         space=question.space,
         scale=answer.scale,
         cards=answer.cards,

@@ -75,9 +75,10 @@ def trace(module: DeployedNetwork, image_size: tuple[int, int]) -> ExportedProgr
         if refusal(module.network, image_size) is None and refusal(module.network, (height, width + 32)) is not None:
             dynamic = can_be_dynamic(module.network)
             hint = "; a run trained with +model.dynamic_img_size=true can be exported" if dynamic else ""
+            size = f"{image_size[0]}x{image_size[1]}"
             raise UserError(
-                f"{type(module.network).__name__} cannot be exported: it takes images of {image_size[0]}x{image_size[1]} "
-                f"alone, and an exported file takes them of any size{hint}"
+                f"{type(module.network).__name__} cannot be exported: it takes images of {size} alone, and an "
+                f"exported file takes them of any size{hint}"
             ) from error
         raise UserError(
             f"{type(module.network).__name__} cannot be exported: {layer_of(error, module.network)} cannot be traced "

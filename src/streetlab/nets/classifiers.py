@@ -145,8 +145,8 @@ def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, An
             if "size mismatch" in str(error) and "img_size" in options:
                 usual = get_pretrained_cfg(name).input_size[-2:]
                 raise UserError(
-                    f"model.weights=imagenet: timm's weights of {name} are for image_size={written(usual)} and can't be "
-                    f"resampled to {written(options['img_size'])}; use that size or model.weights=none"
+                    f"model.weights=imagenet: timm's weights of {name} are for image_size={written(usual)} and can't "
+                    f"be resampled to {written(options['img_size'])}; use that size or model.weights=none"
                 ) from error
             raise hub_error("imagenet", name, "timm's hub", error) from error
         if options:

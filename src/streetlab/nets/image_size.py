@@ -29,7 +29,9 @@ def refusal(network: nn.Module, size: Size) -> str | None:
     try:
         network.eval()
         with torch.no_grad():
-            state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+            state = {
+                name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())
+            }
             try:
                 torch.func.functional_call(network, state, (torch.zeros(1, 3, *size, device="meta"),))
                 return None
@@ -67,7 +69,9 @@ def check_image_size(network: nn.Module, size: Size, trained: Size | None = None
         hint = such_as(sizes)
         if _is_fixed(network):
             hint += f"; or build it for that size with +model.img_size={written(size)}"
-    raise UserError(f"image_size={written(size)}: {type(network).__name__} takes no images of that size ({reason}); {hint}")
+    raise UserError(
+        f"image_size={written(size)}: {type(network).__name__} takes no images of that size ({reason}); {hint}"
+    )
 
 
 def near_sizes(takes: Callable[[Size], bool], size: Size, usual: Size | None) -> list[Size]:

@@ -128,9 +128,9 @@ def build_network(
         raise UserError("model: _target_ is missing; it names the class or function that makes the network")
     options: dict[str, Any] = {"num_classes": len(label_space)}
     arguments = signature_of(build.func)
-    if image_size is not None and arguments is not None and "image_size" in arguments.names:
-        if build.keywords.get("image_size") is None:
-            options["image_size"] = list(image_size)
+    takes_size = arguments is not None and "image_size" in arguments.names
+    if image_size is not None and takes_size and build.keywords.get("image_size") is None:
+        options["image_size"] = list(image_size)
     network: Any = build(**options)
     if not isinstance(network, nn.Module):
         kind = network.__name__ if inspect.isclass(network) else type(network).__name__
