@@ -90,10 +90,9 @@ def timm_classifier(
         except UserError as error:
             if not fixed:
                 raise
-            usual = get_pretrained_cfg(name).input_size[-2:]
             raise UserError(
                 f"{error}; the network is built for image_size={written(fixed['img_size'])}, and such a file may fit "
-                f"image_size={written(usual)} alone"
+                f"image_size={written(_usual_size(name))} alone"
             ) from error
     return network
 
@@ -143,10 +142,10 @@ def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, An
         if pretrained:
             _create(name, num_classes, False, options)  # blames the options where they are at fault
             if "size mismatch" in str(error) and "img_size" in options:
-                usual = get_pretrained_cfg(name).input_size[-2:]
                 raise UserError(
-                    f"model.weights=imagenet: timm's weights of {name} are for image_size={written(usual)} and can't "
-                    f"be resampled to {written(options['img_size'])}; use that size or model.weights=none"
+                    f"model.weights=imagenet: timm's weights of {name} are for image_size={written(_usual_size(name))} "
+                    f"and can't be resampled to model.img_size={options['img_size']}; use that size or "
+                    "model.weights=none"
                 ) from error
             raise hub_error("imagenet", name, "timm's hub", error) from error
         if options:
@@ -183,8 +182,14 @@ def _fixed_size(name: str, num_classes: int, options: Mapping[str, Any], size: t
         except UserError:
             return False
 
-    hint = such_as(near_sizes(takes, size, (config.input_size[-2], config.input_size[-1])))
+    hint = such_as(near_sizes(takes, size, _usual_size(name)))
     raise UserError(f"image_size={written(size)}: timm's {name} takes no images of that size ({reason}); {hint}")
+
+
+def _usual_size(name: str) -> tuple[int, int]:
+    config = get_pretrained_cfg(name)
+    assert config is not None  # of a network of one size
+    return config.input_size[-2], config.input_size[-1]
 
 
 def _resampler(name: str, network: nn.Module) -> Any:

@@ -14,7 +14,7 @@ from streetlab.errors import UserError, first_line
 Size = tuple[int, int]
 """Height and width in pixels."""
 
-_STEPS = (16, 14, 32, 64, 224, 256)
+_STEPS = (14, 32, 64, 224, 256)
 """Multiples that networks need sides to be of: patches, strides, windows of patches."""
 _REFUSED = (AssertionError, IndexError, RuntimeError, ValueError)
 

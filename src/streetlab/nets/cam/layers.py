@@ -38,10 +38,10 @@ def find_layer(network: nn.Module, asked: str | None = None) -> str:
     if asked is None:
         name = _declared(network) or _last_convolution(network)
         if name is None:
-            names = ", ".join(_rows(network))
+            parts = ", ".join(_rows(network))
             raise UserError(
                 f"layer: {owner} declares no cam_layer and has no convolution before its head; name a layer with "
-                f"layer=, such as one of {names}"
+                f"layer=, such as one of {parts}"
             )
         return f"{name}.norm1" if hasattr(network.get_submodule(name), "norm1") else name
     names = [name for name, _ in network.named_modules() if name]
