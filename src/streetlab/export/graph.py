@@ -73,7 +73,8 @@ def trace(module: DeployedNetwork, image_size: tuple[int, int]) -> ExportedProgr
             program = torch.export.export(module, (example,), dynamic_shapes=(free,))
     except Exception as error:  # tracing runs the network's own code, which may raise anything
         if refusal(module.network, image_size) is None and refusal(module.network, (height, width + 32)) is not None:
-            dynamic = can_be_dynamic(module.network)
+            # Swin takes any size then as well, but tracing its windows comes to no end
+            dynamic = can_be_dynamic(module.network) and getattr(module.network, "pos_embed", None) is not None
             hint = "; a run trained with +model.dynamic_img_size=true can be exported" if dynamic else ""
             size = f"{image_size[0]}x{image_size[1]}"
             raise UserError(
