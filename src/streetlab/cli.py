@@ -76,6 +76,7 @@ class Job:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        from streetlab.config.import_path import config_folders_importable
         from streetlab.config.resolvers import swept_words
         from streetlab.launch.devices import take_device
         from streetlab.runs.record import now
@@ -88,7 +89,8 @@ class Job:
         if "JoblibLauncher" in hydra.launcher._target_ and sweeping:
             take_device()
         try:
-            return self._run(cfg)
+            with config_folders_importable():
+                return self._run(cfg)
         except Exception as error:
             if not sweeping:
                 _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own

@@ -12,12 +12,14 @@ from tests.export.stand_ins import Segmenter
 from torch import nn
 
 from streetlab.data.index.labels import CITYSCAPES
+from streetlab.errors import UserError
 from streetlab.export.graph import DeployedNetwork, trace
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare, odd_sizes
 from streetlab.export.report import warnings
 from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
+from streetlab.nets.classifiers import timm_classifier
 
 CARD = ExportCard("streets", CITYSCAPES, (48, 64), "00", 1, "fp32", None, {})
 
@@ -97,3 +99,9 @@ def test_quality_lost_beyond_a_point_is_a_warning():
     }  # fmt: skip
     (line,) = warnings(report)
     assert "model_int8.onnx loses 3.4 points of mIoU on test" in line
+
+
+def test_a_network_of_one_size_is_no_file_and_says_what_would_be():
+    network = timm_classifier(3, "vit_tiny_patch16_224", depth=1, image_size=(64, 64))
+    with pytest.raises(UserError, match=r"takes images of 64x64 alone.*trained with \+model.dynamic_img_size=true"):
+        trace(DeployedNetwork(network), (64, 64))

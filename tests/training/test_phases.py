@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from tests.training.test_resume import TWO_PHASES
@@ -126,3 +128,9 @@ def test_max_epochs_caps_every_phase(train):
 def test_a_wrong_phase_is_named(phase, message):
     with pytest.raises(UserError, match=message):
         parse_phases([phase], None)
+
+
+def test_an_optimizer_without_a_learning_rate_is_one_line():
+    regime = PhaseSchedule([{"name": "all", "epochs": 1, "train": ["all"]}], partial(torch.optim.SGD))
+    with pytest.raises(UserError, match="optimizer: lr is missing, which phases scale: write lr= beside SGD"):
+        regime.check(torch.nn.Linear(2, 2))

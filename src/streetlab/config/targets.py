@@ -21,6 +21,15 @@ Given = Mapping[str, Iterable[str]]
 
 NOTHING: Given = MappingProxyType({})
 
+_COMPLETED_LATER = {
+    "model": "the data set's number of classes is added to it",
+    "task": "network, loss and classes are added to it",
+    "optimizer": "the parameters of each phase are added to it",
+    "scheduler": "the optimizer of each phase is added to it",
+}
+"""Nodes that have to be partials, and why."""
+_COMPLETE = ("augment", "callbacks.*", "dataset", "logger.*", "loss", "regime", "trainer")
+"""Nodes that must not be: all that their targets need is there when they are called."""
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_"})
 
 
@@ -120,6 +129,8 @@ def _fault(node: Mapping[str, Any], key: str, added: set[str]) -> str | None:
         target = locate(path)
     except ImportError as error:
         return f"{_join(key, '_target_')}: {error}"
+    if fault := _partial_fault(node, key):
+        return fault
     arguments = signature_of(target)
     if arguments is None:
         return None
@@ -132,12 +143,38 @@ def _fault(node: Mapping[str, Any], key: str, added: set[str]) -> str | None:
         if full in REFUSED:
             return REFUSED[full]
         return f"{full}: {path} takes no '{name}'{did_you_mean(name, arguments.names)} (it takes {known})"
+    for name in added if key == "model" else ():
+        if name not in arguments.names and not arguments.open_ended:
+            return f"{key}: {path} takes no '{name}', which the program gives it (it takes {known})"
     if node.get("_partial_") or node.get("_args_"):
         return None
     for name in arguments.required:
         if name not in keys and name not in added:
             return f"{key or 'config'}: {path} needs '{name}' (it takes {known})"
     return None
+
+
+def _partial_fault(node: Mapping[str, Any], key: str) -> str | None:
+    """`_partial_: true` missing where the program completes a node, or there where nothing would."""
+    in_phase = re.search(r"phases\[\d+\]\.(optimizer|scheduler)$", key)
+    reason = _COMPLETED_LATER.get(in_phase[1] if in_phase else key)
+    if reason and not node.get("_partial_"):
+        return f"{key}: `_partial_: true` is missing{_file_of(key)} beside `_target_: {node['_target_']}`: {reason}"
+    if node.get("_partial_") and any(
+        fnmatchcase(key, pattern) and key.count(".") == pattern.count(".") for pattern in _COMPLETE
+    ):
+        return (
+            f"{key}: `_partial_: true`{_file_of(key)} has no place beside `_target_: {node['_target_']}`: leave it out"
+        )
+    return None
+
+
+def _file_of(key: str) -> str:
+    """` in model/my_net.yaml`, where the running command has chosen one."""
+    from hydra.core.hydra_config import HydraConfig
+
+    choice = HydraConfig.get().runtime.choices.get(key) if HydraConfig.initialized() else None
+    return f" in {key}/{choice}.yaml" if choice else ""
 
 
 @dataclass(frozen=True)
@@ -195,7 +232,10 @@ def locate(path: str) -> Callable[..., Any]:
         found = get_object(path)
     except Exception as error:
         cause = error.__cause__ or error
-        raise ImportError(f"cannot import {path} ({type(cause).__name__}: {first_line(cause)})") from error
+        hint = ""
+        if isinstance(cause, ModuleNotFoundError) and path.startswith(f"{cause.name}."):
+            hint = "; --config-dir=DIR names the folder that a module of your own lies in"
+        raise ImportError(f"cannot import {path} ({type(cause).__name__}: {first_line(cause)}){hint}") from error
     if not callable(found):
         raise ImportError(f"{path} is a {type(found).__name__}, not a class or function")
     return found

@@ -22,7 +22,7 @@ from streetlab.explain.question import NUMBERS, PAGE, Question, about_photos, re
 from streetlab.explain.segmentation import explain_segmenter
 from streetlab.explain.sentences import sentences
 from streetlab.filenames import one_line
-from streetlab.nets.cam import find_layer
+from streetlab.nets.cam import find_layer, is_guessed
 from streetlab.runs import files
 from streetlab.training.elsewhere import tested_splits, tests_everything
 from streetlab.training.rebuild import rebuild
@@ -56,6 +56,10 @@ def explain(question: Question) -> tuple[Path, list[str]]:
     question = replace(question, split=_split(asked, data, everything))
     question = about_photos(question, data.source.manifest(), everything)
     layer = find_layer(task.network, question.layer)
+    guessed = []
+    if question.layer is None and is_guessed(task.network):
+        owner = type(task.network).__name__
+        guessed = [f"{owner} declares no cam_layer: maps are of its last convolution, {layer}; layer= names another."]
     data.open((question.split,))
     device = _device(question.config)
     task.to(device).eval()
@@ -73,7 +77,13 @@ def explain(question: Question) -> tuple[Path, list[str]]:
     files.write_json(question.output / NUMBERS, metrics)
     gallery = Gallery(
         title="What the network looks at",
-        notes=[question.run.name, _how(question, layer, data, device), *answer.notes, _scale_note(answer.scale)],
+        notes=[
+            question.run.name,
+            _how(question, layer, data, device),
+            *guessed,
+            *answer.notes,
+            _scale_note(answer.scale),
+        ],
         space=question.space,
         scale=answer.scale,
         cards=answer.cards,
@@ -82,7 +92,7 @@ def explain(question: Question) -> tuple[Path, list[str]]:
         pairs=answer.pairs,
     )
     files.write_text(question.output / PAGE, gallery_page(gallery))
-    return question.output / PAGE, [*answer.notes, *said]
+    return question.output / PAGE, [*guessed, *answer.notes, *said]
 
 
 def _split(asked: str | None, data: StreetData, everything: bool) -> str:

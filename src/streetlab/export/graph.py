@@ -15,6 +15,7 @@ from torch.export import Dim, ExportedProgram
 from streetlab.data.augment import normalize
 from streetlab.errors import UserError
 from streetlab.export.blame import layer_of, reason
+from streetlab.nets.image_size import can_be_dynamic, refusal
 
 _LEAST_EXAMPLE = 128
 """Pixels; twice the coarsest stride of any network at hand."""
@@ -71,6 +72,15 @@ def trace(module: DeployedNetwork, image_size: tuple[int, int]) -> ExportedProgr
         with silenced(), torch.no_grad():
             program = torch.export.export(module, (example,), dynamic_shapes=(free,))
     except Exception as error:  # tracing runs the network's own code, which may raise anything
+        if refusal(module.network, image_size) is None and refusal(module.network, (height, width + 32)) is not None:
+            # Swin takes any size then as well, but tracing its windows comes to no end
+            dynamic = can_be_dynamic(module.network) and getattr(module.network, "pos_embed", None) is not None
+            hint = "; a run trained with +model.dynamic_img_size=true can be exported" if dynamic else ""
+            size = f"{image_size[0]}x{image_size[1]}"
+            raise UserError(
+                f"{type(module.network).__name__} cannot be exported: it takes images of {size} alone, and an "
+                f"exported file takes them of any size{hint}"
+            ) from error
         raise UserError(
             f"{type(module.network).__name__} cannot be exported: {layer_of(error, module.network)} cannot be traced "
             f"for images of any size ({reason(error)})"

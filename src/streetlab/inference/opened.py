@@ -14,7 +14,7 @@ from streetlab.errors import UserError
 from streetlab.inference.card import read_card
 from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, fitting
-from streetlab.runs.chosen import chosen_run
+from streetlab.runs.chosen import chosen_run, make_importable
 from streetlab.runs.record import RunRecord
 from streetlab.training.evaluate import fitted_temperature
 from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild_network
@@ -39,6 +39,7 @@ class Opened:
 def open_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> Opened:
     """The network of a run; see `Predictor.from_run`."""
     record = run if isinstance(run, RunRecord) else chosen_run(str(run))
+    make_importable(record)
     weights = read_weights(find_checkpoint(record, checkpoint))
     own = weights.belong_to(record)
     temperature = fitted_temperature(record, weights)

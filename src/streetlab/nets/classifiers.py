@@ -6,6 +6,8 @@ import difflib
 import inspect
 import re
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import timm
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.nets.groups import classifier_groups
+from streetlab.nets.image_size import near_sizes, refusal, such_as, written
 from streetlab.nets.weights import first_sentence, hub_error, load_weights, weights_source
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,7 +33,12 @@ _RESERVED = {
 
 
 def timm_classifier(
-    num_classes: int, name: str, weights: str = "none", dropout: float = 0.0, **timm_options: Any
+    num_classes: int,
+    name: str,
+    weights: str = "none",
+    dropout: float = 0.0,
+    image_size: Sequence[int] | None = None,
+    **timm_options: Any,
 ) -> nn.Module:
     """A timm network with a classifier of `num_classes`.
 
@@ -44,14 +52,18 @@ def timm_classifier(
         name: timm's name, with or without the tag of its weights (`resnet18`, `resnet18.tv_in1k`).
         weights: `none` (random), `imagenet` (timm's own weights for that name, from its hub), or a file.
         dropout: probability before the last layer (timm's `drop_rate`).
+        image_size: height and width of the images. A network of one size (ViT, Swin, MLP-Mixer, ...) that does not
+            take them as timm builds it is built for them: timm's `img_size`, unless that is among the options.
         timm_options: keywords of that timm model, such as `drop_path_rate` or `img_size`.
 
     Returns:
         The network, with `parameter_groups` (see `streetlab.nets.groups`), `normalization` (the mean and std
-        of the images it takes) and `load_report` (a `LoadReport` where a file was loaded, else None).
+        of the images it takes), `load_report` (a `LoadReport` where a file was loaded, else None) and `built_with`
+        (the options that `image_size` added).
 
     Raises:
-        UserError: unknown name, keyword or weights; no network to fetch the weights; an unfit file.
+        UserError: unknown name, keyword or weights; an image size that it cannot be built for; no network to fetch
+            the weights; an unfit file.
     """
     _check_name(name)
     _check_options(num_classes, dropout, timm_options)
@@ -62,12 +74,26 @@ def timm_classifier(
     options = dict(timm_options)
     if dropout:
         options["drop_rate"] = dropout
+    fixed = _fixed_size(name, num_classes, options, (image_size[0], image_size[1])) if image_size is not None else {}
+    options |= fixed
     network = _create(name, num_classes, source == "imagenet", options)
     _renormalize(network)
     network.task = "classification"
     network.parameter_groups = classifier_groups(network)
     network.normalization = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
-    network.load_report = load_weights(network, source) if source not in ("none", "imagenet") else None
+    network.built_with = {key: list(size) for key, size in fixed.items()}
+    network.load_report = None
+    if source not in ("none", "imagenet"):
+        resample = _resampler(name, network) if "img_size" in options else None
+        try:
+            network.load_report = load_weights(network, source, resample=resample)
+        except UserError as error:
+            if not fixed:
+                raise
+            raise UserError(
+                f"{error}; the network is built for image_size={written(fixed['img_size'])}, and such a file may fit "
+                f"image_size={written(_usual_size(name))} alone"
+            ) from error
     return network
 
 
@@ -115,11 +141,61 @@ def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, An
             raise UserError(f"model.{keyword}: timm's {name} has no such option{hint}") from error
         if pretrained:
             _create(name, num_classes, False, options)  # blames the options where they are at fault
+            if "size mismatch" in str(error) and "img_size" in options:
+                raise UserError(
+                    f"model.weights=imagenet: timm's weights of {name} are for image_size={written(_usual_size(name))} "
+                    f"and can't be resampled to model.img_size={options['img_size']}; use that size or "
+                    "model.weights=none"
+                ) from error
             raise hub_error("imagenet", name, "timm's hub", error) from error
         if options:
             given = ", ".join(f"model.{key}={value}" for key, value in options.items())
             raise UserError(f"timm can't build {name} with {given}: {first_sentence(error)}") from error
         raise
+
+
+def _fixed_size(name: str, num_classes: int, options: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """`img_size` where the network needs it to take images of `size`, else nothing.
+
+    Networks that take them as they are stay as they are, so that their weights do.
+    """
+    config = get_pretrained_cfg(name)
+    if config is None or not config.fixed_input_size or "img_size" in options:
+        return {}
+
+    def fault(**added: Any) -> str | None:
+        with torch.device("meta"):  # draws no random numbers
+            return refusal(_create(name, num_classes, False, {**options, **added}), added.get("img_size", size))
+
+    if fault() is None:
+        return {}
+    try:
+        reason = fault(img_size=size)
+    except UserError as error:
+        reason = str(error)
+    if reason is None:
+        return {"img_size": size}
+
+    def takes(other: tuple[int, int]) -> bool:
+        try:
+            return fault(img_size=other) is None
+        except UserError:
+            return False
+
+    hint = such_as(near_sizes(takes, size, _usual_size(name)))
+    raise UserError(f"image_size={written(size)}: timm's {name} takes no images of that size ({reason}); {hint}")
+
+
+def _usual_size(name: str) -> tuple[int, int]:
+    config = get_pretrained_cfg(name)
+    assert config is not None  # of a network of one size
+    return config.input_size[-2], config.input_size[-1]
+
+
+def _resampler(name: str, network: nn.Module) -> Any:
+    """timm's function that resamples what in a state dict depends on the image size; None where it has none."""
+    adapt = getattr(sys.modules[model_entrypoint(name.partition(".")[0]).__module__], "checkpoint_filter_fn", None)
+    return partial(adapt, model=network) if adapt is not None else None
 
 
 def _keywords(name: str, owner: str) -> list[str]:

@@ -13,6 +13,7 @@ Groups = dict[str, tuple[str, ...]]
 """Group name → names of the submodules (or of parameters that a module holds itself) that make it up."""
 
 _STEMS = (("conv1", "bn1"), ("conv_stem", "bn1"))
+_LAST_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
 def classifier_groups(network: nn.Module) -> Groups:
@@ -29,7 +30,29 @@ def classifier_groups(network: nn.Module) -> Groups:
     Raises:
         UserError: the network has no classifier.
     """
-    head = _classifier_names(network)
+    return _groups_around(network, _classifier_names(network))
+
+
+def found_groups(network: nn.Module) -> Groups:
+    """The groups of a network that declares none: as of a timm classifier where it names its classifier as timm does,
+    else with its last linear or convolution layer, in the order of registration, as the head.
+
+    Raises:
+        UserError: it has no such layer.
+    """
+    try:
+        return classifier_groups(network)
+    except UserError:
+        layers = [name for name, module in network.named_modules() if name and isinstance(module, _LAST_LAYERS)]
+    if not layers:
+        raise UserError(
+            f"model: {type(network).__name__} has no linear or convolution layer that could be its head; give it an "
+            "attribute parameter_groups = {'head': (...), 'backbone': (...)} with names of its modules"
+        )
+    return _groups_around(network, (layers[-1],))
+
+
+def _groups_around(network: nn.Module, head: tuple[str, ...]) -> Groups:
     backbone = tuple(_outside(network, head))
     groups: Groups = {"head": head}
     children = {name: child for name, child in network.named_children() if _has_state(child)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,12 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_weights(network: nn.Module, path: str | Path, parts: Sequence[str] = ()) -> LoadReport:
+def load_weights(
+    network: nn.Module,
+    path: str | Path,
+    parts: Sequence[str] = (),
+    resample: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+) -> LoadReport:
     """Copy the tensors of a file into `network`, in place.
 
     Read are PyTorch files (`.pth`, `.pt`, `.ckpt`; tensors only, never code) and `.safetensors`. A container
@@ -74,6 +79,7 @@ def load_weights(network: nn.Module, path: str | Path, parts: Sequence[str] = ()
             tensors of its head may differ in shape only if they are of that length.
         path: the file; `~` and relative paths work.
         parts: submodules (`backbone`) that also take keys without their own name in front (`layer1.0...`).
+        resample: fits the file's tensors to the network's image size, where any outside the head has another shape.
 
     Raises:
         UserError: the file is missing, unreadable, needs code, or holds weights of another architecture.
@@ -84,6 +90,10 @@ def load_weights(network: nn.Module, path: str | Path, parts: Sequence[str] = ()
     needed = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     found = _without_prefix(found, needed, parts)
     head = _head_keys(network, needed)
+    if resample is not None and any(
+        key in needed and key not in head and value.shape != needed[key].shape for key, value in found.items()
+    ):
+        found = resample(found)
 
     loaded = {key: value for key, value in found.items() if key in needed and value.shape == needed[key].shape}
     reshaped = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from pathlib import Path
 
+from streetlab.config.import_path import extend_import_path
 from streetlab.errors import UserError
 from streetlab.runs.record import RunRecord, find_runs
 
@@ -22,7 +24,9 @@ def chosen_run(path: str, key: str = "run") -> RunRecord:
     """
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
-        return RunRecord(folder)
+        record = RunRecord(folder)
+        make_importable(record)
+        return record
     if folder.is_file():
         above = next((parent for parent in folder.parents[:2] if (parent / "config.yaml").is_file()), None)
         near = f"; did you mean '{above}'?" if above else ""
@@ -35,6 +39,12 @@ def chosen_run(path: str, key: str = "run") -> RunRecord:
     if below:
         raise UserError(f"{key}: {folder} is no run, but holds {len(below)}; name one, such as {below[0]}")
     raise UserError(f"{key}: {folder} holds no run record (config.yaml is missing){_nearest(folder)}")
+
+
+def make_importable(record: RunRecord) -> None:
+    """Let what a run of one's own names in its config be imported from where it was when the run was trained."""
+    with suppress(UserError):  # a damaged status.json is told of by those who need it
+        extend_import_path(map(str, record.known_status.get("import_path") or ()))
 
 
 def _nearest(folder: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,15 @@ from torch import nn
 
 from streetlab.config import instantiate
 from streetlab.config.composition import config_folder
+from streetlab.config.targets import locate, signature_of
 from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import TASKS
+from streetlab.data.index.labels import TASKS, LabelSpace
 from streetlab.data.source import DataSource
 from streetlab.data.workers import checked_workers
 from streetlab.errors import UserError, did_you_mean
+from streetlab.nets.contract import adopt
+from streetlab.nets.image_size import check_image_size
 from streetlab.tasks.base import StreetTask
 from streetlab.training.batch_size import written_batch_size
 from streetlab.training.checkpointing import check_checkpointing, checkpoint_blocks
@@ -28,6 +34,8 @@ from streetlab.training.compiled import CompiledNetwork
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import PhaseSchedule
 from streetlab.training.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
         "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
     }
     compiled = CompiledNetwork(cfg.trainer.get("compile", False))
-    task = build_task(cfg, data.source, card)
+    task = build_task(cfg, data.source, card, data.image_size)
+    check_image_size(task.network, data.image_size)
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
         optimizer=instantiate(cfg.optimizer),
@@ -88,15 +97,58 @@ def loading_numbers(cfg: DictConfig) -> tuple[tuple[int, int], int, int]:
     return image_size(cfg), written_batch_size(cfg.batch_size), checked_workers(cfg.num_workers)
 
 
-def build_task(cfg: DictConfig, source: DataSource, card: dict[str, Any]) -> StreetTask:
-    """The config's network for the classes of a data set, and what it is trained and tested for."""
-    network: nn.Module = instantiate(cfg.model)(num_classes=len(source.label_space))
+def build_task(
+    cfg: DictConfig, source: DataSource, card: dict[str, Any], image_size: tuple[int, int] | None = None
+) -> StreetTask:
+    """The config's network for the classes of a data set, and what it is trained and tested for.
+
+    Args:
+        card: what checkpoints carry. A network that is fitted to an image size notes there how it was.
+        image_size: what a network that can be fitted to one is fitted to; None where it was, see `build_network`.
+    """
+    network, fitted = build_network(cfg.model, source.label_space, image_size)
+    if fitted:
+        card = {**card, "config": {**card["config"], "model": {**card["config"]["model"], **fitted}}}
     _check_task(network, source)
     if cfg.trainer.get("channels_last", False):
         network = network.to(memory_format=torch.channels_last)
     if check_checkpointing(cfg.trainer.get("checkpointing", False)):
         checkpoint_blocks(network)
     return instantiate(cfg.task)(network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card)
+
+
+def build_network(
+    node: Any, label_space: LabelSpace, image_size: tuple[int, int] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that a `model` node describes, for those classes, with all that the contract asks for.
+
+    Args:
+        node: its `_target_` takes `num_classes`.
+        image_size: given to targets that take one, unless the node has it.
+
+    Returns:
+        the network, and what it was built with because of `image_size`: keys that the node would need to describe the
+        same network whatever the images' size.
+
+    Raises:
+        UserError: the target makes no network, or anything that the node asks for and that cannot be had.
+    """
+    build = instantiate(node)
+    if not isinstance(build, partial):
+        raise UserError("model: _target_ is missing; it names the class or function that makes the network")
+    options: dict[str, Any] = {"num_classes": len(label_space)}
+    arguments = signature_of(build.func)
+    takes_size = arguments is not None and "image_size" in arguments.names
+    if image_size is not None and takes_size and build.keywords.get("image_size") is None:
+        options["image_size"] = list(image_size)
+    network: Any = build(**options)
+    if not isinstance(network, nn.Module):
+        kind = network.__name__ if inspect.isclass(network) else type(network).__name__
+        raise UserError(f"model: {node.get('_target_')} makes a {kind}, not a network (torch.nn.Module)")
+    for line in adopt(network, label_space.task):
+        log.info("model: %s", line)
+    options.pop("num_classes")
+    return network, dict(getattr(network, "built_with", options))
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:
@@ -113,7 +165,12 @@ def _check_task(network: nn.Module, source: DataSource) -> None:
 
 def build_loggers(cfg: DictConfig, record_logger: RecordLogger) -> list[Any]:
     """metrics.csv always and first, and whatever the logger group adds."""
-    added = [instantiate(node, record_logger=record_logger) for node in cfg.logger.values() if node]
+    added = []
+    for node in (node for node in cfg.logger.values() if node):
+        # Lightning's own loggers, and others' that are given by `_target_`, know nothing of the record
+        arguments = signature_of(locate(node["_target_"])) if "_target_" in node else None
+        takes_it = arguments is not None and "record_logger" in arguments.names
+        added.append(instantiate(node, record_logger=record_logger) if takes_it else instantiate(node))
     return [record_logger, *added]
 
 

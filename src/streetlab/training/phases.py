@@ -160,8 +160,11 @@ class PhaseSchedule(pl.Callback):
         return sum(phase.epochs for phase in self.phases[:index])
 
     def check(self, network: nn.Module) -> None:
-        """Every name in every phase matches a parameter; else a UserError."""
+        """Every name in every phase matches a parameter, every optimizer has a rate to scale; else a UserError."""
         for phase in self.phases:
+            build = phase.optimizer or self.optimizer
+            if isinstance(build, partial) and "lr" not in build.keywords:
+                raise UserError(f"optimizer: lr is missing, which phases scale: write lr= beside {build.func.__name__}")
             select_parameters(network, phase.train)
             if isinstance(phase.lr_scale, Mapping):
                 select_parameters(network, tuple(phase.lr_scale))

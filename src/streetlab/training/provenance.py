@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from streetlab.config.import_path import import_path
 from streetlab.place import place
 
 PACKAGES = (
@@ -21,7 +22,10 @@ PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Host, process, cluster's job, processor, threads, device, Python, packages, git commit and if it had changes."""
+    """Host, process, cluster's job, processor, threads, device, Python, packages, git commit and if it had changes.
+
+    And `import_path`: where modules lie that are no package's, such as a network of the user's.
+    """
     return {
         "host": socket.gethostname(),
         "process": os.getpid(),
@@ -33,6 +37,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "git": _git(),
+        "import_path": import_path(),
     }
 
 

@@ -10,24 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
-from streetlab.config import instantiate
 from streetlab.config.targets import locate
 from streetlab.data.augment import Augment
 from streetlab.data.datamodule import StreetData
 from streetlab.data.index.labels import LABEL_SPACES, TASKS, LabelSpace, same_names
 from streetlab.errors import UserError, did_you_mean, first_line
+from streetlab.nets.image_size import check_image_size
 from streetlab.runs.record import RunRecord
 from streetlab.tasks.base import CHECKPOINT_KEY, StreetTask
-from streetlab.training.build import build_data, build_task
+from streetlab.training.build import build_data, build_network, build_task
 from streetlab.training.checkpoints import epochs_behind, listed
 from streetlab.training.elsewhere import build_source
 
 KEPT = ("best", "last")
 """The checkpoints that a run keeps, by the names that `checkpoint=` takes beside a path."""
 _NETWORK = "network."
+_FITTED = ("img_size", "image_size")
+"""Keys of a network that training may add to those of the config, see `training.build.build_network`."""
 _OWN = "streetlab.nets."
 """Where the networks are that a checkpoint from elsewhere may name."""
 
@@ -120,12 +122,25 @@ def rebuild(config: DictConfig, weights: TrainedWeights, everything: bool = Fals
     """
     data = build_data(config, Augment(), build_source(config, weights.label_space, everything))
     _refuse_other_classes(weights, data)
+    config = as_built(config, weights)
     if "weights" in config.model:
-        config = copy.deepcopy(config)
         config.model.weights = "none"
     task = build_task(config, data.source, weights.card)
     _load(task.network, weights)
+    trained = weights.card.get("image_size") or data.image_size
+    check_image_size(task.network, data.image_size, (trained[0], trained[1]))
     return task, data
+
+
+def as_built(config: DictConfig, weights: TrainedWeights) -> DictConfig:
+    """A copy of a run's config with the size that its network was fitted to: the images may now be of another."""
+    config = copy.deepcopy(config)
+    described = weights.card["config"]["model"]
+    for key in _FITTED:
+        if described.get(key) is not None and config.model.get(key) is None:
+            with open_dict(config.model):
+                config.model[key] = described[key]
+    return config
 
 
 def rebuild_network(weights: TrainedWeights, *, trusted: bool) -> nn.Module:
@@ -141,7 +156,7 @@ def rebuild_network(weights: TrainedWeights, *, trusted: bool) -> nn.Module:
     try:
         config = weights.card["config"]
         described: Any = config["model"]
-        node = {**described, "_partial_": False} | ({"weights": "none"} if "weights" in described else {})
+        node = {**described, "_partial_": True} | ({"weights": "none"} if "weights" in described else {})
         channels_last = bool((config.get("trainer") or {}).get("channels_last", False))
         label_space = weights.label_space
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -149,12 +164,12 @@ def rebuild_network(weights: TrainedWeights, *, trusted: bool) -> nn.Module:
     if not trusted:
         _refuse_foreign_code(node, "model", weights.path)
     try:
-        network: Any = instantiate(node, num_classes=len(label_space))
+        network, _ = build_network(node, label_space)
     except Exception as error:  # whatever a damaged description makes a constructor raise
         raise UserError(
             f"checkpoint: the network that {weights.path} describes cannot be built ({first_line(error)})"
         ) from error
-    if not isinstance(network, nn.Module) or getattr(network, "task", label_space.task) != label_space.task:
+    if getattr(network, "task", label_space.task) != label_space.task:
         raise UserError(
             f"checkpoint: {weights.path} names {node.get('_target_')}, which makes no network for {label_space.task}"
         )

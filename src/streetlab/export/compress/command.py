@@ -33,7 +33,7 @@ from streetlab.training.build import build_experiment
 from streetlab.training.evaluation import evaluate_best
 from streetlab.training.identify import identify
 from streetlab.training.provenance import provenance
-from streetlab.training.rebuild import rebuild
+from streetlab.training.rebuild import as_built, rebuild
 from streetlab.training.run_log import run_log
 from streetlab.training.terminal import quiet_lightning
 from streetlab.training.train import GIVEN, complete, train
@@ -92,7 +92,7 @@ def _found(options: Options) -> dict[str, Any] | None:
 
 def _begin(options: Options, photos: Manifest) -> dict[str, Any]:
     """Test the run's network, prune it, test and time what is left, and open the new record with it."""
-    config, record, run = copy.deepcopy(options.config), options.output, options.run
+    config, record, run = as_built(options.config, options.weights), options.output, options.run
     if "checkpointing" in config.trainer:
         config.trainer.checkpointing = False  # only training needs it, and what it wraps could not be traced
     task, data = rebuild(config, options.weights)

@@ -13,6 +13,7 @@ from torch import nn
 from streetlab.config import instantiate, plain
 from streetlab.export.compress.options import Options
 from streetlab.export.compress.prune import Pruning, fits
+from streetlab.nets.contract import adopt
 from streetlab.nets.pruned import Size, pruned
 
 _TARGET = f"{pruned.__module__}.{pruned.__qualname__}"
@@ -48,6 +49,7 @@ def rebuilt(model: Mapping[str, Any], network: nn.Module, num_classes: int, chan
         UserError: the node does not describe that network.
     """
     narrow: nn.Module = instantiate(model)(num_classes=num_classes)
+    adopt(narrow, str(network.task))
     fits(narrow, network)
     narrow.load_state_dict(network.state_dict())
     return narrow.to(memory_format=torch.channels_last if channels_last else torch.preserve_format).eval()

@@ -7,6 +7,6 @@
 
 from streetlab.nets.cam.activation import class_activation, region_activation
 from streetlab.nets.cam.engines import METHODS, check_method
-from streetlab.nets.cam.layers import find_layer
+from streetlab.nets.cam.layers import find_layer, is_guessed
 
-__all__ = ["METHODS", "check_method", "class_activation", "find_layer", "region_activation"]
+__all__ = ["METHODS", "check_method", "class_activation", "find_layer", "is_guessed", "region_activation"]

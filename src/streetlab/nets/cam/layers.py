@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from streetlab.errors import UserError
+from streetlab.nets.groups import declared_groups
 
 _PLANAR = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
 """Layers whose channels come first even inside a network that keeps them last."""
@@ -27,16 +28,21 @@ def find_layer(network: nn.Module, asked: str | None = None) -> str:
       only ones from which a region's surroundings are seen too (Vinogradova et al. 2020, arXiv:2002.11434);
     - else the last stage of timm's `feature_info`; where that is a transformer's block, its `norm1`: behind the
       last attention the classifier reads the class token alone, so that no gradient reaches the patches there
-      (as pytorch-grad-cam advises for ViT).
+      (as pytorch-grad-cam advises for ViT);
+    - else the last convolution outside the head, in the order of registration.
 
     Raises:
         UserError: no such layer, with the nearest names; or none is known for this network and one must be named.
     """
     owner = type(network).__name__
     if asked is None:
-        name = _declared(network)
+        name = _declared(network) or _last_convolution(network)
         if name is None:
-            raise UserError(f"layer: {owner} does not say which of its layers is the last stage; name one with layer=")
+            parts = ", ".join(_rows(network))
+            raise UserError(
+                f"layer: {owner} declares no cam_layer and has no convolution before its head; name a layer with "
+                f"layer=, such as one of {parts}"
+            )
         return f"{name}.norm1" if hasattr(network.get_submodule(name), "norm1") else name
     names = [name for name, _ in network.named_modules() if name]
     if asked in names:
@@ -45,6 +51,30 @@ def find_layer(network: nn.Module, asked: str | None = None) -> str:
     parts = ", ".join(name for name, _ in network.named_children())
     hint = f"did you mean {' or '.join(near)}?" if near else f"its parts are {parts}"
     raise UserError(f"layer: {owner} has no layer '{asked}'; {hint}")
+
+
+def is_guessed(network: nn.Module) -> bool:
+    """Whether `find_layer` takes the last convolution, since the network tells of no better layer."""
+    return _declared(network) is None and _last_convolution(network) is not None
+
+
+def _last_convolution(network: nn.Module) -> str | None:
+    head = declared_groups(network).get("head", ()) if getattr(network, "parameter_groups", None) else ()
+    names = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and not any(f"{name}.".startswith(f"{part}.") for part in head)
+    ]
+    return names[-1] if names else None
+
+
+def _rows(network: nn.Module) -> list[str]:
+    """The network's parts, and the elements of those that are rows of layers."""
+    rows: list[str] = []
+    for name, child in network.named_children():
+        elements = [inner for inner, _ in child.named_children()] if isinstance(child, nn.Sequential) else []
+        rows += [f"{name}.{inner}" for inner in elements] or [name]
+    return rows
 
 
 def _declared(network: nn.Module) -> str | None:
