@@ -186,7 +186,7 @@ def test_a_photo_without_read_permission_says_so(tmp_path: Path, monkeypatch: py
 
 def test_a_decompression_bomb_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "bomb.png", Image.fromarray(smooth()), "PNG")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr("streetlab.data.decode.MOST_PIXELS", 100)
     with pytest.raises(UnreadablePhoto, match=r"bomb\.png: too large to be a photo"):
         read_photo(path)
 

@@ -92,7 +92,7 @@ def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -
     videos = [named for named in files if named[0].kind == "video"]
     if photos:
         pictures = PhotoResults(options.output, predictor.label_space, options.parts, look, options.cam)
-        yield from track(predict_photos(predictor, photos, pictures), "photos", len(photos))
+        yield from track(predict_photos(predictor, photos, pictures, options.most_pixels), "photos", len(photos))
     if videos:
         clips = VideoResults(
             options.output, predictor.label_space, "overlay" in options.parts, look, options.ids, options.audio
