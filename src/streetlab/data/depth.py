@@ -64,11 +64,11 @@ class Depth:
 
     def _colours(self, photo: Image.Image, low_bytes: Callable[[str], Image.Image]) -> Image.Image:
         high = np.asarray(photo)
-        colours = slice(0, 1 if photo.mode == "LA" else 3)
+        colours = slice(0, 3)
         least = 256 * int(high[..., colours].max(initial=0))
         if least > (self._white or _LEAST - 1) or (self._white == _FULL and least):
             return photo
-        if photo.mode == "LA":  # of which Pillow has no way to the other byte
+        if self._raw_mode.startswith("LA"):  # of which Pillow has no way to the other byte
             if least:
                 raise ValueError(_unclear(least + 255))
             return photo
