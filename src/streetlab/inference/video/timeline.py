@@ -10,7 +10,8 @@ from typing import Any
 from streetlab.inference.video.source import BROADCAST, pyav
 
 _BACK = Fraction(1, 4)
-"""Seconds that the time stamps of a track may step back before they count as starting over."""
+"""Seconds that the time stamps of a track may step back before they count as starting over; in a transport stream it
+is a single step."""
 _FORTH = 10
 """Seconds that they may step ahead in a transport stream: FFmpeg's own `dts_delta_threshold`. A step back below the
 first time stamp looks like one ahead, since FFmpeg takes it for the clock of 33 bits that ran over."""
@@ -92,7 +93,7 @@ class Timeline:
     def _leaps(self, track: _Track, raw: Fraction) -> bool:
         if track.last is None:
             return False
-        if raw < track.last - _BACK:
+        if raw < track.last - (track.step if self._broadcast and track.step else _BACK):
             return True
         if track.part < len(self._offsets) - 1:
             return raw > track.last + max(_FORTH_OF_OLD, 2 * track.step)
