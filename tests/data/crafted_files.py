@@ -40,13 +40,19 @@ def tiff(
     return path
 
 
-def deep_png(path: Path, values: np.ndarray, kind: int = 0, significant: Sequence[int] = ()) -> Path:
-    """Values of 16 bits as a PNG of colour type `kind`, with a chunk sBIT where that is given."""
+def deep_png(
+    path: Path, values: np.ndarray, kind: int = 0, significant: Sequence[int] = (), size: Sequence[int] = ()
+) -> Path:
+    """Values of 16 bits as a PNG of colour type `kind`, with a chunk sBIT where that is given.
+
+    Args:
+        size: width and height that its header claims.
+    """
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", *(size or values.shape[1::-1]), 16, kind, 0, 0, 0)
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
     chunks = [chunk(b"IHDR", header), chunk(b"sBIT", bytes(significant)) if significant else b""]
     path.write_bytes(

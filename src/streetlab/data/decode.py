@@ -133,9 +133,10 @@ class _Stored:
         kind, _, how = mode.rpartition(";")
         self._inverted = opened.mode == "L" and "I" in how and kind == "L"
         self._scaled_by = _SCALED_BY.get(mode.rstrip("IR"), 1)
-        codec = opened.tile[0].codec_name if opened.tile else ""
-        # of a portable greymap the decoder's last argument is the file's own largest value
-        self._largest = int(opened.tile[0].args[-1]) if codec in ("ppm", "ppm_plain") and opened.mode != "1" else 0
+        self._largest = 0
+        if opened.tile and opened.tile[0].codec_name in ("ppm", "ppm_plain") and opened.mode != "1":
+            arguments = opened.tile[0].args  # of a portable greymap the last is the file's own largest value
+            self._largest = int(arguments[-1]) if isinstance(arguments, tuple) else 0
 
     def values(self, values: np.ndarray) -> np.ndarray:
         if self._inverted:

@@ -82,7 +82,7 @@ class Depth:
         """The 8-bit value of each value, after values were shifted by so many bits to the right."""
         white = self._white
         if white is None or highest > white or (white == _FULL and highest <= 255):
-            if 255 < highest and (highest > _FULL or (white is None and highest < _LEAST)):
+            if highest > 255 and (highest > _FULL or (white is None and highest < _LEAST)):
                 raise ValueError(_unclear(highest))
             white = 255 if highest <= 255 else _FULL
         shift = max(0, white.bit_length() - 16)

@@ -51,7 +51,8 @@ def predict_photos(
             if isinstance(photo, TooManyPixels) and photo.pixels <= most_pixels:
                 large.append(named)
             elif isinstance(photo, TooManyPixels):
-                yield *named, failed(f"{_reason(named[0], photo)}; pixels={photo.pixels} allows it")
+                line = _reason(named[0], _read(named[0], most_pixels))  # with the limit that holds in the end
+                yield *named, failed(f"{line}; pixels={photo.pixels} allows it")
             elif isinstance(photo, UnreadablePhoto):
                 yield *named, failed(_reason(named[0], photo))
             else:
@@ -111,7 +112,7 @@ def _read(item: Item, most_pixels: int) -> Image.Image | UnreadablePhoto:
         return UnreadablePhoto("too large for the memory of this machine")
 
 
-def _reason(item: Item, error: UnreadablePhoto) -> str:
+def _reason(item: Item, error: object) -> str:
     return str(error).removeprefix(f"{item.path}: ")
 
 

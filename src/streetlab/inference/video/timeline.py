@@ -12,10 +12,10 @@ from streetlab.inference.video.source import BROADCAST, pyav
 _BACK = Fraction(1, 4)
 """Seconds that the time stamps of a track may step back before they count as starting over; in a transport stream it
 is a single step."""
-_FORTH = 10
+_FORTH = Fraction(10)
 """Seconds that they may step ahead in a transport stream: FFmpeg's own `dts_delta_threshold`. A step back below the
 first time stamp looks like one ahead, since FFmpeg takes it for the clock of 33 bits that ran over."""
-_FORTH_OF_OLD = 1
+_FORTH_OF_OLD = Fraction(1)
 """The same, of a track whose last time stamp is of an earlier part than the video's."""
 _HELD = 5
 """Seconds of sound that wait for the video to start over as well."""
