@@ -40,6 +40,7 @@ def make_video(
     codec: str | None = None,
     pixel_aspect: Fraction | None = None,
     pictures: Sequence[NDArray[np.uint8]] | None = None,
+    start: float = 0,
 ) -> Path:
     """Write a video of `drawn_frame`s; the ending of the name chooses the container.
 
@@ -50,10 +51,13 @@ def make_video(
         mirrored: players also flip them left to right.
         pts: one number in `time_base` per frame, for a variable rate, instead of `frames`; the last lasts one step.
         pictures: (H, W, 3) uint8 frames to write instead.
+        start: seconds that the clock of the recorder shows at the first frame.
     """
     fps = Fraction(fps)
     pixels = pictures if pictures is not None else range(len(pts) if pts is not None else frames)
     options = {"movflags": "+faststart"} if path.suffix in {".mp4", ".mov"} else {}
+    if start:
+        options["output_ts_offset"] = str(start)
     with av.open(f"file:{path}", "w", options=options) as container:
         stream = container.add_stream(codec or _codec(path), rate=fps)
         stream.height, stream.width = size
@@ -79,6 +83,19 @@ def make_video(
         if tone is not None:
             _play(container, tone, audio_seconds or float(len(pixels) / fps))
     return path
+
+
+def joined(path: Path, *parts: Path) -> Path:
+    """Files put behind each other, byte by byte, as recorders and `cat` do with transport streams."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def times(path: Path, kind: str) -> list[float]:
+    """When each packet of the first track of a kind, `video` or `audio`, is presented, in seconds."""
+    with av.open(f"file:{path}") as container:
+        packets = container.demux(next(stream for stream in container.streams if stream.type == kind))
+        return [float(packet.pts * packet.time_base) for packet in packets if packet.size]
 
 
 def audio_payload(path: Path) -> list[bytes]:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.app.stand_ins import encoded, photo_bytes
+from tests.data.crafted_files import deep_png
 from tests.videos import make_video
 
 from streetlab.app.settings import Settings
 from streetlab.app.uploads import Refused, check_file, display_name, kind_of
 
 PHOTO = Image.fromarray(np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3))
-GREY16 = Image.fromarray(np.arange(24 * 16, dtype=np.uint16).reshape(16, 24))
+GREY16 = Image.fromarray(np.linspace(0, 65535, 24 * 16).astype(np.uint16).reshape(16, 24))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,21 @@ def test_photos_of_all_allowed_formats_are_taken(content, tmp_path):
     path = tmp_path / "upload"
     path.write_bytes(content)
     assert check_file(path, Settings(storage=tmp_path)) == "photo"
+
+
+@pytest.mark.filterwarnings("error")  # Pillow's own, of photos beyond its limit, would stand on the server's terminal
+def test_a_huge_photo_is_refused_from_its_header_by_our_limit_alone(tmp_path):
+    path = deep_png(tmp_path / "upload", np.zeros((1, 1)), size=(12_000, 9_000))
+    with pytest.raises(Refused, match="12000 × 9000 pixels, but 64 megapixels are the most allowed") as refused:
+        check_file(path, Settings(storage=tmp_path))
+    assert refused.value.status == 413
+
+
+def test_a_photo_whose_white_is_not_known_is_refused_in_a_sentence(tmp_path):
+    path = deep_png(tmp_path / "upload", np.arange(24 * 16).reshape(16, 24) * 10)
+    with pytest.raises(Refused, match=r"^the photo holds values up to 3830 in 16 bits and does not say") as refused:
+        check_file(path, Settings(storage=tmp_path))
+    assert refused.value.status == 422
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".mkv", ".avi"])

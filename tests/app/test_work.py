@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.app.records import Brightness, Columns, StandIns, Visits, columns, settings
-from tests.videos import audio_payload, make_video
+from tests.videos import audio_payload, joined, make_video, times
 
 from streetlab.app.catalog import Catalog
 from streetlab.app.download import bundle
@@ -220,6 +220,19 @@ def test_a_video_whose_end_is_missing_is_a_partial_result_that_says_so(visits, t
     assert "ended after" in job.result["broken"]
     with VideoReader(visits.file(job, "photo")) as shown:
         assert sum(1 for _ in shown) == job.result["frames"] == len(job.result["times"])
+
+
+def test_a_video_whose_times_start_over_keeps_them_all_and_says_so(visits, tmp_path):
+    visits.catalog.networks["columns"] = Video()
+    one = make_video(tmp_path / "one.ts", frames=12, size=(96, 128), fps=12, audio="aac")
+    job = visits.do("video", "columns", joined(tmp_path / "joined.ts", one, one))
+    assert (job.state, job.result["frames"]) == ("done", 24)
+    assert job.result["times"] == pytest.approx([number / 12 for number in range(24)], abs=1e-4)
+    assert job.result["note"] == "its time stamps start over at 1.0 s; the parts were put behind each other"
+    assert times(visits.file(job, "photo"), "video") == pytest.approx(job.result["times"], abs=1e-4)
+    assert times(visits.file(job, "photo"), "audio")[-1] == pytest.approx(2, abs=0.07)
+    with IdStreamReader(visits.file(job, "ids")) as stream:
+        assert [at for _, _, at in stream] == [round(1000 * time) for time in job.result["times"]]
 
 
 def test_no_more_frames_are_read_than_allowed(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from tests.data.crafted_files import tiff
 
 from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size, resize, resize_mask
 
@@ -186,9 +188,24 @@ def test_a_photo_without_read_permission_says_so(tmp_path: Path, monkeypatch: py
 
 def test_a_decompression_bomb_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "bomb.png", Image.fromarray(smooth()), "PNG")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr("streetlab.data.decode.MOST_PIXELS", 100)
     with pytest.raises(UnreadablePhoto, match=r"bomb\.png: too large to be a photo"):
         read_photo(path)
+
+
+def test_a_photo_beyond_what_pillow_warns_of_is_read_without_a_word(tmp_path: Path) -> None:
+    for name, options in (("large.png", {}), ("large.tif", {"compression": "group4"})):
+        Image.new("1", (10_000, 9_000)).save(tmp_path / name, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read_mask(tmp_path / name).shape == (9_000, 10_000)
+
+
+def test_the_most_pixels_are_the_caller_s_and_said(tmp_path: Path) -> None:
+    path = saved(tmp_path / "photo.png", Image.fromarray(smooth()), "PNG")
+    assert read_photo(path, most_pixels=960).size == (40, 24)
+    with pytest.raises(UnreadablePhoto, match=r"photo\.png: .*40x24 are 960 pixels, allowed are 959$"):
+        read_photo(path, most_pixels=959)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of what it then refuses
@@ -298,6 +315,55 @@ def test_a_mask_that_jpeg_has_smeared_is_refused(tmp_path: Path) -> None:
         UnreadablePhoto, match=r"mask\.png: JPEG, but a mask must come from a lossless format such as PNG"
     ):
         read_mask(path)
+
+
+def test_a_mask_that_was_smeared_inside_a_tiff_is_refused(tmp_path: Path) -> None:
+    jpeg = saved(tmp_path / "jpeg.tif", Image.fromarray(VALUES), "TIFF", compression="jpeg")
+    webp = tiff(tmp_path / "webp.tif", VALUES, 8, compression=50001)
+    for path, name in ((jpeg, "JPEG"), (webp, "WebP")):
+        with pytest.raises(UnreadablePhoto, match=rf"\.tif: {name} inside TIFF, but a mask must come from a lossless"):
+            read_mask(path)
+
+
+@pytest.mark.parametrize("form", ["WEBP", "AVIF", "JPEG2000"])
+def test_a_mask_of_a_format_that_may_smear_is_refused_by_its_name(tmp_path: Path, form: str) -> None:
+    path = saved(tmp_path / "mask.png", Image.fromarray(VALUES), form)
+    with pytest.raises(UnreadablePhoto, match=rf"mask\.png: {form}, but a mask must come from a lossless format"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "lzma", "zstd"])
+def test_a_mask_that_a_tiff_holds_without_loss_is_read(tmp_path: Path, compression: str) -> None:
+    path = saved(tmp_path / "mask.tif", Image.fromarray(VALUES), "TIFF", compression=compression)
+    np.testing.assert_array_equal(read_mask(path), VALUES)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("bits", [2, 4, 8, 16])
+def test_greys_of_a_tiff_are_class_ids_and_not_shades(tmp_path: Path, bits: int, photometric: int, order: str) -> None:
+    if order == ">" and bits == 16 and photometric == 0:
+        pytest.skip("Pillow does not read these")
+    values = (VALUES.astype(int) % 2**bits).astype(np.uint8)
+    path = tiff(tmp_path / "mask.tif", values, bits, photometric=photometric, order=order)
+    np.testing.assert_array_equal(read_mask(path), values)
+
+
+@pytest.mark.parametrize("most", [1, 3, 10, 254, 255, 300, 65535])
+@pytest.mark.parametrize("plain", [True, False])
+def test_greys_of_a_portable_greymap_are_class_ids_whatever_their_white(tmp_path: Path, most: int, plain: bool) -> None:
+    values = (VALUES.astype(int) % (most + 1)).astype(np.uint8)
+    pixels = " ".join(map(str, values.ravel())).encode() if plain else values.astype("u1" if most < 256 else ">u2")
+    head = f"{'P2' if plain else 'P5'} 40 24 {most}\n".encode()
+    (tmp_path / "mask.pgm").write_bytes(head + (pixels if isinstance(pixels, bytes) else pixels.tobytes()))
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.pgm"), values)
+
+
+def test_a_compression_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "mask.tif", VALUES, 8, compression=34887)  # LERC
+    for read in (read_mask, read_photo):
+        with pytest.raises(UnreadablePhoto, match=r"mask\.tif: [^\n]+$"):
+            read(path)
 
 
 @pytest.mark.parametrize("name", ["text.jpg", "empty.jpg", "missing.jpg"])

@@ -30,10 +30,10 @@ import sys, time
 from streetlab import cli
 from streetlab.inference import photos
 
-def read(path, read=photos.read_photo):
+def read(path, read=photos.read_photo, **options):
     while path.name >= "08":
         time.sleep(1)  # until it is killed
-    return read(path)
+    return read(path, **options)
 
 photos.read_photo = read
 sys.exit(cli.run(sys.argv[1:]))

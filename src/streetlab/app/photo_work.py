@@ -86,10 +86,10 @@ def read_upload(job: Job, most_pixels: int) -> Image.Image:
             raise UserError(f"{job.name}: {width}x{height} pixels; allowed are {most_pixels:,} in all")
         if max(width, height) > _LONGEST_SIDE:
             raise UserError(f"{job.name}: {width}x{height} pixels; a side may have {_LONGEST_SIDE:,}")
-        return read_photo(job.upload)
+        return read_photo(job.upload, most_pixels=most_pixels)
     except UnreadablePhoto as error:
         raise UserError(str(error)) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         raise UserError(f"{job.name}: does not decode as a photo") from None
 
 

@@ -142,6 +142,7 @@ class SegmentedVideo(_Result):
     flicker_raw: float | None
     audio: bool
     broken: str | None = Field(description="Why the end is missing")
+    note: str | None = Field(None, description="What was done about time stamps that start over")
 
 
 class ClassifiedVideo(_Result):

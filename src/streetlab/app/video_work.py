@@ -81,6 +81,7 @@ def predict_frames(
         "flicker_raw": told.flicker_raw,
         "audio": probe(job.folder / results.PHOTO_VIDEO).audio,
         "broken": told.broken,
+        "note": told.restarts_note,
         "seconds": {"all": round(told.seconds, 3)} | {stage: round(s, 3) for stage, s in told.stages.items()},
     }
 

@@ -27,7 +27,7 @@ from streetlab.runs.files import write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = "streetlab audited masks 1"
+FORMAT = "streetlab audited masks 2"
 _SMALL = 32
 """A JPEG beside its mask need not be decoded in full once it has been measured."""
 

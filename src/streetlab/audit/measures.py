@@ -15,7 +15,7 @@ from streetlab.data.files import content_hash
 from streetlab.data.source import DataSource, Sample
 from streetlab.errors import first_line
 
-MEASURES_VERSION = 1
+MEASURES_VERSION = 2
 """Raised when any number below changes, which makes what is kept stale."""
 
 THUMBNAIL = 64

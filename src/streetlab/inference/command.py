@@ -54,7 +54,8 @@ def run(cfg: DictConfig) -> None:
     tables = write_tables(options.output, lines.values(), predictor.label_space)
     asked = [lines[str(item.path)] for item in found.items]
     bad = {line["file"]: str(line["error"]) for line in asked if line.get("error")}
-    _say(found, len(left), bad, time.perf_counter() - started)
+    notes = {line["file"]: str(line["note"]) for line in asked if line.get("note")}
+    _say(found, len(left), bad, notes, time.perf_counter() - started)
     print(one_line(str((tables or [options.output / LINES])[0])))
     if bad:
         raise SystemExit(1)
@@ -93,7 +94,7 @@ def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -
     videos = [named for named in files if named[0].kind == "video"]
     if photos:
         pictures = PhotoResults(options.output, predictor.label_space, options.parts, look, options.cam)
-        yield from track(predict_photos(predictor, photos, pictures), "photos", len(photos))
+        yield from track(predict_photos(predictor, photos, pictures, options.most_pixels), "photos", len(photos))
     if videos:
         clips = VideoResults(
             options.output, predictor.label_space, "overlay" in options.parts, look, options.ids, options.audio
@@ -101,7 +102,7 @@ def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -
         yield from predict_videos(predictor, videos, clips, options.smooth)
 
 
-def _say(found: Found, done: int, bad: Mapping[str, str], seconds: float) -> None:
+def _say(found: Found, done: int, bad: Mapping[str, str], notes: Mapping[str, str], seconds: float) -> None:
     """What came of it: counts to the output, what is amiss, a line each, to the errors."""
     total, before = len(found.items), len(found.items) - done
     already = f", {before} of them by an earlier call" if before else ""
@@ -112,6 +113,8 @@ def _say(found: Found, done: int, bad: Mapping[str, str], seconds: float) -> Non
         print(f"streetlab: links out of the source's folder, not followed: {len(found.links)}", file=sys.stderr)
         for link in found.links:
             print(f"  {one_line(str(link))}", file=sys.stderr)
+    for name, note in notes.items():
+        print(f"streetlab: {one_line(name)}: {one_line(note)}", file=sys.stderr)
     if bad:
         print(f"streetlab: files that could not be predicted: {len(bad)} of {total}", file=sys.stderr)
         for name, reason in bad.items():

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from streetlab.config import plain
+from streetlab.data.decode import MOST_PIXELS
 from streetlab.data.index.labels import LabelSpace, class_ids
 from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.export_metadata import EXPORTED
@@ -19,6 +20,7 @@ from streetlab.runs.chosen import chosen_run
 from streetlab.training.rebuild import KEPT
 from streetlab.viz.paint import Look
 
+_MOST_IN_WINDOWS = 500_000_000
 PARTS = ("mask", "palette", "overlay", "confidence")
 
 
@@ -29,6 +31,7 @@ class Options:
     Attributes:
         run: a run's folder, or the file of a checkpoint or an exported model.
         output: where the results go.
+        pixels: of the largest photo; None: `most_pixels` chooses.
         hide: as it was typed.
     """
 
@@ -39,6 +42,7 @@ class Options:
     recursive: bool
     resume: bool
     views: Views
+    pixels: int | None
     smooth: float
     batch_size: int
     device: str
@@ -61,6 +65,11 @@ class Options:
     def is_checkpoint(self) -> bool:
         """Whether `run` is a checkpoint's file, which is predicted with alone."""
         return self.run.is_file() and not self.is_export
+
+    @property
+    def most_pixels(self) -> int:
+        """How many pixels a photo may have: a sliding window needs less memory for each than the whole photo."""
+        return self.pixels or (_MOST_IN_WINDOWS if self.views.mode == "window" else MOST_PIXELS)
 
     def look(self, label_space: LabelSpace) -> Look:
         """How overlays are painted. Raises a UserError where `hide` names no class."""
@@ -104,7 +113,8 @@ def read_options(cfg: DictConfig) -> Options:
         output=Path(output).expanduser() if output else Path("outputs", "predict", name),
         views=Views(config["mode"], config["window"], config["overlap"], config["flip"], config["scales"]),
         smooth=_smooth(config["smooth"]),
-        batch_size=_batch_size(config["batch_size"]),
+        pixels=None if config["pixels"] is None else _count("pixels", config["pixels"]),
+        batch_size=_count("batch_size", config["batch_size"]),
         device=str(config["device"]),
         precision=str(config["precision"]),
         parts=_parts(config["parts"]),
@@ -177,9 +187,9 @@ def _smooth(value: Any) -> float:
     return float(value)
 
 
-def _batch_size(value: Any) -> int:
+def _count(key: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"batch_size: '{value}' is not a whole number of 1 or more")
+        raise UserError(f"{key}: '{value}' is not a whole number of 1 or more")
     return value
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.data.decode import MOST_PIXELS, TooManyPixels, UnreadablePhoto, read_photo
 from streetlab.data.parallel import in_order
 from streetlab.errors import UserError
 from streetlab.inference.answers import Classified, Segmented
@@ -27,11 +27,15 @@ Named = tuple[Item, str]
 
 
 def predict_photos(
-    predictor: Predictor, photos: Sequence[Named], results: PhotoResults
+    predictor: Predictor, photos: Sequence[Named], results: PhotoResults, most_pixels: int = MOST_PIXELS
 ) -> Iterator[tuple[Item, str, Written]]:
     """Predict and write every photo; yield each with its stem when its results are on disk.
 
-    Photos that the network sees at one size go through it together, others one by one, which bounds the memory.
+    Photos that the network sees at one size go through it together, others one by one, and those of more than
+    `decode.MOST_PIXELS` at the end, each alone from decoding to writing: this bounds the memory.
+
+    Args:
+        most_pixels: photos of more are not predicted.
 
     Raises:
         UserError: a result cannot be written.
@@ -40,10 +44,17 @@ def predict_photos(
     with ThreadPoolExecutor(_WORKERS) as readers, ThreadPoolExecutor(_WORKERS) as writers:
         writing: deque[tuple[Item, str, Future[Written]]] = deque()
         batch: list[tuple[Named, Image.Image]] = []
-        read = in_order(readers, lambda named: _read(named[0]), photos, ahead=max(size, _WORKERS))
+        usual = min(most_pixels, MOST_PIXELS)
+        large: list[Named] = []
+        read = in_order(readers, lambda named: _read(named[0], usual), photos, ahead=max(size, _WORKERS))
         for number, (named, photo) in enumerate(zip(photos, read, strict=True), 1):
-            if isinstance(photo, str):
-                yield *named, failed(photo)
+            if isinstance(photo, TooManyPixels) and photo.pixels <= most_pixels:
+                large.append(named)
+            elif isinstance(photo, TooManyPixels):
+                line = _reason(named[0], _read(named[0], most_pixels))  # with the limit that holds in the end
+                yield *named, failed(f"{line}; pixels={photo.pixels} allows it")
+            elif isinstance(photo, UnreadablePhoto):
+                yield *named, failed(_reason(named[0], photo))
             else:
                 batch.append((named, photo))
             if len(batch) == size or (batch and number == len(photos)):
@@ -59,6 +70,17 @@ def predict_photos(
                 yield item, stem, future.result()
         for item, stem, future in writing:
             yield item, stem, future.result()
+    for item, stem in large:
+        yield item, stem, _predict_alone(predictor, (item, stem), results, most_pixels)
+
+
+def _predict_alone(predictor: Predictor, named: Named, results: PhotoResults, most_pixels: int) -> Written:
+    item, stem = named
+    photo = _read(item, most_pixels)
+    if isinstance(photo, UnreadablePhoto):
+        return failed(_reason(item, photo))
+    ((_, _, answer, seconds),) = _predict(predictor, [(named, photo)], results.cam)
+    return failed(answer) if isinstance(answer, str) else _write(results, stem, photo, answer, seconds)
 
 
 def _predict(
@@ -80,14 +102,18 @@ def _predict(
         yield named, photo, answer, seconds
 
 
-def _read(item: Item) -> Image.Image | str:
+def _read(item: Item, most_pixels: int) -> Image.Image | UnreadablePhoto:
     """The upright photo, or what is wrong with its file."""
     try:
-        return read_photo(item.path)
+        return read_photo(item.path, most_pixels=most_pixels)
     except UnreadablePhoto as error:
-        return str(error).removeprefix(f"{item.path}: ")
+        return error
     except MemoryError:
-        return "too large for the memory of this machine"
+        return UnreadablePhoto("too large for the memory of this machine")
+
+
+def _reason(item: Item, error: object) -> str:
+    return str(error).removeprefix(f"{item.path}: ")
 
 
 def _write(

@@ -20,7 +20,7 @@ from streetlab.data.index.labels import LabelSpace
 from streetlab.errors import UserError, first_line
 from streetlab.inference.answers import Classified, Segmented
 from streetlab.inference.compiled import CompiledNetwork, uncompiled
-from streetlab.inference.enlarge import enlarged_labels, in_bands, labelled
+from streetlab.inference.enlarge import enlarged_labels, in_bands, labelled, rows_of_a_band
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.hardware import computing_in, fitting
 from streetlab.inference.opened import Opened, open_checkpoint, open_export, open_run
@@ -285,7 +285,7 @@ class Predictor:
         """Log-probabilities of a photo as bands `(K, rows, W)` from the top, averaged over windows and views."""
         pixels = torch.from_numpy(np.array(_rgb(photo))).permute(2, 0, 1)
         window, size = self.views.window or self.image_size, _size(photo)
-        rows = min(window[0], size[0])
+        rows = min(window[0], size[0], rows_of_a_band(len(self.label_space), size[1]))
 
         def probabilities(crops: Tensor) -> Tensor:
             go_on()

@@ -95,6 +95,8 @@ def _result(info: VideoInfo, report: VideoReport, label_space: LabelSpace) -> di
         "stages": report.stages,
         "waits": report.waits,
     }
+    if report.restarts_note is not None:
+        result["note"] = report.restarts_note
     if report.flicker_raw is not None:
         result["flicker_raw"] = report.flicker_raw
     if label_space.task == "segmentation":

@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 import torch
 from torch import Tensor
 
+from streetlab.inference.enlarge import rows_of_a_band
 from streetlab.tasks.test_time import window_starts
 
 Probabilities = Callable[[Tensor], Tensor]
@@ -37,12 +38,21 @@ def slide(
                 columns_seen = columns_seen.to(seen.device)
             if top != row:  # no window to come reaches above it
                 closed = ends[row] - row
-                yield total[:, :closed] / (rows_seen[row:top, None].to(seen.device) * columns_seen)
-                total = torch.cat([total[:, closed:], torch.zeros_like(total[:, :closed])], dim=1)
+                yield from _means(total[:, :closed], rows_seen[row:top], columns_seen)
+                open_rows = total[:, closed:].clone()
+                total[:, : open_rows.shape[1]] = open_rows
+                total[:, open_rows.shape[1] :] = 0
                 row = top
             total[:, :, left : left + window[1]] += seen
     assert total is not None
-    yield total / (rows_seen[row:, None].to(total.device) * columns_seen)
+    yield from _means(total, rows_seen[row:], columns_seen)
+
+
+def _means(total: Tensor, rows_seen: Tensor, columns_seen: Tensor) -> Iterator[Tensor]:
+    """Sums `(K, rows, W)` as means, a few rows at a time: those of a whole row of windows may take gigabytes."""
+    step = rows_of_a_band(len(total), total.shape[-1])
+    for sums, times in zip(total.split(step, dim=1), rows_seen.split(step), strict=True):
+        yield sums / (times[:, None].to(total.device) * columns_seen)
 
 
 def _times_seen(starts: list[int], window: int, length: int) -> Tensor:

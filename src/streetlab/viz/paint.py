@@ -136,7 +136,9 @@ def _ways(ids: NDArray[np.uint8], look: Look, confidence: NDArray[np.uint8] | No
     way_of = np.full(256, _PHOTO, dtype=np.uint16)
     shown_ids = [i for i in range(len(look.palette)) if i not in look.hidden]
     way_of[shown_ids] = shown_ids
-    ways = way_of.take(ids)
+    ways = np.empty(ids.shape, np.uint16)
+    for top in range(0, len(ids), _ROWS):  # at once, the ids would be needed as integers of 8 bytes
+        ways[top : top + _ROWS] = way_of.take(ids[top : top + _ROWS])
     if confidence is not None and look.threshold > 0:
         ways[confidence < look.threshold * 255] = _PHOTO
     if look.outlines:

@@ -11,6 +11,7 @@ from typing import Any
 
 from streetlab.inference.video.reader import VideoReader
 from streetlab.inference.video.source import UnreadableVideo, open_source, pyav, said
+from streetlab.inference.video.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class CarriedAudio:
         self._waiting: Any = None
         tracks = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
         if not tracks:
+            return
+        if not tracks[0].codec_context.sample_rate:
+            log.warning("%s: its sound is left out: nothing at its beginning says how it is stored", path)
             return
         self._track = tracks[0]
         context = self._track.codec_context
@@ -96,7 +100,11 @@ class CarriedAudio:
             log.warning("%s: its sound ends early: %s", self._path, said(error))
 
     def _copies(self) -> Iterator[Any]:
-        return (packet for packet in self._demuxed() if packet.size and packet.dts is not None)
+        last: int | None = None
+        for packet in self._demuxed():
+            if packet.size and packet.dts is not None and (last is None or packet.dts > last):
+                last = packet.dts  # sound that outlasts its part of the video goes on into the next
+                yield packet
 
     def _encoded(self) -> Iterator[Any]:
         for packet in self._demuxed():
@@ -106,7 +114,7 @@ class CarriedAudio:
 
     def _demuxed(self) -> Iterator[Any]:
         """Packets of the track; `_shown` follows the video's packets between them."""
-        for packet in self._container.demux():
+        for packet in Timeline(self._container).packets():
             if packet.stream is self._track:
                 yield packet
             elif packet.stream.type == "video" and packet.pts is not None:

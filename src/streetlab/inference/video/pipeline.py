@@ -35,6 +35,7 @@ _BYTES_A_PIXEL = 3 + 4
 
 Answer = Classified | Segmented
 _Decoded = tuple[Frame, Image.Image, Change]
+_MOST_TIMES = 5
 _STAGES = ("decode", "network", "encode")
 
 
@@ -64,6 +65,7 @@ class VideoReport:
         flicker_raw: the same before smoothing; None without smoothing.
         shares: mean share of each class; of classifiers its mean probability.
         broken: why the end of the video is missing, else None.
+        restarts: seconds at which the file's time stamps started over and were put behind those before.
     """
 
     frames: int
@@ -74,6 +76,16 @@ class VideoReport:
     flicker_raw: float | None
     shares: tuple[float, ...]
     broken: str | None
+    restarts: tuple[float, ...] = ()
+
+    @property
+    def restarts_note(self) -> str | None:
+        """One sentence about the restarts, where there are any."""
+        if not self.restarts:
+            return None
+        times = ", ".join(f"{seconds:.1f}" for seconds in self.restarts[:_MOST_TIMES])
+        more = f" and {len(self.restarts) - _MOST_TIMES} times more" if len(self.restarts) > _MOST_TIMES else ""
+        return f"its time stamps start over at {times} s{more}; the parts were put behind each other"
 
 
 def predict_video(
@@ -164,6 +176,7 @@ class _Run:
             self._flicker_raw.share if self._smoothing else None,
             tuple((self._shares / self.frames).tolist()),
             self._reader.broken,
+            self._reader.restarts,
         )
 
     def decode(self) -> None:

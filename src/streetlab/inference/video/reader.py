@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streetlab.inference.video.source import UnreadableVideo, announced_seconds, is_short, open_source, pyav, said
+from streetlab.inference.video.timeline import Timeline
 
 __all__ = ["Frame", "UnreadableVideo", "VideoInfo", "VideoReader", "probe"]
 
@@ -83,7 +84,8 @@ class VideoReader:
 
     Frames are turned and mirrored as the display matrix has it, and enlarged along one side where their pixels are
     not square. Every frame has the size of the first. A file whose end is missing or
-    damaged gives the frames before that; `broken` then says why the end is missing, else it is None.
+    damaged gives the frames before that; `broken` then says why the end is missing, else it is None. Times that start
+    over are put behind each other, see `timeline.Timeline`; `restarts` then says where.
 
     Args:
         path: MP4, MOV, WebM, MKV, AVI, GIF, MPEG, FLV, ASF or Ogg.
@@ -103,6 +105,7 @@ class VideoReader:
         self._given = 0
         self._fault: str | None = None
         self._container = open_source(self.path, most_pixels)
+        self._timeline = Timeline(self._container)
         try:
             self._stream = self._video_stream(most_pixels)
             self._decoded = self._decode()
@@ -137,6 +140,11 @@ class VideoReader:
     def start(self) -> Fraction:
         """Seconds from the file's own zero to its first frame."""
         return self._origin * self.time_base
+
+    @property
+    def restarts(self) -> tuple[float, ...]:
+        """Seconds from the first frame to where the file's time stamps started over, as far as it is read."""
+        return tuple(float(time - self.start) for time in self._timeline.restarts)
 
     def __iter__(self) -> Iterator[Frame]:
         if self._first is None:
@@ -183,7 +191,7 @@ class VideoReader:
         """
         errors = self._av.error
         seen, damaged = 0, None
-        packets = self._container.demux()
+        packets = self._timeline.packets()
         while True:
             try:
                 packet = next(packets, None)
@@ -244,7 +252,8 @@ class VideoReader:
     def _missing_end(self, video_end: Fraction) -> str | None:
         announced = announced_seconds(self._container, self._stream)
         reached = video_end if self._stream.duration else max(video_end, self._reached)
-        if self._fault is None and not is_short(reached, announced):
+        # what a file announces follows from its last time stamp, which says nothing where they start over
+        if self._fault is None and (self._timeline.restarts or not is_short(reached, announced)):
             return None
         cause = self._fault or f"the file announces {float(announced or 0):.1f} s"
         return f"ended after {_frames(self._given)}: {cause}"

@@ -13,6 +13,12 @@ FORMATS = "mov,matroska,webm,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """FFmpeg's names of the containers that are opened; playlists, which name other files, are not among them."""
 
 
+BROADCAST = {"mpegts", "mpeg"}
+"""Those that count time by a clock of 33 bits, of which a part need not go on where the one before ended."""
+_LONGEST_CLOCK = 2**32 / 90_000
+"""Half the period of that clock, in seconds."""
+
+
 class UnreadableVideo(UserError):  # noqa: N818  (named for the file)
     """A file that gives not a single frame."""
 
@@ -45,7 +51,8 @@ def open_source(path: Path, most_pixels: int | None = None) -> Any:
         container = av.open(
             f"file:{path}",
             options=limits,
-            container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            # without all tables, sound that begins late in a transport stream would not be known
+            container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS, "scan_all_pmts": "1"},
             metadata_errors="replace",
         )
     except (av.error.FFmpegError, ValueError) as error:
@@ -60,6 +67,8 @@ def announced_seconds(container: Any, stream: Any) -> Fraction | None:
     """How long the file itself says its video is; None where it does not."""
     if container.format.name == "avi" and stream.frames and stream.average_rate:
         return Fraction(stream.frames) / stream.average_rate  # its duration is counted anew where the end is missing
+    if container.format.name in BROADCAST and (container.duration or 0) / 1_000_000 > _LONGEST_CLOCK:
+        return None  # its clock stepped back, which FFmpeg takes for one that ran over
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
     return Fraction(container.duration, 1_000_000) if container.duration else None

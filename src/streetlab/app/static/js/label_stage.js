@@ -136,7 +136,7 @@ export class LabelStage {
   }
 
   async #loadVideo() {
-    const {files, width, height, fps, times, audio, probabilities, broken} = this.job.result;
+    const {files, width, height, fps, times, audio, probabilities, broken, note} = this.job.result;
     this.photo = element("canvas", {class: "photo", role: "img", width, height, "aria-label": this.job.name});
     this.layers.photo.append(this.photo);
     this.layers.resize(width, height);
@@ -154,7 +154,7 @@ export class LabelStage {
     if (this.#gone) return;
     this.transport = new Transport(this.below, {videos: this.#videos, times: this.times, leader: source, audio}, say);
     source.after(this.transport.box);
-    this.#say(broken ? `The end of the video is missing: ${broken}` : "");
+    this.#say(broken ? `The end of the video is missing: ${broken}` : note ? `About this video: ${note}` : "");
   }
 
   #scale() {
