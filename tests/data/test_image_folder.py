@@ -95,7 +95,7 @@ def test_groups_and_labels_come_from_the_split_file_and_its_hash_is_known(tmp_pa
     assert sample.group == sample.id
     (drawn,) = (tmp_path / "cache" / "splits").iterdir()
     plain = json.loads(drawn.read_text())
-    plain["photos"][source.content_hash(sample)] |= {"group": "twins", "label": "Litter"}
+    plain["photos"][source.content_hashes([sample])[0]] |= {"group": "twins", "label": "Litter"}
     file = tmp_path / "split.json"
     file.write_text(json.dumps(plain))
     told = folder(tmp_path / "photos", tmp_path / "cache", split_file=file)
@@ -112,7 +112,7 @@ def test_a_photo_that_a_split_file_leaves_out_is_in_no_split(tmp_path, photo_tre
     source = folder(photo_tree(tmp_path / "photos", TREE), tmp_path / "cache")
     (file,) = (tmp_path / "cache" / "splits").iterdir()
     plain = json.loads(file.read_text())
-    plain["photos"][source.content_hash(source.samples("train")[0])] = {"split": None}
+    plain["photos"][source.content_hashes(source.samples("train"))[0]] = {"split": None}
     file.write_text(json.dumps(plain))
     assert len(folder(tmp_path / "photos", tmp_path / "cache").samples("train")) == 17
 

@@ -161,7 +161,7 @@ def test_cached_rows_follow_the_image_the_mask_and_the_mapping(tmp_path: Path) -
         (sample,) = found.samples("train")
         cached = open_cache(found, "train", (4, 4))
         assert cached.masks is not None
-        return found.fingerprint(sample), found.content_hash(sample), int(cached.masks[0, 0, 0])
+        return found.fingerprint(sample), found.content_hashes([sample])[0], int(cached.masks[0, 0, 0])
 
     first = row()
     assert first == row()
@@ -180,9 +180,9 @@ def test_a_mask_that_vanished_is_named(tmp_path: Path) -> None:
     (tmp_path / "data" / "a_mask.png").unlink()
     (sample,) = found.samples("train")
     assert "missing" in found.fingerprint(sample)
-    for read in (found.read_pair, found.content_hash):
-        with pytest.raises(UnreadablePhoto, match=r"a_mask\.png: "):
-            read(sample)
+    assert found.content_hashes([sample]) == [None]
+    with pytest.raises(UnreadablePhoto, match=r"a_mask\.png: "):
+        found.read_pair(sample)
 
 
 def test_camvids_void_is_ignored_and_its_ids_stay(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_class_that_is_not_there_is_no_empty_map(network, images, classes):
 def test_networks_without_a_feature_map_are_named(network, images):
     with pytest.raises(UserError, match=r"'fc' of ResNet makes no feature map \(its output is of shape \(3, 3\)"):
         class_activation(network, images, [0, 1, 2], layer="fc")
-    with pytest.raises(UserError, match=r"Sequential does not say.*layer="):
+    with pytest.raises(UserError, match=r"Sequential declares no cam_layer.*layer="):
         class_activation(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), images, [0, 1, 2])
 
 

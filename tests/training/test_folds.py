@@ -84,7 +84,7 @@ def test_a_new_split_under_the_old_name_is_another_run_and_the_old_one_elsewhere
     runs = [read_finished(record) for record in find_runs(tmp_path / "outputs")]
     assert differing_keys(runs) == ["dataset.split_file"], "compare takes the second for a repetition of the first"
     train(moved, f"output={first.path}", code=2)
-    assert "holds the record of another config" in capsys.readouterr().err
+    assert "holds a run of other photos or weights" in capsys.readouterr().err
 
 
 def test_an_evaluation_says_which_split_file_it_used(train, photos, split_file):

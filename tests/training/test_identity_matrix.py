@@ -184,7 +184,7 @@ def later(command: str, *words: str) -> Outcome:
         told = "these photos are not those of" in printed.out + printed.err
         answer = Path(printed.out.strip().splitlines()[-1])
         if told:  # nothing earlier is replaced
-            assert all(path.read_bytes() == content for path, content in before.items())
+            assert [path for path, content in before.items() if path.read_bytes() != content] == []
             assert not any(path.is_relative_to(answer) for path in before)
         return "beside" if told else "same"
 

@@ -23,14 +23,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from streetlab.config import instantiate
+from streetlab.config import instantiate, plain
 from streetlab.config.sweeps import SweepPlan, plan_sweep
+from streetlab.config.values import without_hydra
 from streetlab.errors import UserError
 from streetlab.launch.space import Parameter, read_parameter, words
 from streetlab.launch.storage import open_study, storage_at, take_up_killed
 from streetlab.runs import files
 from streetlab.runs.liveness import is_running
-from streetlab.runs.naming import sweep_name
+from streetlab.runs.naming import identity_hash, sweep_name
 from streetlab.runs.record import find_runs
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -107,7 +108,7 @@ class Search(Sweeper):
         self._sampler(0)  # a fault in its node is said now
         identity = {"objective": str(objective)} | {key: str(parameter) for key, parameter in space.items()}
         identity["settings"] = sweep_name(plan.swept, plan.fixed, first)
-        _refuse_stale(folder)
+        _refuse_stale(folder, plain(without_hydra(first)))
         with storage_at(folder, self.storage) as (url, name):
             study = open_study(url, name, self.study_name, objective.mode == "max", identity)
             _claim(study, name)
@@ -166,8 +167,12 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=_FINISHED)
 
 
-def _refuse_stale(folder: Path) -> None:
-    """Raise a UserError where a trial's photos or weights are no longer those that it saw."""
+def _refuse_stale(folder: Path, now: Mapping[str, Any]) -> None:
+    """Raise a UserError where a trial's photos or weights are no longer those that it saw.
+
+    Args:
+        now: a config of the search, plain Python; its data may have moved since.
+    """
     from streetlab.data.source import DataSource
     from streetlab.training.identify import identify
 
@@ -176,6 +181,8 @@ def _refuse_stale(folder: Path) -> None:
         if record.known_status.get("state") != "completed":
             continue
         config = record.config
+        if identity_hash({"dataset": config["dataset"]}, {}) == identity_hash({"dataset": now["dataset"]}, {}):
+            config["dataset"] = now["dataset"]
         node = json.dumps(config["dataset"], sort_keys=True)
         if node not in sources:
             sources[node] = instantiate(config["dataset"])

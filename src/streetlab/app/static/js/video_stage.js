@@ -46,7 +46,7 @@ export class VideoStage {
     this.times = new FrameTimes(times, fps);
     this.frames = new IdFrames(layout);
     this.look ??= {alpha: 0.5, hidden: new Set(), colors: model.classes.map(({color}) => rgbOf(color)), outlines: false, threshold: 0};
-    this.note = broken ? `The end of the video is missing: ${broken}` : note ? `About this video: ${note}` : "";
+    this.remark = broken ? `The end of the video is missing: ${broken}` : note ? `About this video: ${note}` : "";
     this.photo.setAttribute("aria-label", job.name);
     for (const canvas of [this.photo, this.fill, this.lines]) Object.assign(canvas, {width, height});
     this.pixels = new ImageData(width, height);
@@ -146,7 +146,7 @@ export class VideoStage {
 
   #tell() {
     const {frame, playing, stepping} = this.#videos;
-    this.#say(playing && stepping ? SLOW : this.note);
+    this.#say(playing && stepping ? SLOW : this.remark);
     this.transport?.update();
     this.onTime({frame, frames: this.times.count, seconds: this.times.startOf(frame), playing});
   }
