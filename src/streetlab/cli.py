@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,8 @@ class Job:
         except Exception as error:
             if not sweeping:
                 _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
+                with suppress(OSError):
+                    Path(hydra.runtime.output_dir).rmdir()  # Hydra made it; it stays where something is in it
                 return None
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
             folder = Path(hydra.runtime.output_dir)
