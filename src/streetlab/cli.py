@@ -95,8 +95,9 @@ class Job:
         except Exception as error:
             if not sweeping:
                 _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
-                with suppress(OSError):
-                    Path(hydra.runtime.output_dir).rmdir()  # Hydra made it; it stays where something is in it
+                if self.records:
+                    with suppress(OSError):
+                        Path(hydra.runtime.output_dir).rmdir()  # Hydra made it; it stays where something is in it
                 return None
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
             folder = Path(hydra.runtime.output_dir)
