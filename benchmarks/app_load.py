@@ -27,7 +27,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 from running_app import running_app
 
-from streetlab.data.synthetic import draw_scene
+from streetlab.synthetic import draw_scene
 
 ENDED = ("done", "partial", "failed", "cancelled")
 PATIENCE = 300.0

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from streetlab.audit.duplicates import find_twins
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.measures import THUMBNAIL, Measured
 from streetlab.audit.store import Store
-from streetlab.audit.twins import find_twins
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tables import OUTPUT
 
-from streetlab.runs import files
+from streetlab.io import files
 
 QUESTIONS = ("training_speed", "step_breakdown", "inference_latency", "start_up", "peak_memory")
 

@@ -24,11 +24,11 @@ import numpy as np
 
 from streetlab.config import plain
 from streetlab.config.composition import composer
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.runs import files
-from streetlab.runs.classification import summarize_classification
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.record import RunRecord
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.io import files
+from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.predictions import Predictions
+from streetlab.records.record import RunRecord
 
 SEEDS = 5
 PHOTOS = 112

@@ -24,20 +24,20 @@ import torch
 from tables import Table, arguments, interleaved, number, publish, ratio, spread
 from torch import Tensor, nn
 
-from streetlab.data.augment import normalize
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.errors import UserError
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.int8 import quantize_int8
 from streetlab.export.onnx_file import write_onnx
-from streetlab.inference.compiled import CompiledNetwork
-from streetlab.inference.export_card import ExportCard
+from streetlab.inference.compiled_predictor import CompiledNetwork
 from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, computing_in
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.deeplabv3 import deeplabv3
-from streetlab.nets.hrnetv2 import hrnetv2
+from streetlab.inference.model_metadata import ExportCard
+from streetlab.loading.augment import normalize
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.deeplabv3 import deeplabv3
+from streetlab.networks.hrnetv2 import hrnetv2
+from streetlab.synthetic import draw_scene
 
 Size = tuple[int, int]
 Labels = Callable[[Tensor], Tensor]

@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from running_app import running_app
 
-from streetlab.data.synthetic import draw_scene
+from streetlab.synthetic import draw_scene
 
 _TIMED = """async ([selector, change, times]) => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));

@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from streetlab.data.index.labels import to_label_ids
-from streetlab.data.index.mapping import mask_table
-from streetlab.data.source import DataSource
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import to_label_ids
+from streetlab.datasets.mapping import mask_table
+from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.progress import track
+from streetlab.synthetic import draw_scene
 
 STREET_SIZE = (1024, 2048)
 """Of Cityscapes' photos, height and width; a drawn scene makes files of about their bytes."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from streetlab.config import instantiate, plain
 from streetlab.config.composition import composer
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers
 from streetlab.training.loggers import RecordLogger

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from streetlab.runs.record import find_runs
+from streetlab.records.record import find_runs
 
 
 def main() -> None:

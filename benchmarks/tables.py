@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streetlab.io import files, markdown
 from streetlab.progress import track
-from streetlab.runs import files, markdown
-from streetlab.runs.record import now
+from streetlab.records.record import now
 from streetlab.training.provenance import provenance
 
 OUTPUT = Path("outputs/bench")

@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from streetlab.data.index.labels import CITYSCAPES
+from streetlab.datasets.labels import CITYSCAPES
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.video.pipeline import predict_video
 from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import IdsSink, OverlaySink
 from streetlab.inference.video.writer import VideoWriter
 from streetlab.inference.views import Views
-from streetlab.nets.smp_network import smp_network
-from streetlab.viz.paint import Look
+from streetlab.networks.smp_network import smp_network
+from streetlab.plots.paint import Look
 
 FPS = Fraction(30)
 

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from tables import Table, arguments, interleaved, number, publish, ratio, spread
 
-from streetlab.data.synthetic import draw_scene
 from streetlab.errors import UserError
 from streetlab.inference.export_metadata import EXPORTED
 from streetlab.inference.predictor import Predictor
@@ -28,7 +27,8 @@ from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import OverlaySink
 from streetlab.inference.video.writer import VideoWriter
 from streetlab.inference.views import Views
-from streetlab.viz.paint import Look
+from streetlab.plots.paint import Look
+from streetlab.synthetic import draw_scene
 
 FPS = Fraction(30)
 TARGET = 10

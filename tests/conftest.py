@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 PhotoTree = Callable[[Path, Mapping[str, int]], Path]
 

@@ -20,7 +20,7 @@ FAULTY = {
     ),
     "root": ("sead: 1", "experiment/root.yaml: no key 'sead'; did you mean 'seed'?"),
     "target": (
-        "model: {_target_: streetlab.nets.nowhere}",
+        "model: {_target_: streetlab.networks.nowhere}",
         "conf/experiment/target.yaml: model._target_: cannot",
     ),
 }

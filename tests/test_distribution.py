@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from streetlab import cli
-from streetlab.config.distribution import processes_of
+from streetlab.config.process_count import processes_of
 
 REPEATED = "Lightning starts them by repeating the command line, the sweep included; hydra/launcher=workers"
 

@@ -21,19 +21,19 @@ from streetlab.audit.findings import Finding, write_findings
 from streetlab.audit.measures import measure
 from streetlab.audit.store import Store
 from streetlab.cli import run
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.index.labels import LabelSpace, categorical_palette
-from streetlab.data.index.split import split_hash
-from streetlab.data.sampler import sample_keys
-from streetlab.filenames import ERRORS, as_text, encodable, fold, from_text, one_line
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.labels import LabelSpace, categorical_palette
+from streetlab.datasets.splits import split_hash
 from streetlab.inference.journal import Journal
 from streetlab.inference.names import Names
 from streetlab.inference.outputs import write_tables
 from streetlab.inference.sources import Item, find_items
-from streetlab.runs.files import write_json
-from streetlab.runs.predictions import Predictions, read_predictions, write_predictions
-from streetlab.viz.figure import new_figure, svg
-from streetlab.viz.page import render
+from streetlab.io.filenames import ERRORS, as_text, encodable, fold, from_text, one_line
+from streetlab.io.files import write_json
+from streetlab.loading.sampler import sample_keys
+from streetlab.metrics.predictions import Predictions, read_predictions, write_predictions
+from streetlab.plots.figure import new_figure, svg
+from streetlab.plots.page import render
 
 NFD = unicodedata.normalize("NFD", "Straße ü")
 NASTY = {
@@ -200,7 +200,7 @@ class _Attributes(HTMLParser):
 @each_name
 def test_a_page_holds_a_name_as_text_and_no_control(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "streetlab.viz.page.PackageLoader", lambda *_: _loader('<p data-name="{{ name }}">{{ name }}</p>')
+        "streetlab.plots.page.PackageLoader", lambda *_: _loader('<p data-name="{{ name }}">{{ name }}</p>')
     )
     page = render("any.html", name=name)
     page.encode()

@@ -75,7 +75,7 @@ def test_floors_import_downwards(floor, never):
 
 @pytest.mark.parametrize(
     "module",
-    ["streetlab.runs.compare", "streetlab.data.index.scan", "streetlab.data.synthetic", "streetlab.app.server"],
+    ["streetlab.compare.command", "streetlab.datasets.scan", "streetlab.synthetic", "streetlab.app.server"],
 )
 def test_reading_records_and_serving_a_page_needs_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streetlab.place import Place, place
+from streetlab.process_rank import Place, place
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
 LOCAL = {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_GLOBALID": "1", "SUBMITIT_LOCAL_NTASKS": "2"}

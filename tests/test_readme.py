@@ -10,7 +10,7 @@ import pytest
 
 from streetlab import cli
 from streetlab.cli import COMMANDS
-from streetlab.runs.record import find_runs
+from streetlab.records.record import find_runs
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 TRY = README.split("## Ten things to try")[1].split("```")[1]

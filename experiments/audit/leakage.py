@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from streetlab.runs.predictions import Predictions, join_predictions
-from streetlab.runs.record import RunRecord, find_runs
-from streetlab.runs.statistics.bootstrap import bootstrap_scores, cluster_photos, strata_of
-from streetlab.runs.statistics.scores import Score, accuracy, macro_f1, photo_counts, sum_by_cluster
+from streetlab.metrics.predictions import Predictions, join_predictions
+from streetlab.metrics.statistics.bootstrap import bootstrap_scores, cluster_photos, strata_of
+from streetlab.metrics.statistics.scores import Score, accuracy, macro_f1, photo_counts, sum_by_cluster
+from streetlab.records.record import RunRecord, find_runs
 
 DRAWS = 10_000
 SCORES: dict[str, Score] = {"accuracy": accuracy, "macro-F1": macro_f1}

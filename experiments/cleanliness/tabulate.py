@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streetlab.data.index.split import content_hash
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.datasets.splits import content_hash
+from streetlab.records.record import RunRecord, find_runs
 
 
 def main() -> None:

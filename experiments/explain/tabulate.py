@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from streetlab.runs.record import find_runs
+from streetlab.records.record import find_runs
 
 Metrics = Mapping[str, Any]
 

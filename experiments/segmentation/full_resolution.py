@@ -12,8 +12,8 @@ import torch
 from omegaconf import OmegaConf
 
 from streetlab.config import instantiate
-from streetlab.runs.record import RunRecord
-from streetlab.runs.segmentation import segmentation_report
+from streetlab.metrics.segmentation import segmentation_report
+from streetlab.records.record import RunRecord
 from streetlab.training.build import build_experiment
 from streetlab.training.native_size import evaluate_full_resolution
 

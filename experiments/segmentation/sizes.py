@@ -11,8 +11,8 @@ import torch
 
 from streetlab.config import instantiate
 from streetlab.config.composition import composer
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.nets.cost import describe
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.networks.cost import describe
 
 SIZE = (256, 512)
 ORIGINAL = {  # parameters (M) and file (MB), as the original study printed them

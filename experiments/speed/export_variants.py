@@ -19,15 +19,15 @@ from torch import nn
 
 from streetlab.config import instantiate, plain
 from streetlab.config.composition import composer
-from streetlab.data.augment import normalize
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.latency import measure
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare
-from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
+from streetlab.inference.model_metadata import ExportCard
+from streetlab.loading.augment import normalize
+from streetlab.synthetic import draw_scene
 
 PIXELWISE, LABELS = (256, 512), (224, 224)
 CLASSIFIERS = {"resnet18": ["model=resnet18"]}

@@ -12,7 +12,7 @@ from streetlab.errors import UserError
 
 
 class OptunaSearch(Sweeper):
-    """Stands for `streetlab.launch.search.Search`, which imports Optuna.
+    """Stands for `streetlab.sweeps.search.Search`, which imports Optuna.
 
     Raises:
         UserError: the extra `sweep` is not installed.
@@ -20,7 +20,7 @@ class OptunaSearch(Sweeper):
 
     def __init__(self, **options: Any) -> None:
         try:
-            from streetlab.launch.search import Search
+            from streetlab.sweeps.search import Search
         except ImportError as error:
             raise UserError(f"a search needs Optuna ({error}): pip install 'streetlab[sweep]'") from error
         self.search = Search(**options)

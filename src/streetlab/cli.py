@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
-from streetlab.filenames import ERRORS, one_line
-from streetlab.place import place
+from streetlab.io.filenames import ERRORS, one_line
+from streetlab.process_rank import place
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -36,15 +36,15 @@ class Command:
 COMMANDS = {
     "train": Command("streetlab.training.command", "train, test the best epoch once, write the run record", True),
     "evaluate": Command("streetlab.training.evaluate", "test a finished run again: other data, size, split or views"),
-    "compare": Command("streetlab.runs.compare", "put finished runs side by side: table, curves, HTML page"),
+    "compare": Command("streetlab.compare.command", "put finished runs side by side: table, curves, HTML page"),
     "predict": Command("streetlab.inference.command", "predict photos, folders and videos with a finished run"),
     "app": Command("streetlab.app.command", "serve the page that shows what finished runs see in photos and videos"),
     "explain": Command("streetlab.explain.command", "show what in its photos a run's network looks at, and score that"),
     "export": Command("streetlab.export.command", "write a run's network as one file for ONNX Runtime, and compare it"),
-    "compress": Command("streetlab.export.compress.command", "prune a run's network, train it on, measure both"),
+    "compress": Command("streetlab.compress.command", "prune a run's network, train it on, measure both"),
     "audit": Command("streetlab.audit.command", "find what is wrong with a data set; write a split without leaks"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
-    "cache": Command("streetlab.data.cache_command", "show or delete the cache of decoded images"),
+    "cache": Command("streetlab.loading.cache_command", "show or delete the cache of decoded images"),
 }
 
 
@@ -79,9 +79,9 @@ class Job:
 
         from streetlab.config.import_path import config_folders_importable
         from streetlab.config.resolvers import swept_words
-        from streetlab.launch.devices import take_device
-        from streetlab.runs.record import now
-        from streetlab.sweep import record_failure
+        from streetlab.records.record import now
+        from streetlab.sweeps.devices import take_device
+        from streetlab.sweeps.report import record_failure
 
         hydra = HydraConfig.get()
         sweeping = hydra.mode == RunMode.MULTIRUN
@@ -262,7 +262,7 @@ def _report(error: BaseException, show_traceback: bool, prefix: str = "") -> str
 
 def _close_sweep() -> None:
     """Count the failures that the records tell of as well: those of other processes are known from nowhere else."""
-    reports = sys.modules.get("streetlab.sweep")  # the callback of a sweep has imported it
+    reports = sys.modules.get("streetlab.sweeps.report")  # the callback of a sweep has imported it
     sweep = reports.take_running() if reports else None
     for name, line in sweep.close().items() if sweep else ():
         _outcome.failed.setdefault(name, line)

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from streetlab.filenames import one_line
+from streetlab.io.filenames import one_line
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

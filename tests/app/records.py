@@ -12,9 +12,9 @@ import numpy as np
 from streetlab.app.jobs import Job
 from streetlab.app.settings import Settings
 from streetlab.app.work import work
-from streetlab.data.index.labels import CAMVID, CLEANLINESS, LabelSpace
-from streetlab.inference.answers import Classified, Segmented
-from streetlab.runs.record import RunRecord
+from streetlab.datasets.labels import CAMVID, CLEANLINESS, LabelSpace
+from streetlab.inference.predictions import Classified, Segmented
+from streetlab.records.record import RunRecord
 
 
 def write_record(
@@ -31,7 +31,7 @@ def write_record(
     record = RunRecord(folder)
     objective = "miou" if label_space.task == "segmentation" else "macro_f1"
     numbers = {objective: score, "n": 5, "confusion": [[1]], "per_class": {"sky": {"iou": 1}}, "boundary_f": None}
-    network = network or {"_target_": "streetlab.nets.hrnetv2.hrnetv2", "width": 18, "small": True}
+    network = network or {"_target_": "streetlab.networks.hrnetv2.hrnetv2", "width": 18, "small": True}
     record.write_config(
         {"dataset": {"name": "camvid"}, "model": network, "image_size": [64, 96], "seed": seed}, ["seed=0"]
     )

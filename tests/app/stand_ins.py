@@ -19,10 +19,10 @@ from streetlab.app.catalog import UnknownModel
 from streetlab.app.jobs import Job, Jobs
 from streetlab.app.server import create_app
 from streetlab.app.settings import Settings
-from streetlab.data.decode import read_photo
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.decode import read_photo
+from streetlab.datasets.labels import LabelSpace
 from streetlab.inference.video.reader import VideoReader
-from streetlab.runs import files
+from streetlab.io import files
 
 CLASSES = ("road", "sky", "car")
 MODEL = "street"

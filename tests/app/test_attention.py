@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from tests.app.records import Columns, StandIns, Visits, settings
 
 from streetlab.app.attention import attention_of, attention_routes, ground_attention, ground_classes
-from streetlab.data.index.labels import CAMVID, CITYSCAPES, LabelSpace
+from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace
 from streetlab.errors import UserError
-from streetlab.inference.answers import Segmented
+from streetlab.inference.predictions import Segmented
 
 
 def test_ground_is_what_one_stands_on():

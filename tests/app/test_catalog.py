@@ -15,7 +15,7 @@ from tests.inference.exports import write_by_hand
 from streetlab.app import catalog as catalog_module
 from streetlab.app import entries
 from streetlab.app.catalog import Catalog, UnknownModel
-from streetlab.data.index.labels import CAMVID, CLEANLINESS
+from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
 from streetlab.inference import predictor as predictor_module
 
@@ -58,7 +58,7 @@ def loads(monkeypatch) -> list[str]:
 def test_finished_runs_are_listed_with_what_the_record_says(tmp_path):
     write_record(tmp_path / "runs" / "sweep" / "best", score=0.7, experiment="segmentation_hrnet_3_plus")
     write_record(tmp_path / "runs" / "second", score=0.4)
-    resnet = {"_target_": "streetlab.nets.classifiers.timm_classifier", "name": "resnet18.tv_in1k"}
+    resnet = {"_target_": "streetlab.networks.classifiers.timm_classifier", "name": "resnet18.tv_in1k"}
     write_record(tmp_path / "runs" / "labels", CLEANLINESS, score=0.9, network=resnet, temperature=1.5)
     write_record(tmp_path / "runs" / "going", state="running")
     write_record(tmp_path / "runs" / "without").checkpoints.joinpath("best.ckpt").unlink()

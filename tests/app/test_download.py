@@ -16,9 +16,9 @@ from tests.app.records import StandIns, Visits, columns, settings
 
 from streetlab.app.download import bundle
 from streetlab.app.zip_stream import Member, zip_stream
-from streetlab.data.index.labels import CAMVID, CLEANLINESS
+from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.viz.paint import Look, paint
+from streetlab.plots.paint import Look, paint
 
 ALL = ("ids", "palette", "confidence", "overlay", "csv")
 LOOK = {"alpha": 0.3, "hidden": [2], "colors": {"4": "#010203"}, "outlines": True, "threshold": 0.2}

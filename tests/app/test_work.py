@@ -21,16 +21,16 @@ from streetlab.app.catalog import Catalog
 from streetlab.app.download import bundle
 from streetlab.app.jobs import Jobs
 from streetlab.app.work import work
-from streetlab.data.decode import read_photo
-from streetlab.data.index.labels import CAMVID
+from streetlab.datasets.decode import read_photo
+from streetlab.datasets.labels import CAMVID
 from streetlab.errors import UserError
-from streetlab.inference.answers import Segmented
+from streetlab.inference.predictions import Segmented
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.video.id_stream import IdStreamReader, Layout
 from streetlab.inference.video.pipeline import Cancelled
 from streetlab.inference.video.reader import VideoReader, probe
 from streetlab.inference.views import Views
-from streetlab.viz.paint import Look, paint
+from streetlab.plots.paint import Look, paint
 
 
 @pytest.fixture

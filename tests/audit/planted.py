@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.synthetic import draw_scene
 
 Alteration = Callable[[Image.Image], Image.Image]
 

@@ -14,8 +14,8 @@ from tests.audit import planted
 
 from streetlab import cli
 from streetlab.audit.findings import KINDS
-from streetlab.data.files import content_hash
-from streetlab.data.image_folder import ImageFolder
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.io.files import file_sha256
 
 HOSTILE = "\"><script>alert('x')</script>&.png"
 
@@ -92,7 +92,7 @@ def test_the_summary_counts_what_the_rows_say(faulty):
     assert everything["across_splits"] == len(set(across)) == sum(everything["across"].values())
     by_bytes = defaultdict(set)
     for path in made.root.rglob("*.*"):
-        by_bytes[content_hash(path)].add(path)
+        by_bytes[file_sha256(path)].add(path)
     copied = [paths for paths in by_bytes.values() if len(paths) > 1]
     assert summary["copies"]["byte_identical"]["groups"] == len(copied)
     assert summary["copies"]["byte_identical"]["images"] == sum(map(len, copied))
@@ -120,16 +120,16 @@ def test_the_split_keeps_groups_together_and_a_data_set_uses_it(faulty, tmp_path
     assert all(len(found) == 1 for found in [*splits.values(), *folds.values()])
     for kind, one, other in made.pairs:
         if kind in ("bytes", "pixels", "jpeg", "resize", "brightness"):
-            first, second = (entries[content_hash(made.root / name)] for name in (one, other))
+            first, second = (entries[file_sha256(made.root / name)] for name in (one, other))
             assert first["group"] == second["group"], kind
     for name in [*made.broken, *(name for pair in made.conflicts for name in pair)]:
-        assert entries[content_hash(made.root / name)]["split"] is None, name
+        assert entries[file_sha256(made.root / name)]["split"] is None, name
 
     source = ImageFolder("x", made.root, tmp_path, labels="cleanliness", split_file=output / "split.json")
     used = [sample for split in ("train", "val", "test") for sample in source.samples(split)]
-    there = sum(1 for path in made.root.rglob("*.*") if entries[content_hash(path)]["split"] is not None)
+    there = sum(1 for path in made.root.rglob("*.*") if entries[file_sha256(path)]["split"] is not None)
     assert len(used) == there > 50
-    assert all(sample.group == entries[content_hash(sample.path)]["group"] for sample in used)
+    assert all(sample.group == entries[file_sha256(sample.path)]["group"] for sample in used)
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_does_not(faulty, tmp_path):
@@ -242,7 +242,7 @@ def test_the_real_photos(shared_data, tmp_path):
     summary = json.loads((tmp_path / "found" / "summary.json").read_text())
     by_bytes = defaultdict(list)
     for path in root.rglob("*.png"):
-        by_bytes[content_hash(path)].append(path)
+        by_bytes[file_sha256(path)].append(path)
     copied = [paths for paths in by_bytes.values() if len(paths) > 1]
     found = summary["copies"]["byte_identical"]
     assert found["groups"] == len(copied) == 53

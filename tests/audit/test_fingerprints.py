@@ -19,14 +19,14 @@ from streetlab.audit import measures
 from streetlab.audit.fingerprints import fingerprint_all
 from streetlab.audit.phash import perceptual_hashes
 from streetlab.audit.store import FILE_NAME
-from streetlab.data import files
-from streetlab.data.decode import read_photo
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.data.source import DataSource, Sample
-from streetlab.data.synthetic import draw_scene
-from streetlab.data.synthetic_cleanliness import SyntheticCleanliness
+from streetlab.datasets import files
+from streetlab.datasets.decode import read_photo
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.datasets.source import DataSource, Sample
+from streetlab.datasets.synthetic_cleanliness import SyntheticCleanliness
 from streetlab.errors import UserError
+from streetlab.synthetic import draw_scene
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ _KILLED = """
 import os, sqlite3, sys, time
 from pathlib import Path
 from streetlab.audit import fingerprints, measures, store
-from streetlab.data.image_folder import ImageFolder
+from streetlab.datasets.image_folder import ImageFolder
 store._COMMIT_SECONDS = 0
 read = 0
 def measure(source, sample):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streetlab.audit.duplicates import Twin, find_twins
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.groups import group_images
-from streetlab.audit.twins import Twin, find_twins
 
 
 def fingerprints(sha256: list[str | None], **columns) -> Fingerprints:

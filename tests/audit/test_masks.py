@@ -11,7 +11,7 @@ from PIL import Image
 
 from streetlab import cli
 from streetlab.audit import masks
-from streetlab.data.synthetic import draw_scene
+from streetlab.synthetic import draw_scene
 
 
 @pytest.fixture

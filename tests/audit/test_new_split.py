@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from streetlab.audit.conflicts import resolve
+from streetlab.audit.duplicates import Twin
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.groups import Group
 from streetlab.audit.images import Images
 from streetlab.audit.new_split import draw_split, joined_groups, write
 from streetlab.audit.options import Options
-from streetlab.audit.twins import Twin
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.data.source import Sample
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.datasets.source import Sample
 from streetlab.errors import UserError
 
 

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from tests.audit.planted import ALTERED, crop, plant
 
+from streetlab.audit.duplicates import find_twins
 from streetlab.audit.fingerprints import Fingerprints, fingerprint_all
 from streetlab.audit.groups import group_images
 from streetlab.audit.phash import near_pairs
 from streetlab.audit.similarity import similarities
-from streetlab.audit.twins import find_twins
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.source import Sample
-from streetlab.data.synthetic import draw_scene
-from streetlab.data.synthetic_cleanliness import SyntheticCleanliness
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.source import Sample
+from streetlab.datasets.synthetic_cleanliness import SyntheticCleanliness
+from streetlab.synthetic import draw_scene
 
 
 def fingerprints_of(root: Path, cache: Path, **options) -> tuple[list[Sample], Fingerprints]:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.archive import ZipMember, zip_names
-from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo
+from streetlab.datasets.decode import UnreadablePhoto, read_mask, read_photo
 from streetlab.errors import UserError
+from streetlab.io.archive import ZipMember, zip_names
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from streetlab.config.composition import config_folder
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, draws, normalize
-from streetlab.data.sampler import sample_keys
 from streetlab.errors import UserError
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, draws, normalize
+from streetlab.loading.sampler import sample_keys
 
 BILINEAR = InterpolationMode.BILINEAR
 

@@ -18,10 +18,10 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from streetlab.data import cache, cache_command
-from streetlab.data.cache import entries, open_cache
-from streetlab.data.image_folder import ImageFolder
+from streetlab.datasets.image_folder import ImageFolder
 from streetlab.errors import UserError
+from streetlab.loading import cache, cache_command
+from streetlab.loading.cache import entries, open_cache
 
 SIZE = (10, 12)
 TREE = {f"{split}/{name}": 3 for split in ("train", "val", "test") for name in ("clean", "medium", "litter")}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.camvid import CamVid
-from streetlab.data.index.labels import CAMVID, CITYSCAPES
+from streetlab.datasets.camvid import CamVid
+from streetlab.datasets.labels import CAMVID, CITYSCAPES
 from streetlab.errors import UserError
 
 SPLITS = ("train", "val", "test")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.cache import open_cache
-from streetlab.data.cityscapes import Cityscapes
-from streetlab.data.index.labels import CITYSCAPES, to_label_ids
+from streetlab.datasets.cityscapes import Cityscapes
+from streetlab.datasets.labels import CITYSCAPES, to_label_ids
 from streetlab.errors import UserError
+from streetlab.loading.cache import open_cache
 
 SPLITS = ("train", "val", "test")
 FRAMES = {

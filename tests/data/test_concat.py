@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.cache import open_cache
-from streetlab.data.concat import Concat
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.data.mask_folder import MaskFolder
-from streetlab.data.synthetic_streets import SyntheticStreets
+from streetlab.datasets.concat import Concat
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.datasets.mask_folder import MaskFolder
+from streetlab.datasets.synthetic_streets import SyntheticStreets
 from streetlab.errors import UserError
+from streetlab.loading.cache import open_cache
 
 SPLITS = ("train", "val", "test")
 

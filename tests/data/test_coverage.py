@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tests.data.test_mask_folder import SPLIT_TREE, write_tree
 
-from streetlab.data.cache import CachedSplit, open_cache
-from streetlab.data.coverage import absent_classes, check_classes, check_labels
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.mask_folder import MaskFolder
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.mask_folder import MaskFolder
 from streetlab.errors import UserError
+from streetlab.loading.cache import CachedSplit, open_cache
+from streetlab.loading.coverage import absent_classes, check_classes, check_labels
 
 
 def opened(source) -> dict[str, CachedSplit]:

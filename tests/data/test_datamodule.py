@@ -12,11 +12,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from streetlab.data.augment import Augment, draws, normalize
-from streetlab.data.cache import open_cache
-from streetlab.data.datamodule import StreetData
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.sampler import EpochBatches, sample_keys
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.loading.augment import Augment, draws, normalize
+from streetlab.loading.cache import open_cache
+from streetlab.loading.datamodule import StreetData
+from streetlab.loading.sampler import EpochBatches, sample_keys
 
 SIZE = (16, 16)
 TREE = {f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("clean", "medium", "litter")}

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from tests.data.crafted_files import tiff
 
-from streetlab.data.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size, resize, resize_mask
+from streetlab.datasets.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size, resize, resize_mask
 
 
 def smooth(height: int = 24, width: int = 40) -> np.ndarray:
@@ -188,7 +188,7 @@ def test_a_photo_without_read_permission_says_so(tmp_path: Path, monkeypatch: py
 
 def test_a_decompression_bomb_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "bomb.png", Image.fromarray(smooth()), "PNG")
-    monkeypatch.setattr("streetlab.data.decode.MOST_PIXELS", 100)
+    monkeypatch.setattr("streetlab.datasets.decode.MOST_PIXELS", 100)
     with pytest.raises(UnreadablePhoto, match=r"bomb\.png: too large to be a photo"):
         read_photo(path)
 

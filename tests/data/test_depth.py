@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.data.crafted_files import deep_png, tiff
 
-from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.datasets.decode import UnreadablePhoto, read_photo
 
 TWELVE = np.linspace(0, 4095, 8 * 12).reshape(8, 12).astype(np.uint16)
 SIXTEEN = np.linspace(0, 65535, 8 * 12).reshape(8, 12).astype(np.uint16)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from streetlab.data import hashes
-from streetlab.data.archive import ZipMember
-from streetlab.data.hashes import FILE_NAME, content_hashes
+from streetlab.datasets import hashes
+from streetlab.datasets.hashes import FILE_NAME, content_hashes
+from streetlab.io.archive import ZipMember
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streetlab.data.image_folder import ImageFolder
+from streetlab.datasets.image_folder import ImageFolder
 from streetlab.errors import UserError
 
 TREE = {"clean": 8, "litter": 7, "medium": 9}

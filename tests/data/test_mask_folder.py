@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CAMVID, CITYSCAPES, categorical_palette
-from streetlab.data.index.split import content_hash, write_split
-from streetlab.data.mask_folder import MaskFolder
+from streetlab.datasets.labels import CAMVID, CITYSCAPES, categorical_palette
+from streetlab.datasets.mask_folder import MaskFolder
+from streetlab.datasets.splits import write_split
 from streetlab.errors import UserError
+from streetlab.io.files import file_sha256
 
 SPLITS = ("train", "val", "test")
 SPLIT_TREE = {"train/a": 4, "val/a": 2, "test/b": 3}
@@ -88,14 +89,14 @@ def test_folds_cover_every_image_and_groups_and_splits_come_from_a_split_file(tm
     assert sorted(sample.id for part in tested for sample in part) == sorted(
         sample.id for split in SPLITS for sample in folder(root).samples(split)
     )
-    digests = {sample.id: content_hash(sample.path) for part in tested for sample in part}  # type: ignore[arg-type]
+    digests = {sample.id: file_sha256(sample.path) for part in tested for sample in part}  # type: ignore[arg-type]
     photos = {digest: {"split": "val", "group": id_[-5]} for id_, digest in digests.items()}  # by their number
     photos[digests["test/b/2.bmp"]]["split"] = None
     write_split(tmp_path / "split.json", photos, 0)
     source = folder(root, split_file=tmp_path / "split.json")
     assert [len(source.samples(split)) for split in SPLITS] == [0, 8, 0]
     assert {sample.group for sample in source.samples("val")} == {"0", "1", "2", "3"}
-    assert source.split_file_sha256 == content_hash(tmp_path / "split.json")
+    assert source.split_file_sha256 == file_sha256(tmp_path / "split.json")
 
 
 def test_an_image_that_cannot_be_read_leaves_with_its_mask(tmp_path: Path) -> None:

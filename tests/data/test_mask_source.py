@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.cache import open_cache
-from streetlab.data.decode import UnreadablePhoto
-from streetlab.data.index.labels import CAMVID, CITYSCAPES, LabelSpace
-from streetlab.data.index.pairs import Pair
-from streetlab.data.mask_source import MaskSource
+from streetlab.datasets.decode import UnreadablePhoto
+from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace
+from streetlab.datasets.mask_source import MaskSource
+from streetlab.datasets.pairs import Pair
 from streetlab.errors import UserError
+from streetlab.loading.cache import open_cache
 
 SPACE = LabelSpace(
     "yard", "segmentation", ("Road", "lawn", "sky"), ((0, 0, 0),) * 3, file_ids=(7, 21, 40), void_ids=(0,)

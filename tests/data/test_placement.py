@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.index.split import grouped_folds, write_split
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.splits import grouped_folds, write_split
 from streetlab.errors import UserError
 
 CLASSES = ("clean", "litter", "medium")

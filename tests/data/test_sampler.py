@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from streetlab.data.sampler import EpochBatches, mix, sample_keys
+from streetlab.loading.sampler import EpochBatches, mix, sample_keys
 
 
 def ids(count: int) -> list[str]:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data import synthetic_cleanliness
-from streetlab.data.cache import open_cache
-from streetlab.data.concat import Concat
-from streetlab.data.synthetic import ITEM_KINDS, draw_item, draw_scene
-from streetlab.data.synthetic_cleanliness import SyntheticCleanliness, SyntheticItems
+from streetlab.datasets import synthetic_cleanliness
+from streetlab.datasets.concat import Concat
+from streetlab.datasets.synthetic_cleanliness import SyntheticCleanliness, SyntheticItems
 from streetlab.errors import UserError
+from streetlab.loading.cache import open_cache
+from streetlab.synthetic import ITEM_KINDS, draw_item, draw_scene
 
 SPLITS = ("train", "val", "test")
 

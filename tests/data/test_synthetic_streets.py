@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streetlab.data.cache import open_cache
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.data.synthetic import draw_scene
-from streetlab.data.synthetic_cleanliness import SyntheticCleanliness
-from streetlab.data.synthetic_streets import SyntheticStreets
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.datasets.synthetic_cleanliness import SyntheticCleanliness
+from streetlab.datasets.synthetic_streets import SyntheticStreets
 from streetlab.errors import UserError
+from streetlab.loading.cache import open_cache
+from streetlab.synthetic import draw_scene
 
 SPLITS = ("train", "val", "test")
 

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from streetlab.data import parallel, workers
-from streetlab.data.augment import Augment
-from streetlab.data.datamodule import Rows, StreetData, _as_it_is
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.workers import SharedMemoryError, check_shared_memory, checked_workers
+from streetlab.datasets.image_folder import ImageFolder
 from streetlab.errors import UserError
+from streetlab.io import parallel
+from streetlab.loading import workers
+from streetlab.loading.augment import Augment
+from streetlab.loading.datamodule import Rows, StreetData, _as_it_is
+from streetlab.loading.workers import SharedMemoryError, check_shared_memory, checked_workers
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is /dev/shm on Linux alone")
 Usage = namedtuple("Usage", "total used free")

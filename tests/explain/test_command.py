@@ -13,7 +13,7 @@ from tests.training.conftest import write_photos
 from tests.training.short_runs import train_each_task
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 HOSTILE = "<img src=x onerror=alert(1)> 'a' & \"b\".png"
 FEW = ("scored_photos=6", "cells=4")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CLEANLINESS, LabelSpace
+from streetlab.datasets.labels import CLEANLINESS, LabelSpace
 from streetlab.explain.page import Card, Gallery, Layer, gallery_page, inline_heat, inline_mask, inline_photo
 
 HOSTILE = '"><script>document.title = "taken"</script> \'quoted\'.jpg'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CLEANLINESS
+from streetlab.datasets.labels import CLEANLINESS
 from streetlab.explain.maps import MadeMap, MapStore, Wanted, reduced
 from streetlab.explain.panels import TALL, Tile, draw_panel, file_names, heat_tile, photo_for_panel
 

@@ -9,8 +9,8 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from streetlab.explain.sanity import cascading_randomization, rank_correlation
-from streetlab.nets.cam import class_activation
-from streetlab.nets.classifiers import timm_classifier
+from streetlab.networks.cam import class_activation
+from streetlab.networks.classifiers import timm_classifier
 
 TILE, TILES = 16, 4
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streetlab.data.index.labels import class_ids
+from streetlab.datasets.labels import class_ids
 from streetlab.errors import UserError
-from streetlab.explain.selection import (
-    count_pairs,
-    pick_photos,
-    sample_positions,
-    worst_and_best,
-    wrong_rows,
-)
-from streetlab.runs.predictions import Predictions
+from streetlab.explain.selection import count_pairs, pick_photos, sample_positions, worst_and_best, wrong_rows
+from streetlab.metrics.predictions import Predictions
 
 NAMES = ("Clean", "Medium", "Litter")
 

@@ -12,10 +12,10 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional as F
 
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.data.synthetic import draw_scene
-from streetlab.inference.export_card import INPUT, OUTPUT, ExportCard
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
+from streetlab.synthetic import draw_scene
 
 SIZE = (48, 96)
 CARD = ExportCard("streets", CITYSCAPES, SIZE, "00", 1, "fp32", 1.5, {"torch": "2"})

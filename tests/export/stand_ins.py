@@ -10,10 +10,10 @@ import yaml
 from tests.inference.crafted import Convolutions, card_of, write_checkpoint
 from torch import Tensor, nn
 
-from streetlab.data.index.labels import LabelSpace
-from streetlab.nets.segmentation import SegmentationOutput
-from streetlab.runs import files
-from streetlab.runs.record import RunRecord
+from streetlab.datasets.labels import LabelSpace
+from streetlab.io import files
+from streetlab.networks.segmentation import SegmentationOutput
+from streetlab.records.record import RunRecord
 
 
 class Segmenter(nn.Module):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streetlab.data.augment import Augment
-from streetlab.data.datamodule import StreetData
-from streetlab.data.synthetic_streets import SyntheticStreets
+from streetlab.datasets.synthetic_streets import SyntheticStreets
 from streetlab.errors import UserError
 from streetlab.export.calibration import calibration_images
+from streetlab.loading.augment import Augment
+from streetlab.loading.datamodule import StreetData
 
 
 def streets(folder: Path, val: int) -> StreetData:

@@ -12,7 +12,7 @@ from tests.export.stand_ins import swap_network
 
 from streetlab import cli
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 
 @pytest.fixture

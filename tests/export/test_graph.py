@@ -11,15 +11,15 @@ import torch
 from tests.export.stand_ins import Segmenter
 from torch import nn
 
-from streetlab.data.index.labels import CITYSCAPES
+from streetlab.datasets.labels import CITYSCAPES
 from streetlab.errors import UserError
 from streetlab.export.graph import DeployedNetwork, trace
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare, odd_sizes
 from streetlab.export.report import warnings
-from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.nets.classifiers import timm_classifier
+from streetlab.inference.model_metadata import ExportCard
+from streetlab.networks.classifiers import timm_classifier
 
 CARD = ExportCard("streets", CITYSCAPES, (48, 64), "00", 1, "fp32", None, {})
 

@@ -10,21 +10,21 @@ import torch
 from tests.inference.crafted import settle
 
 from streetlab.config import instantiate
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare
 from streetlab.export.report import AGREEING
-from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
+from streetlab.inference.model_metadata import ExportCard
+from streetlab.synthetic import draw_scene
 
 SIZE = (64, 96)
 NETWORKS = {
-    "deeplabv3": {"_target_": "streetlab.nets.deeplabv3.deeplabv3", "backbone": "resnet50"},
-    "hrnetv2_small": {"_target_": "streetlab.nets.hrnetv2.hrnetv2", "width": 18, "small": True, "head": "custom"},
-    "fpn_resnet18": {"_target_": "streetlab.nets.smp_network.smp_network", "decoder": "fpn", "encoder": "resnet18"},
-    "resnet18": {"_target_": "streetlab.nets.classifiers.timm_classifier", "name": "resnet18.tv_in1k"},
+    "deeplabv3": {"_target_": "streetlab.networks.deeplabv3.deeplabv3", "backbone": "resnet50"},
+    "hrnetv2_small": {"_target_": "streetlab.networks.hrnetv2.hrnetv2", "width": 18, "small": True, "head": "custom"},
+    "fpn_resnet18": {"_target_": "streetlab.networks.smp_network.smp_network", "decoder": "fpn", "encoder": "resnet18"},
+    "resnet18": {"_target_": "streetlab.networks.classifiers.timm_classifier", "name": "resnet18.tv_in1k"},
 }
 
 

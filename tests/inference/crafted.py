@@ -11,21 +11,21 @@ import yaml
 from torch import Tensor, nn
 
 from streetlab.config import instantiate
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS, LabelSpace
-from streetlab.data.synthetic import draw_scene
-from streetlab.runs import files
-from streetlab.runs.record import RunRecord
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS, LabelSpace
+from streetlab.io import files
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
+from streetlab.records.record import RunRecord
+from streetlab.synthetic import draw_scene
 
 SEGMENTER = {
-    "_target_": "streetlab.nets.smp_network.smp_network",
+    "_target_": "streetlab.networks.smp_network.smp_network",
     "_partial_": True,
     "decoder": "linknet",
     "encoder": "tu-test_resnet",
     "weights": "/gone/imagenet.pt",
 }
 CLASSIFIER = {
-    "_target_": "streetlab.nets.classifiers.timm_classifier",
+    "_target_": "streetlab.networks.classifiers.timm_classifier",
     "_partial_": True,
     "name": "test_resnet",
     "weights": "imagenet",

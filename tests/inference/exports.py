@@ -10,11 +10,11 @@ import onnx
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from streetlab.data.index.labels import CITYSCAPES, LabelSpace
+from streetlab.datasets.labels import CITYSCAPES, LabelSpace
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.torch_file import write_torch
-from streetlab.inference.export_card import INPUT, OUTPUT, ExportCard
+from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
 from streetlab.inference.predictor import Predictor
 
 CONVOLUTIONS = {"_target_": "tests.inference.crafted.Convolutions", "_partial_": True, "sides": [3, 1]}

@@ -19,10 +19,10 @@ from tests.inference.exports import CONVOLUTIONS, export, write_by_hand
 from tests.videos import make_video
 
 from streetlab import cli
-from streetlab.data.decode import read_photo
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.decode import read_photo
+from streetlab.datasets.labels import CITYSCAPES
 from streetlab.inference.predictor import Predictor
+from streetlab.synthetic import draw_scene
 
 ODD = ("a b (1).jpg", "x=1,y=2.png", "[bracketed].jpg", "街道/写真.jpg", "it's.png")
 HALF_WAY = """

@@ -14,9 +14,9 @@ from tests.inference.crafted import CLASSIFIER, Convolutions, write_run
 from torch import Tensor, nn
 
 from streetlab import cli
-from streetlab.data.synthetic import draw_scene
-from streetlab.inference.compiled import CompiledNetwork, uncompiled
+from streetlab.inference.compiled_predictor import CompiledNetwork, uncompiled
 from streetlab.inference.predictor import Predictor
+from streetlab.synthetic import draw_scene
 
 
 class Backend:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streetlab.inference import enlarge
-from streetlab.inference.answers import Segmented
-from streetlab.inference.enlarge import enlarged, enlarged_labels, in_bands, labelled
+from streetlab.inference import upsample as enlarge
+from streetlab.inference.predictions import Segmented
+from streetlab.inference.upsample import enlarged, enlarged_labels, in_bands, labelled
 
 SIZES = [(1, 1), (1, 500), (500, 1), (33, 47), (16, 24), (17, 24), (16, 23), (100, 3), (97, 301), (5, 7)]
 

@@ -17,16 +17,16 @@ from PIL import Image
 from tests.inference.crafted import CLASSIFIER, SEGMENTER, write_run
 from tests.inference.exports import AVERAGES, CARD, CONVOLUTIONS, card_of, export, write_by_hand
 
-from streetlab.data.augment import normalize
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.inference import opened as opened_module
+from streetlab.inference import load_model as opened_module
 from streetlab.inference.export_metadata import read_export_card
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
-from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.loading.augment import normalize
+from streetlab.networks.segmentation import SegmentationOutput
+from streetlab.synthetic import draw_scene
 
 ENDINGS = (".onnx", ".pt2")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_labels.py"

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CAMVID, CLEANLINESS
+from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.inference.answers import Classified, Segmented
 from streetlab.inference.journal import LINES, MADE_WITH, Journal
 from streetlab.inference.outputs import PhotoResults, write_tables
+from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.sources import Item
-from streetlab.viz.heat import heat_overlay
-from streetlab.viz.paint import Look, paint
+from streetlab.plots.heat import heat_overlay
+from streetlab.plots.paint import Look, paint
 
 RANDOM = np.random.default_rng(3)
 MADE = {"model": "streets", "checkpoint": "ab" * 32, "settings": {"alpha": 0.5, "hide": ["sky"], "window": None}}

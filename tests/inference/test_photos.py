@@ -11,9 +11,9 @@ from PIL import Image
 from tests.data.crafted_files import deep_png
 
 from streetlab import cli
-from streetlab.data.synthetic import draw_scene
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
+from streetlab.synthetic import draw_scene
 
 
 @pytest.fixture

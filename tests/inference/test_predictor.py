@@ -17,16 +17,16 @@ from tests.training.conftest import TINY, write_photos
 from torch import nn
 
 from streetlab import cli
-from streetlab.data.augment import normalize
-from streetlab.data.decode import read_photo, resize
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS, LabelSpace, categorical_palette
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.decode import read_photo, resize
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS, LabelSpace, categorical_palette
 from streetlab.errors import UserError
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
-from streetlab.nets.cam import class_activation
-from streetlab.runs.record import RunRecord
-from streetlab.runs.statistics.calibration import apply_temperature
+from streetlab.loading.augment import normalize
+from streetlab.metrics.statistics.calibration import apply_temperature
+from streetlab.networks.cam import class_activation
+from streetlab.records.record import RunRecord
+from streetlab.synthetic import draw_scene
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.native_size import NativeSize
 
@@ -290,9 +290,9 @@ HOSTILE = [
     ({"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["{mark}"]}}, "Path.touch"),
     (SEGMENTER | {"decoder": {"_target_": "os.system", "_args_": ["touch {mark}"]}}, "model.decoder._target_"),
     (SEGMENTER | {"x": [{"y": {"_target_": "subprocess.run", "args": "touch {mark}"}}]}, "model.x[0].y._target_"),
-    ({"_target_": "streetlab.nets.weights.pickle.loads", "_partial_": True}, "pickle.loads"),
-    ({"_target_": "streetlab.nets.cost.torch.load", "f": "{mark}"}, "torch.load"),
-    ({"_target_": "streetlab.nets.deeplabv3._fetch", "_partial_": True}, "_fetch"),
+    ({"_target_": "streetlab.networks.weights.pickle.loads", "_partial_": True}, "pickle.loads"),
+    ({"_target_": "streetlab.networks.cost.torch.load", "f": "{mark}"}, "torch.load"),
+    ({"_target_": "streetlab.networks.deeplabv3._fetch", "_partial_": True}, "_fetch"),
     ({"_target_": "streetlab.netsy.anything"}, "streetlab.netsy"),
     ({"_target_": ["os.system"]}, "model._target_"),
     (SEGMENTER | {"_args_": [19, "linknet", "tu-test_resnet", "{mark}"]}, "_args_"),
@@ -348,7 +348,7 @@ DAMAGED = {
     "other network": lambda card: _damage(card["config"]["model"], "encoder", "tu-test_convnext"),
     "no arguments": lambda card: _damage(card["config"]["model"], "encoder", 3),
     "no network": lambda card: _damage(
-        card["config"], "model", {"_target_": "streetlab.nets.groups.classifier_groups", "network": None}
+        card["config"], "model", {"_target_": "streetlab.networks.groups.classifier_groups", "network": None}
     ),
 }
 

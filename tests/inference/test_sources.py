@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from streetlab.data.index.content import HEAD_BYTES, HIDDEN, NEEDS_EXTRA, NO_IMAGE, UNREADABLE, kind_of
+from streetlab.datasets.content import HEAD_BYTES, HIDDEN, NEEDS_EXTRA, NO_IMAGE, UNREADABLE, kind_of
 from streetlab.errors import UserError
 from streetlab.inference.names import Names
 from streetlab.inference.sources import find_items

@@ -12,11 +12,11 @@ from tests.inference.crafted import CLASSIFIER, POINTWISE, write_run
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from streetlab.data.augment import normalize
-from streetlab.data.synthetic import draw_scene
 from streetlab.errors import UserError
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
+from streetlab.loading.augment import normalize
+from streetlab.synthetic import draw_scene
 from streetlab.tasks.test_time import TestTime, window_starts
 
 

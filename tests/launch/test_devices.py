@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from streetlab.launch.devices import visible_devices
+from streetlab.sweeps.devices import visible_devices
 
 WORKER = (
-    "import os, sys; from streetlab.launch.devices import take_device; "
+    "import os, sys; from streetlab.sweeps.devices import take_device; "
     "print(take_device(), take_device(), os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()"
 )
 

@@ -212,7 +212,7 @@ def test_a_search_that_still_runs_in_another_process_is_left_alone(capsys):
 
 def test_without_the_extra_the_line_says_what_to_install(monkeypatch, capsys):
     for module in ("search", "storage"):
-        monkeypatch.delitem(sys.modules, f"streetlab.launch.{module}", raising=False)
+        monkeypatch.delitem(sys.modules, f"streetlab.sweeps.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search() == 2
     line = capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from streetlab.errors import UserError
-from streetlab.launch.space import Parameter, read_parameter
+from streetlab.sweeps.space import Parameter, read_parameter
 
 
 def parameter(word):

@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 
 def run(cfg: DictConfig) -> float:

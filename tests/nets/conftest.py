@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from streetlab.nets.classifiers import timm_classifier
+from streetlab.networks.classifiers import timm_classifier
 
 
 @pytest.fixture(scope="module")

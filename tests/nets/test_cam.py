@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streetlab.errors import UserError
-from streetlab.nets.cam import METHODS, class_activation
-from streetlab.nets.classifiers import timm_classifier
+from streetlab.networks.cam import METHODS, class_activation
+from streetlab.networks.classifiers import timm_classifier
 
 
 def by_hand(network: Any, images: Tensor, classes: list[int], stage: str) -> Tensor:

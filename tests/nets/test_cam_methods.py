@@ -12,8 +12,8 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from streetlab.errors import UserError
-from streetlab.nets.cam import METHODS, class_activation, find_layer
-from streetlab.nets.classifiers import timm_classifier
+from streetlab.networks.cam import METHODS, class_activation, find_layer
+from streetlab.networks.classifiers import timm_classifier
 
 CLASSES = [0, 2, 1]
 

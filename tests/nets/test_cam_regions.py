@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
-from streetlab.nets.cam import METHODS, class_activation, find_layer, region_activation
-from streetlab.nets.deeplabv3 import deeplabv3
-from streetlab.nets.hrnetv2 import hrnetv2
-from streetlab.nets.segmentation import SegmentationOutput, pad_to_multiple
-from streetlab.nets.smp_network import smp_network
+from streetlab.networks.cam import METHODS, class_activation, find_layer, region_activation
+from streetlab.networks.deeplabv3 import deeplabv3
+from streetlab.networks.hrnetv2 import hrnetv2
+from streetlab.networks.segmentation import SegmentationOutput, pad_to_multiple
+from streetlab.networks.smp_network import smp_network
 
 SIZE = (70, 90)
 

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import IMAGENET_MEAN, IMAGENET_STD, timm_classifier
+from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD, timm_classifier
 
 torch.set_num_threads(1)
 

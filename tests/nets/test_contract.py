@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.nets.cam import find_layer
-from streetlab.nets.contract import adopt
-from streetlab.nets.groups import select_parameters
-from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.networks.cam import find_layer
+from streetlab.networks.contract import adopt
+from streetlab.networks.groups import select_parameters
+from streetlab.networks.segmentation import SegmentationOutput
 
 
 class Plain(nn.Module):

@@ -7,9 +7,9 @@ import torch
 import torchvision
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.cost import describe, macs, parameter_count
-from streetlab.nets.groups import freeze_except, set_training_mode
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.cost import describe, macs, parameter_count
+from streetlab.networks.groups import freeze_except, set_training_mode
 
 torch.set_num_threads(1)
 

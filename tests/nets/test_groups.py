@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.groups import (
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.groups import (
     classifier_groups,
     freeze_except,
     modules_to_keep_in_eval,

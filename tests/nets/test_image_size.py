@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.image_size import check_image_size, refusal
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.image_size import check_image_size, refusal
 
 torch.set_num_threads(1)
 SIZE = (64, 96)

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.groups import select_parameters
-from streetlab.nets.pruned import pruned, resize, sizes
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.groups import select_parameters
+from streetlab.networks.pruned import pruned, resize, sizes
 
 
 class EveryKind(nn.Module):

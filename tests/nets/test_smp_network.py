@@ -10,10 +10,10 @@ import torchvision
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import IMAGENET_MEAN, IMAGENET_STD
-from streetlab.nets.cost import describe
-from streetlab.nets.groups import modules_to_keep_in_eval, select_parameters
-from streetlab.nets.smp_network import smp_network
+from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.networks.cost import describe
+from streetlab.networks.groups import modules_to_keep_in_eval, select_parameters
+from streetlab.networks.smp_network import smp_network
 
 torch.set_num_threads(1)
 

@@ -12,8 +12,8 @@ import torchvision
 from safetensors.torch import save_file
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.weights import load_weights
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.weights import load_weights
 
 torch.set_num_threads(1)
 

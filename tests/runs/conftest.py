@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.runs.classification import summarize_classification
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.record import RunRecord
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.predictions import Predictions
+from streetlab.records.record import RunRecord
 
 CONFIG: dict[str, Any] = {
     "study": "cleanliness",
@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
         "cache_dir": "outputs/.cache",
     },
     "model": {
-        "_target_": "streetlab.nets.classifiers.timm_classifier",
+        "_target_": "streetlab.networks.classifiers.timm_classifier",
         "name": "resnet18.tv_in1k",
         "dropout": 0.0,
     },
@@ -45,7 +45,7 @@ CONFIG: dict[str, Any] = {
         ],
     },
     "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.001, "weight_decay": 0.0001},
-    "augment": {"_target_": "streetlab.data.augment.Augment"},
+    "augment": {"_target_": "streetlab.loading.augment.Augment"},
     "trainer": {"accelerator": "cpu", "precision": "32-true"},
     "logger": {},
 }

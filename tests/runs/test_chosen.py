@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streetlab.errors import UserError
-from streetlab.runs.chosen import chosen_run
+from streetlab.records.locate import chosen_run
 
 
 @pytest.fixture(autouse=True)

@@ -7,19 +7,19 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from streetlab.data.index.labels import CLEANLINESS, LabelSpace
+from streetlab.datasets.labels import CLEANLINESS, LabelSpace
 from streetlab.errors import UserError
-from streetlab.runs.classification import (
+from streetlab.metrics.classification import (
     accuracy_ceiling,
     classification_report,
     far_errors_name,
     report_rows,
     summarize_classification,
 )
-from streetlab.runs.expected_precision import Prior, expected_precision
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.statistics import wilson_interval
-from streetlab.runs.statistics.calibration import calibration_numbers
+from streetlab.metrics.expected_precision import Prior, expected_precision
+from streetlab.metrics.predictions import Predictions
+from streetlab.metrics.statistics import wilson_interval
+from streetlab.metrics.statistics.calibration import calibration_numbers
 
 
 def _predictions(labels, predicted, names=CLEANLINESS.names) -> Predictions:

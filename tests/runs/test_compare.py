@@ -12,15 +12,15 @@ from omegaconf import OmegaConf
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
-from streetlab.data.index.labels import CAMVID
+from streetlab.compare import command
+from streetlab.compare.options import DEFAULTS, options_of, run_paths
+from streetlab.datasets.labels import CAMVID
 from streetlab.errors import UserError
-from streetlab.runs import compare as command
-from streetlab.runs import files
-from streetlab.runs.compare_options import DEFAULTS, options_of, run_paths
-from streetlab.runs.record import RunRecord
-from streetlab.runs.segmentation import summarize_segmentation
-from streetlab.viz.figure import png
-from streetlab.viz.sheets import SheetPhoto, photo_sheet
+from streetlab.io import files
+from streetlab.metrics.segmentation import summarize_segmentation
+from streetlab.plots.figure import png
+from streetlab.plots.sheets import SheetPhoto, photo_sheet
+from streetlab.records.record import RunRecord
 
 
 @pytest.fixture

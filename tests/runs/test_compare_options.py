@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from streetlab.compare.options import DEFAULTS, Options, options_of, run_paths
 from streetlab.errors import UserError
-from streetlab.runs.compare_options import DEFAULTS, Options, options_of, run_paths
 
 
 @pytest.mark.parametrize("value", [None, "", [], [1], {"a": "b"}])

@@ -12,17 +12,17 @@ from omegaconf import OmegaConf
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from streetlab.data.index.labels import CAMVID, CLEANLINESS
+from streetlab.compare import command
+from streetlab.compare.figures import color_rows
+from streetlab.compare.leaderboard import table_rows
+from streetlab.compare.options import Options
+from streetlab.compare.verdicts import find_baseline
+from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.runs import compare as command
-from streetlab.runs.classification import summarize_classification
-from streetlab.runs.compare_figures import color_rows
-from streetlab.runs.compare_options import Options
-from streetlab.runs.compare_verdicts import find_baseline
-from streetlab.runs.leaderboard import table_rows
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.segmentation import summarize_segmentation
-from streetlab.viz.figure import MUTED, SERIES
+from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.predictions import Predictions
+from streetlab.metrics.segmentation import summarize_segmentation
+from streetlab.plots.figure import MUTED, SERIES
 
 N = 112
 

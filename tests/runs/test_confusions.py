@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streetlab.errors import UserError
-from streetlab.runs.confusions import Confusions
-from streetlab.runs.record import RunRecord
+from streetlab.metrics.confusions import Confusions
+from streetlab.records.record import RunRecord
 
 NAMES = ("road", "sky", "Straße $x$")
 

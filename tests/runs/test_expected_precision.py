@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS, LabelSpace
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS, LabelSpace
 from streetlab.errors import UserError
-from streetlab.runs.expected_precision import (
+from streetlab.metrics.expected_precision import (
     Prior,
     expected_precision,
     expected_precision_text,
     expected_precision_title,
     read_prior,
 )
-from streetlab.runs.predictions import Predictions
+from streetlab.metrics.predictions import Predictions
 
 ABC = LabelSpace("abc", "classification", ("a", "b", "c"), ((0, 0, 0),) * 3)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streetlab.errors import UserError
-from streetlab.runs import files
+from streetlab.io import files
 
 
 def test_a_kill_before_the_rename_leaves_the_old_file_whole(tmp_path, monkeypatch):

@@ -11,17 +11,17 @@ from omegaconf import OmegaConf
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, log_loss
 
-from streetlab.data.index.labels import CAMVID, CLEANLINESS
+from streetlab.compare import command
+from streetlab.compare.leaderboard import table_rows
+from streetlab.compare.options import Options
+from streetlab.compare.select import select
+from streetlab.compare.verdicts import find_baseline
+from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.runs import compare as command
-from streetlab.runs.classification import summarize_classification
-from streetlab.runs.compare_options import Options
-from streetlab.runs.compare_verdicts import find_baseline
-from streetlab.runs.leaderboard import table_rows
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.segmentation import summarize_segmentation
-from streetlab.runs.selection import select
-from streetlab.runs.statistics.calibration import adaptive_ece, fit_temperature
+from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.predictions import Predictions
+from streetlab.metrics.segmentation import summarize_segmentation
+from streetlab.metrics.statistics.calibration import adaptive_ece, fit_temperature
 
 N, FOLDS = 90, 3
 IDS = np.array([f"photos/{i:03d}.png" for i in range(N)])

@@ -7,9 +7,9 @@ import csv
 import pytest
 from omegaconf import OmegaConf
 
-from streetlab.runs import compare as command
-from streetlab.runs.compare_options import Options
-from streetlab.runs.leaderboard_measures import measure_table, measures_markdown, measures_terminal
+from streetlab.compare import command
+from streetlab.compare.measures import measure_table, measures_markdown, measures_terminal
+from streetlab.compare.options import Options
 
 _NUMBERS = {
     "quadratic_weighted_kappa": 0.8125,

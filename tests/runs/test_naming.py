@@ -8,7 +8,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from streetlab.runs.naming import MAX_LENGTH, config_hash, does_not_name_a_run, fresh, run_name, sweep_name
+from streetlab.config.run_names import MAX_LENGTH, config_hash, does_not_name_a_run, fresh, run_name, sweep_name
 
 CONFIG = {
     "dataset": {"name": "d", "root": "/data/photos", "cache_dir": "outputs/.cache"},

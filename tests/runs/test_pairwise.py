@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streetlab.data.index.labels import CAMVID, CLEANLINESS
-from streetlab.runs.classification import summarize_classification
-from streetlab.runs.grouping import RunGroup, read_finished
-from streetlab.runs.pairwise import compare_with_baseline, metric_interval, seeds_interval
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.segmentation import summarize_segmentation
+from streetlab.compare.grouping import RunGroup, read_finished
+from streetlab.compare.pairwise import compare_with_baseline, metric_interval, seeds_interval
+from streetlab.datasets.labels import CAMVID, CLEANLINESS
+from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.predictions import Predictions
+from streetlab.metrics.segmentation import summarize_segmentation
 
 N = 112
 LABELS = np.arange(N) % 3

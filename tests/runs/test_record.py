@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from streetlab.errors import UserError
-from streetlab.runs.predictions import most_wrong
-from streetlab.runs.record import RunRecord, find_runs, split_usable
+from streetlab.metrics.predictions import most_wrong
+from streetlab.records.record import RunRecord, find_runs, split_usable
 
 
 def test_a_record_gives_back_what_was_written(make_record):
@@ -128,8 +128,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 def test_reading_records_and_drawing_needs_no_torch():
     modules = (
-        "streetlab.runs.compare, streetlab.runs.record, streetlab.runs.classification, streetlab.viz.page, "
-        "streetlab.viz.curves, streetlab.viz.confusion, streetlab.viz.sheets, streetlab.viz.bars"
+        "streetlab.compare.command, streetlab.records.record, streetlab.metrics.classification, streetlab.plots.page, "
+        "streetlab.plots.curves, streetlab.plots.confusion, streetlab.plots.sheets, streetlab.plots.bars"
     )
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from streetlab.data.index.labels import CAMVID, CITYSCAPES, LabelSpace
+from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace
 from streetlab.errors import UserError
-from streetlab.runs.segmentation import (
+from streetlab.metrics.segmentation import (
     REPORT_FIELDS,
     best_median_worst,
     image_mious,

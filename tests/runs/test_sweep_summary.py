@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streetlab.runs.liveness import state_now, writer
-from streetlab.runs.record import RunRecord
-from streetlab.runs.sweep_summary import in_words, summarize, write_summary
+from streetlab.records.process_status import state_now, writer
+from streetlab.records.record import RunRecord
+from streetlab.sweeps.summary import in_words, summarize, write_summary
 
 NOBODY = 2**22 + 1
 """A process id beyond Linux's largest."""

@@ -12,9 +12,9 @@ from tests.inference.crafted import Convolutions
 from torch import Tensor, nn
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.segmentation import SegmentationOutput
-from streetlab.nets.smp_network import smp_network
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.segmentation import SegmentationOutput
+from streetlab.networks.smp_network import smp_network
 from streetlab.tasks.distillation import Distillation, attention_distance, channel_divergence, pixel_divergence
 
 

@@ -12,8 +12,8 @@ import torch.multiprocessing as mp
 from scipy.ndimage import distance_transform_edt
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.runs.segmentation import summarize_segmentation
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.metrics.segmentation import summarize_segmentation
 from streetlab.tasks.metrics import BoundaryScore, ImageConfusions, MeanLoss, dilate
 
 K = 19

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 CLASSES = ("clean", "medium", "litter")
 TINY = (

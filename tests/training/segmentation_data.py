@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from streetlab.data.index.labels import CITYSCAPES, to_label_ids
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CITYSCAPES, to_label_ids
+from streetlab.synthetic import draw_scene
 
 
 def write_cityscapes(root: Path, counts: dict[str, int], size: tuple[int, int] = (64, 128)) -> Path:

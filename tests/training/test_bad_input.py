@@ -10,7 +10,7 @@ import torch
 from tests.training.conftest import TINY, write_photos
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 1, train: [all]}]")
 

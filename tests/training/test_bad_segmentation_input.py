@@ -11,7 +11,7 @@ from tests.training.segmentation_data import CLASSES, write_cityscapes, write_ma
 from tests.training.test_segmentation import SMALL, STREETS
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 
 @pytest.fixture

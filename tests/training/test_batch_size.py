@@ -13,8 +13,8 @@ from tests.training.test_resume import run_killed
 
 from streetlab import cli
 from streetlab.errors import UserError
-from streetlab.nets import classifiers
-from streetlab.runs.record import RunRecord
+from streetlab.networks import classifiers
+from streetlab.records.record import RunRecord
 from streetlab.training.batch_size import AutoBatchSize, largest_fitting
 
 TWO_EPOCHS = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]", "model.dropout=0.5")

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from streetlab.errors import UserError
-from streetlab.nets.classifiers import timm_classifier
-from streetlab.nets.deeplabv3 import deeplabv3
-from streetlab.nets.hrnetv2 import hrnetv2
-from streetlab.nets.segmentation import SegmentationOutput
-from streetlab.nets.smp_network import smp_network
-from streetlab.training.checkpointing import checkpoint_blocks
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.deeplabv3 import deeplabv3
+from streetlab.networks.hrnetv2 import hrnetv2
+from streetlab.networks.segmentation import SegmentationOutput
+from streetlab.networks.smp_network import smp_network
+from streetlab.training.activation_checkpointing import checkpoint_blocks
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet with dropout": lambda: timm_classifier(3, "resnet18", dropout=0.5),

@@ -9,9 +9,10 @@ import pytest
 import torch
 from tests.training.test_resume import TWO_PHASES
 
-from streetlab.runs.record import RunRecord
-from streetlab.training import build, compiled
-from streetlab.training.compiled import CompiledNetwork
+from streetlab.records.record import RunRecord
+from streetlab.training import build
+from streetlab.training import compile_callback as compiled
+from streetlab.training.compile_callback import CompiledNetwork
 
 ONE_PHASE = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
 ON = ("trainer.compile=true", "model.dropout=0.5", "augment=none")

@@ -21,13 +21,13 @@ from tests.training.segmentation_data import write_cityscapes
 from tests.training.test_segmentation import SMALL, STREETS
 
 from streetlab import cli
+from streetlab.checkpoints.read import find_checkpoint, read_weights
+from streetlab.compare.select import select
 from streetlab.errors import UserError
-from streetlab.runs.expected_precision import Prior, expected_precision
-from streetlab.runs.record import RunRecord, find_runs
-from streetlab.runs.selection import select
-from streetlab.runs.statistics.calibration import adaptive_ece, apply_temperature, fit_temperature
+from streetlab.metrics.expected_precision import Prior, expected_precision
+from streetlab.metrics.statistics.calibration import adaptive_ece, apply_temperature, fit_temperature
+from streetlab.records.record import RunRecord, find_runs
 from streetlab.training.evaluate import read_question
-from streetlab.training.rebuild import find_checkpoint, read_weights
 
 Evaluate = Callable[..., RunRecord]
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")

@@ -10,10 +10,11 @@ import pytest
 from tests.training.conftest import TINY
 
 from streetlab import cli
-from streetlab.data.index.split import content_hash, write_split
-from streetlab.runs.grouping import differing_keys, read_finished
-from streetlab.runs.record import RunRecord, find_runs
-from streetlab.runs.selection import select
+from streetlab.compare.grouping import differing_keys, read_finished
+from streetlab.compare.select import select
+from streetlab.datasets.splits import write_split
+from streetlab.io.files import file_sha256
+from streetlab.records.record import RunRecord, find_runs
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 1, train: [all]}]")
 
@@ -24,7 +25,7 @@ def split_file(photos: Path, tmp_path: Path) -> Path:
     entries = {}
     for number, path in enumerate(sorted(photos.rglob("*.png"), key=lambda path: (path.parent.name, path.name))):
         split = ("train", "train", "val", "test")[number // 2 % 4]
-        entries[content_hash(path)] = {"split": split, "group": f"pair {number // 2}"}
+        entries[file_sha256(path)] = {"split": split, "group": f"pair {number // 2}"}
     write_split(tmp_path / "split.json", entries, 0)
     return tmp_path / "split.json"
 
@@ -50,7 +51,7 @@ def test_the_folds_of_a_preset_test_each_photo_once_and_are_joined_by_groups(
             found = record.predictions(split)
             assert set(found.labels) == {0, 1, 2}
             for photo, group in zip(found.ids, found.groups, strict=True):
-                assert group == entries[content_hash(photos / photo)]["group"]
+                assert group == entries[file_sha256(photos / photo)]["group"]
                 if split == "test":
                     assert tested.setdefault(photo, record.name) == record.name, "tested in two folds"
     assert tested.keys() == {path.relative_to(photos).as_posix() for path in photos.rglob("*.png")}
@@ -71,7 +72,7 @@ def test_a_new_split_under_the_old_name_is_another_run_and_the_old_one_elsewhere
         return find_runs(tmp_path / "outputs")
 
     (first,) = train(split_file)
-    assert first.status["split_file"] == {"name": "split.json", "sha256": content_hash(split_file)}
+    assert first.status["split_file"] == {"name": "split.json", "sha256": file_sha256(split_file)}
     moved = tmp_path / "elsewhere" / "split.json"
     moved.parent.mkdir()
     split_file.rename(moved)
@@ -92,7 +93,7 @@ def test_an_evaluation_says_which_split_file_it_used(train, photos, split_file):
     assert record.status["split_file"] is None
     assert cli.run(["evaluate", f"run={record.path}", f"dataset.split_file={split_file}"]) == 0
     (answer,) = find_runs(record.path / "evaluate")
-    assert answer.status["split_file"] == {"name": "split.json", "sha256": content_hash(split_file)}
+    assert answer.status["split_file"] == {"name": "split.json", "sha256": file_sha256(split_file)}
     assert answer.status["split_hash"] != record.status["split_hash"]
     assert all(group.startswith("pair ") for group in answer.predictions("test").groups)
 

@@ -11,8 +11,8 @@ from tests.training.conftest import TINY, write_photos
 
 from streetlab import cli
 from streetlab.config.composition import composer
-from streetlab.runs.naming import run_name
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.config.run_names import run_name
+from streetlab.records.record import RunRecord, find_runs
 from streetlab.training.phases import PhaseSchedule
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")

@@ -14,8 +14,8 @@ from PIL import Image
 from tests.training.conftest import CLASSES, TINY
 
 from streetlab import cli
-from streetlab.data.index.split import content_hash
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.io.files import file_sha256
+from streetlab.records.record import RunRecord, find_runs
 from streetlab.training.phases import PhaseSchedule
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
@@ -49,7 +49,7 @@ def write_split(path: Path, photos: Path, swap: bool = False) -> None:
     for photo in sorted(photos.rglob("*.bmp")):
         split = photo.relative_to(photos).parts[0]
         swapped = {"0.bmp": {"val": "test", "test": "val"}.get(split, split)}.get(photo.name, split)
-        entries[content_hash(photo)] = {"split": swapped if swap else split}
+        entries[file_sha256(photo)] = {"split": swapped if swap else split}
     path.write_text(json.dumps({"format": "streetlab split 1", "seed": 0, "photos": entries}))
 
 

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from streetlab import cli
 from streetlab.inference.predictor import Predictor
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 EPOCH = ("regime=single", "regime.phases=[{name: train, epochs: 1, train: [all]}]")
 

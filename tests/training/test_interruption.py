@@ -13,7 +13,7 @@ import pytest
 from tests.training.conftest import TINY
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.records.record import RunRecord, find_runs
 from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
 
 NUMBERS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from streetlab.data.augment import Augment
-from streetlab.data.datamodule import StreetData
-from streetlab.data.image_folder import ImageFolder
-from streetlab.data.source import DataSource
-from streetlab.data.synthetic_streets import SyntheticStreets
-from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.datasets.image_folder import ImageFolder
+from streetlab.datasets.source import DataSource
+from streetlab.datasets.synthetic_streets import SyntheticStreets
+from streetlab.loading.augment import Augment
+from streetlab.loading.datamodule import StreetData
+from streetlab.networks.segmentation import SegmentationOutput
 from streetlab.tasks.classification import ClassificationTask
 from streetlab.tasks.losses import OhemCrossEntropy
 from streetlab.tasks.segmentation import SegmentationTask

@@ -16,7 +16,7 @@ from tests.training.conftest import TINY
 from streetlab import cli
 from streetlab.errors import UserError
 from streetlab.inference.predictor import Predictor
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 
 MODULE = """
 import pytorch_lightning as pl

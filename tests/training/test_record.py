@@ -14,8 +14,8 @@ import torch
 from sklearn import metrics as sk
 from tests.training.conftest import TINY
 
-from streetlab.data.index.labels import CLEANLINESS, LabelSpace
-from streetlab.runs.record import RunRecord
+from streetlab.datasets.labels import CLEANLINESS, LabelSpace
+from streetlab.records.record import RunRecord
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
 PARTS = (
@@ -118,7 +118,7 @@ def test_a_folder_with_something_else_in_it_is_refused(train, tmp_path, capsys):
 
 def test_four_records_of_a_sweep(photos, tmp_path, monkeypatch):
     from streetlab import cli
-    from streetlab.runs.record import find_runs
+    from streetlab.records.record import find_runs
 
     monkeypatch.chdir(tmp_path)
     line = [

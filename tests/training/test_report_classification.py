@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.runs.classification import summarize_classification
-from streetlab.runs.expected_precision import Prior
-from streetlab.runs.predictions import Predictions
-from streetlab.runs.statistics.calibration import adaptive_ece, apply_temperature, fit_temperature
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.expected_precision import Prior
+from streetlab.metrics.predictions import Predictions
+from streetlab.metrics.statistics.calibration import adaptive_ece, apply_temperature, fit_temperature
 from streetlab.training.report_classification import ClassificationReport
 
 

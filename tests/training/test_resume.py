@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.training.conftest import TINY
 
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 from streetlab.training.phases import PhaseSchedule
 
 TWO_PHASES = (

@@ -18,7 +18,7 @@ from tests.training.conftest import TINY
 from tests.training.test_resume import ONE_PHASE, TWO_PHASES, Killed, assert_same_bits, history, run_killed
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord
+from streetlab.records.record import RunRecord
 from streetlab.training.phases import PhaseSchedule
 
 LONGER = "regime.epochs=6"

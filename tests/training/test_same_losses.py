@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW
 
-from streetlab.data import cache, datamodule
-from streetlab.data.source import DataSource, Sample
+from streetlab.datasets.source import DataSource, Sample
+from streetlab.loading import cache, datamodule
 from streetlab.training.fused import build_fused
 from streetlab.training.phases import PhaseSchedule
 

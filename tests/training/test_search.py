@@ -8,7 +8,7 @@ import optuna
 from tests.training.conftest import TINY
 
 from streetlab import cli
-from streetlab.runs.record import find_runs
+from streetlab.records.record import find_runs
 
 
 def test_a_trial_has_its_records_objective_also_where_the_run_is_skipped(photos, tmp_path, monkeypatch, capsys):

@@ -17,8 +17,8 @@ from tests.training.segmentation_data import CLASSES, write_cityscapes, write_ma
 from tests.training.test_resume import assert_same_bits, run_killed
 
 from streetlab import cli
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.records.record import RunRecord, find_runs
 
 STREETS = ("dataset=synthetic_streets", "dataset.train=6", "dataset.val=3", "dataset.test=5")
 SMALL = (
@@ -153,9 +153,9 @@ def test_two_processes_count_an_odd_number_of_images_as_one_does(tmp_path):
 
 def _confusions_of_one_process(record: RunRecord) -> np.ndarray:
     """The test split's matrices from best.ckpt alone, without Lightning."""
-    from streetlab.data.augment import normalize
-    from streetlab.data.synthetic import draw_scene
-    from streetlab.nets.hrnetv2 import hrnetv2
+    from streetlab.loading.augment import normalize
+    from streetlab.networks.hrnetv2 import hrnetv2
+    from streetlab.synthetic import draw_scene
 
     checkpoint = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
     network = hrnetv2(19, width=18, small=True).eval()

@@ -16,7 +16,7 @@ import torch
 from tests.training.conftest import TINY
 
 from streetlab import cli
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.records.record import RunRecord, find_runs
 
 SHORT = ("regime.max_epochs=1", "debug=fast_dev_run")
 FAULTS = (

@@ -15,8 +15,8 @@ from tests.training.test_resume import assert_same_bits, run_killed
 from tests.training.test_segmentation import SMALL, STREETS, segment  # noqa: F401  (a fixture)
 
 from streetlab import cli
-from streetlab.runs.grouping import group_by_seed, read_finished
-from streetlab.runs.record import RunRecord
+from streetlab.compare.grouping import group_by_seed, read_finished
+from streetlab.records.record import RunRecord
 
 TAUGHT = ("distillation.temperature=2", "distillation.weight=0.5", "distillation.features=0.5")
 EMA = "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9}"

@@ -22,7 +22,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from streetlab import cli
 from streetlab.config.composition import composer
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.records.record import RunRecord, find_runs
 from streetlab.training import wandb_logger
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.wandb_results import fixed_choice

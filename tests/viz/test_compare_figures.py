@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from streetlab.viz.figure import png
-from streetlab.viz.forest import Difference, forest_plot
-from streetlab.viz.scatter import Point, pareto_front, quality_against_cost
+from streetlab.plots.figure import png
+from streetlab.plots.forest import Difference, forest_plot
+from streetlab.plots.scatter import Point, pareto_front, quality_against_cost
 
 
 def _points(count: int, low: float = 1.0, high: float = 5.0) -> list[Point]:

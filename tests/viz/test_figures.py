@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CAMVID, CITYSCAPES, CLEANLINESS
-from streetlab.viz.bars import ClassScores, iou_bars, per_class_bars
-from streetlab.viz.confusion import confusion_matrix, magnitude
-from streetlab.viz.curves import Curve, overlaid_curves, per_epoch, training_curves
-from streetlab.viz.figure import ink_on, png, svg
-from streetlab.viz.page import inline_photos, link
-from streetlab.viz.sheets import photo_sheet, prediction_photo
+from streetlab.datasets.labels import CAMVID, CITYSCAPES, CLEANLINESS
+from streetlab.plots.bars import ClassScores, iou_bars, per_class_bars
+from streetlab.plots.confusion import confusion_matrix, magnitude
+from streetlab.plots.curves import Curve, overlaid_curves, per_epoch, training_curves
+from streetlab.plots.figure import ink_on, png, svg
+from streetlab.plots.page import inline_photos, link
+from streetlab.plots.sheets import photo_sheet, prediction_photo
 
 
 def _history(epochs: int) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streetlab.viz.heat import heat_overlay
+from streetlab.plots.heat import heat_overlay
 
 PHOTO = np.full((4, 6, 3), 100, dtype=np.uint8)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CAMVID, CITYSCAPES
-from streetlab.viz.figure import png
-from streetlab.viz.masks import WRONG, SegmentedPhoto, colorize, error_map, segmentation_sheet
+from streetlab.datasets.labels import CAMVID, CITYSCAPES
+from streetlab.plots.figure import png
+from streetlab.plots.masks import WRONG, SegmentedPhoto, colorize, error_map, segmentation_sheet
 
 MASK = np.array([[0, 13, 255], [18, 0, 19]], dtype=np.uint8)
 PHOTO = np.full((2, 3, 3), 100, dtype=np.uint8)

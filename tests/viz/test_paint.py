@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.viz.paint import Look, class_shares, ids_png, paint, palette_png
+from streetlab.plots.paint import Look, class_shares, ids_png, paint, palette_png
 
 RANDOM = np.random.default_rng(6)
 
@@ -122,5 +122,5 @@ def test_any_other_look_is_one_short_line(plain, said):
 
 
 def test_painting_needs_neither_torch_nor_matplotlib():
-    code = "import sys, streetlab.viz.paint; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, streetlab.plots.paint; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert run([sys.executable, "-c", code], check=False).returncode == 0

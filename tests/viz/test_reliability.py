@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from streetlab.viz.figure import png
-from streetlab.viz.reliability import Reliability, reliability_diagram
+from streetlab.plots.figure import png
+from streetlab.plots.reliability import Reliability, reliability_diagram
 
 
 def test_bins_intervals_and_shares_of_both_curves():

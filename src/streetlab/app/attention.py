@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.app import results
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from streetlab.app.entries import Entry, checkpoint_entry, export_entry, run_entry
 from streetlab.app.naming import titles
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError, first_line
 from streetlab.inference.export_metadata import EXPORTED, report_of
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.records.record import RunRecord, find_runs
 
 if TYPE_CHECKING:
     from streetlab.app.settings import Settings

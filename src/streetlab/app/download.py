@@ -15,7 +15,7 @@ from streetlab.app import results
 from streetlab.app.render import overlay_png
 from streetlab.app.zip_stream import Member, zip_stream
 from streetlab.errors import UserError, did_you_mean
-from streetlab.viz.paint import Look
+from streetlab.plots.paint import Look
 
 if TYPE_CHECKING:
     from streetlab.app.catalog import Catalog

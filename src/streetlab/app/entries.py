@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streetlab.app.naming import data_set_name, network_name, variant_name
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
-from streetlab.filenames import encodable
 from streetlab.inference.export_metadata import ONNX, read_export_card, report_of
-from streetlab.runs.record import RunRecord
-from streetlab.viz.figure import hex_color
+from streetlab.io.filenames import encodable
+from streetlab.plots.figure import hex_color
+from streetlab.records.record import RunRecord
 
 if TYPE_CHECKING:
     from streetlab.inference.predictor import Predictor

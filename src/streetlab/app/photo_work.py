@@ -12,15 +12,15 @@ from PIL import Image
 
 from streetlab.app import results
 from streetlab.app.attention import ground_classes
-from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError
 from streetlab.inference.video.pipeline import Cancelled
-from streetlab.viz.paint import ids_png, palette_png
+from streetlab.plots.paint import ids_png, palette_png
 
 if TYPE_CHECKING:
     from streetlab.app.jobs import Job
     from streetlab.app.settings import Settings
-    from streetlab.inference.answers import Classified, Segmented
+    from streetlab.inference.predictions import Classified, Segmented
     from streetlab.inference.predictor import Predictor
 
 _QUALITY = 92

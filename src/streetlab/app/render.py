@@ -12,7 +12,7 @@ from PIL import Image
 from streetlab.app import results
 from streetlab.errors import UserError
 from streetlab.inference.video.sinks import render_overlay
-from streetlab.viz.paint import Look, paint
+from streetlab.plots.paint import Look, paint
 
 if TYPE_CHECKING:
     from streetlab.app.catalog import Catalog

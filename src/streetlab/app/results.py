@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from streetlab.filenames import ERRORS
-from streetlab.runs.files import csv_text
+from streetlab.io.filenames import ERRORS
+from streetlab.io.files import csv_text
 
 PHOTO, PHOTO_VIDEO = "photo.jpg", "photo.mp4"
 IDS, IDS_VIDEO = "ids.png", "ids.webm"

@@ -29,8 +29,8 @@ from streetlab.app.settings import Settings
 from streetlab.app.storage import StorageFull
 from streetlab.app.uploads import Refused, check, display_name, formats, take_in, videos_readable
 from streetlab.errors import UserError, first_line
-from streetlab.filenames import one_line
-from streetlab.runs.files import to_plain
+from streetlab.io.filenames import one_line
+from streetlab.io.files import to_plain
 
 STATIC = Path(__file__).with_name("static")
 _FAULTS = {

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from streetlab.app.settings import Settings
 from streetlab.app.storage import Storage
-from streetlab.data.decode import UnreadablePhoto, read_photo
+from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError, first_line
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSin
 if TYPE_CHECKING:
     from streetlab.app.jobs import Job
     from streetlab.app.settings import Settings
-    from streetlab.inference.answers import Classified, Segmented
+    from streetlab.inference.predictions import Classified, Segmented
     from streetlab.inference.predictor import Predictor
     from streetlab.inference.video.reader import Frame
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from streetlab.audit import new_split
-from streetlab.audit.chosen import Chosen, chosen_data
+from streetlab.audit.dataset_from_args import Chosen, chosen_data
+from streetlab.audit.duplicates import find_twins
 from streetlab.audit.findings import Finding, image_findings, in_order, write_findings
 from streetlab.audit.fingerprints import fingerprint_all
 from streetlab.audit.groups import group_images
@@ -20,10 +21,9 @@ from streetlab.audit.options import Options, options_of
 from streetlab.audit.page import audit_page
 from streetlab.audit.summary import counts_by_kind, headline, summarize
 from streetlab.audit.terminal import print_audit
-from streetlab.audit.twins import find_twins
 from streetlab.errors import UserError
-from streetlab.filenames import one_line
-from streetlab.runs import files
+from streetlab.io import files
+from streetlab.io.filenames import one_line
 
 SPLIT_FILE = "split.json"
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from streetlab.audit.images import Images
 from streetlab.audit.options import Thresholds
-from streetlab.runs import files
+from streetlab.io import files
 
 KINDS = {
     "label_conflict": "copies under different labels",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from streetlab.audit.measures import THUMBNAIL, Measured, measure
 from streetlab.audit.store import Store
-from streetlab.data.parallel import in_order, reading_pool
-from streetlab.data.source import DataSource, Sample
+from streetlab.datasets.source import DataSource, Sample
+from streetlab.io.parallel import in_order, reading_pool
 from streetlab.progress import track
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streetlab.audit.connected import Connected
+from streetlab.audit.duplicates import Twin
 from streetlab.audit.fingerprints import Fingerprints
-from streetlab.audit.twins import Twin
 
 
 @dataclass(frozen=True)

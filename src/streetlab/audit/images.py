@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from streetlab.audit.duplicates import Twin
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.groups import Group
-from streetlab.audit.twins import Twin
-from streetlab.data.index.labels import LabelSpace
-from streetlab.data.index.scan import SPLITS
-from streetlab.data.source import DataSource, Sample
+from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.scan import SPLITS
+from streetlab.datasets.source import DataSource, Sample
 
 
 @dataclass(frozen=True, eq=False)

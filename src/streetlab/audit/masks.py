@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from streetlab.audit.findings import Finding, about
 from streetlab.audit.images import Images
-from streetlab.data.decode import UnreadablePhoto, read_mask
-from streetlab.data.index.labels import IGNORE_INDEX
-from streetlab.data.index.scan import SPLITS
-from streetlab.data.parallel import in_order, reading_pool
-from streetlab.data.source import DataSource, Sample
+from streetlab.datasets.decode import UnreadablePhoto, read_mask
+from streetlab.datasets.labels import IGNORE_INDEX
+from streetlab.datasets.scan import SPLITS
+from streetlab.datasets.source import DataSource, Sample
 from streetlab.errors import first_line
+from streetlab.io.files import write_json
+from streetlab.io.parallel import in_order, reading_pool
 from streetlab.progress import track
-from streetlab.runs.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from streetlab.audit.phash import perceptual_hashes
-from streetlab.data.archive import File, ZipMember
-from streetlab.data.decode import UnreadablePhoto
-from streetlab.data.files import content_hash
-from streetlab.data.source import DataSource, Sample
+from streetlab.datasets.decode import UnreadablePhoto
+from streetlab.datasets.files import content_hash
+from streetlab.datasets.source import DataSource, Sample
 from streetlab.errors import first_line
+from streetlab.io.archive import File, ZipMember
 
 MEASURES_VERSION = 2
 """Raised when any number below changes, which makes what is kept stale."""

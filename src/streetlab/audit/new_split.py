@@ -12,8 +12,8 @@ from streetlab.audit.conflicts import Resolution, resolve
 from streetlab.audit.connected import Connected
 from streetlab.audit.images import Images
 from streetlab.audit.options import Options
-from streetlab.data.index.scan import SPLITS
-from streetlab.data.index.split import grouped_folds, grouped_split, write_split
+from streetlab.datasets.scan import SPLITS
+from streetlab.datasets.splits import grouped_folds, grouped_split, write_split
 from streetlab.errors import UserError
 
 CLOSE = 0.02

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from streetlab.data.index.scan import SPLITS
+from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 
 POLICIES = ("drop", "majority", "keep")

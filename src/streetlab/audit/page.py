@@ -18,11 +18,11 @@ from streetlab.audit.images import Images
 from streetlab.audit.masks import MaskRead, class_pixels
 from streetlab.audit.new_split import NewSplit
 from streetlab.audit.summary import counts_by_kind, headline
-from streetlab.data.index.labels import Color
-from streetlab.data.index.scan import SPLITS
-from streetlab.data.parallel import in_order
-from streetlab.data.source import DataSource, Sample
-from streetlab.viz.page import inline_jpeg, render
+from streetlab.datasets.labels import Color
+from streetlab.datasets.scan import SPLITS
+from streetlab.datasets.source import DataSource, Sample
+from streetlab.io.parallel import in_order
+from streetlab.plots.page import inline_jpeg, render
 
 _SIZE = (240, 160)
 """Width and height that a thumbnail fits into."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 
-from streetlab.data.parallel import in_order
+from streetlab.io.parallel import in_order
 
 _SIDE = 32
 _LOW = 8

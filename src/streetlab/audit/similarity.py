@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from streetlab.data.parallel import in_order
+from streetlab.io.parallel import in_order
 
 Floats = NDArray[np.floating]
 

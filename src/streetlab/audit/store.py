@@ -14,9 +14,9 @@ from types import TracebackType
 import numpy as np
 
 from streetlab.audit.measures import COLUMNS, MEASURES_VERSION, Measured
-from streetlab.data.source import make_cache_folder
+from streetlab.datasets.source import make_cache_folder
 from streetlab.errors import UserError
-from streetlab.filenames import encodable
+from streetlab.io.filenames import encodable
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from streetlab.audit.findings import KINDS, Finding
 from streetlab.audit.images import Images
 from streetlab.audit.new_split import NewSplit
 from streetlab.audit.options import Options
-from streetlab.data.index.scan import SPLITS
-from streetlab.runs.classification import accuracy_ceiling
+from streetlab.datasets.scan import SPLITS
+from streetlab.metrics.classification import accuracy_ceiling
 
 FORMAT = "streetlab audit 1"
 

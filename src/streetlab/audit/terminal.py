@@ -10,7 +10,7 @@ from rich.text import Text
 
 from streetlab.audit.findings import KINDS
 from streetlab.audit.new_split import NewSplit
-from streetlab.data.index.scan import SPLITS
+from streetlab.datasets.scan import SPLITS
 
 
 def print_audit(headline: str, counts: Mapping[str, int], split: NewSplit | None, notes: Sequence[str]) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from streetlab.config.distribution import check_processes
+from streetlab.config.process_count import check_processes
+from streetlab.config.run_names import does_not_name_a_run, fresh, run_name, sweep_name
 from streetlab.config.sweeps import plan_sweep
 from streetlab.config.values import plain, without_hydra
-from streetlab.runs.naming import does_not_name_a_run, fresh, run_name, sweep_name
 
 OUTPUTS = Path("outputs")
 _SWEEP = "streetlab_sweep"

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from streetlab.config.moved import current_target, with_current_targets
 from streetlab.config.values import REFUSED, plain, without_hydra
 from streetlab.errors import UserError, did_you_mean, first_line
 
@@ -45,7 +46,7 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
     if node is None:
         return None
     key = str(node._get_full_key(None)) if isinstance(node, (DictConfig, ListConfig)) else ""
-    tree = plain(node) if isinstance(node, (DictConfig, ListConfig)) else node
+    tree = with_current_targets(plain(node) if isinstance(node, (DictConfig, ListConfig)) else node)
     for fault in _faults(tree, key, {key: tuple(kwargs)}):
         raise UserError(fault)
     if not isinstance(tree, Mapping) or "_target_" not in tree:
@@ -229,7 +230,7 @@ def locate(path: str) -> Callable[..., Any]:
     from hydra.utils import get_object
 
     try:
-        found = get_object(path)
+        found = get_object(current_target(path))
     except Exception as error:
         cause = error.__cause__ or error
         hint = ""

@@ -13,28 +13,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from streetlab.data.datamodule import StreetData
-from streetlab.data.decode import UnreadablePhoto
-from streetlab.data.source import Sample
-from streetlab.explain.answer import Answer, timed
+from streetlab.datasets.decode import UnreadablePhoto
+from streetlab.datasets.source import Sample
 from streetlab.explain.maps import MapStore, Wanted, as_images, make_maps
 from streetlab.explain.page import Card, Layer, inline_heat, inline_photo
 from streetlab.explain.panels import TALL, Tile, draw_panel, file_names, heat_tile, photo_for_panel
-from streetlab.explain.question import Question, begin_answer, rows_of
+from streetlab.explain.request import Question, begin_answer, rows_of
+from streetlab.explain.result import Answer, timed
 from streetlab.explain.scores import score_classifier
-from streetlab.explain.selection import (
-    WRONG_FIELDS,
-    Pick,
-    count_pairs,
-    pick_photos,
-    sample_positions,
-    wrong_rows,
-)
-from streetlab.nets.cam import class_activation
+from streetlab.explain.selection import WRONG_FIELDS, Pick, count_pairs, pick_photos, sample_positions, wrong_rows
+from streetlab.io import files
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.classification import confusion_counts
+from streetlab.metrics.predictions import Predictions
+from streetlab.networks.cam import class_activation
 from streetlab.progress import track
-from streetlab.runs import files
-from streetlab.runs.classification import confusion_counts
-from streetlab.runs.predictions import Predictions
 from streetlab.tasks.base import StreetTask
 from streetlab.training.report_classification import most_probable
 

@@ -12,18 +12,18 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from streetlab.data.datamodule import StreetData
 from streetlab.errors import UserError
-from streetlab.explain.answer import Answer
 from streetlab.explain.classification import explain_classifier
 from streetlab.explain.figures import score_figures
 from streetlab.explain.page import Gallery, gallery_page
-from streetlab.explain.question import NUMBERS, PAGE, Question, about_photos, read_question
+from streetlab.explain.request import NUMBERS, PAGE, Question, about_photos, read_question
+from streetlab.explain.result import Answer
 from streetlab.explain.segmentation import explain_segmenter
-from streetlab.explain.sentences import sentences
-from streetlab.filenames import one_line
-from streetlab.nets.cam import find_layer, is_guessed
-from streetlab.runs import files
+from streetlab.explain.summary_text import sentences
+from streetlab.io import files
+from streetlab.io.filenames import one_line
+from streetlab.loading.datamodule import StreetData
+from streetlab.networks.cam import find_layer, is_guessed
 from streetlab.training.elsewhere import tested_splits, tests_everything
 from streetlab.training.rebuild import rebuild
 from streetlab.training.terminal import quiet_lightning

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from streetlab.explain.sanity import PASSES_BELOW
-from streetlab.viz.figure import ACCENT, INK, MUTED, SERIES, bare, heading, new_figure
-from streetlab.viz.page import inline_figure
+from streetlab.plots.figure import ACCENT, INK, MUTED, SERIES, bare, heading, new_figure
+from streetlab.plots.page import inline_figure
 
 _LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "cam": ("map", {"color": ACCENT, "linewidth": 2.0}),

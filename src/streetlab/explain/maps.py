@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streetlab.data.augment import normalize
+from streetlab.io import files
+from streetlab.loading.augment import normalize
 from streetlab.progress import track
-from streetlab.runs import files
 
 KEPT_SIDE = 64
 """Maps are kept at this many pixels on their longer side at most: a last stage's map has 4 to 28."""

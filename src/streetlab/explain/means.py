@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t
 
-from streetlab.runs.statistics.bootstrap import cluster_photos
+from streetlab.metrics.statistics.bootstrap import cluster_photos
 
 
 def mean_interval(values: ArrayLike, groups: Sequence[str] | None = None, confidence: float = 0.95) -> dict[str, Any]:

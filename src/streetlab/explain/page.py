@@ -12,11 +12,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.data.index.labels import IGNORE_INDEX, LabelSpace
+from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.explain.panels import swatches
-from streetlab.viz.figure import hex_color
-from streetlab.viz.heat import heat_colors
-from streetlab.viz.page import inline_jpeg, inline_png, render
+from streetlab.plots.figure import hex_color
+from streetlab.plots.heat import heat_colors
+from streetlab.plots.page import inline_jpeg, inline_png, render
 
 PHOTO_SIDE = 224
 """Longer side of a photo on the page, in pixels."""

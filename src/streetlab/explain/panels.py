@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from streetlab.data.index.labels import Color, LabelSpace
-from streetlab.filenames import one_line
-from streetlab.viz.figure import INK, MUTED, RULE, hex_color
-from streetlab.viz.heat import heat_colors, heat_overlay
+from streetlab.datasets.labels import Color, LabelSpace
+from streetlab.io.filenames import one_line
+from streetlab.plots.figure import INK, MUTED, RULE, hex_color
+from streetlab.plots.heat import heat_colors, heat_overlay
 
 TALL = 224
 """Height of the pictures in a panel, in pixels."""

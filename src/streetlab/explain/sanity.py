@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from streetlab.explain.means import mean_interval
-from streetlab.nets.cam import class_activation
-from streetlab.nets.groups import declared_groups, select_parameters
+from streetlab.networks.cam import class_activation
+from streetlab.networks.groups import declared_groups, select_parameters
 
 PASSES_BELOW = 0.3
 """|mean rank correlation| that a network without memory may leave."""

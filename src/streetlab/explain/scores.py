@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from streetlab.data.decode import resize_mask
+from streetlab.datasets.decode import resize_mask
 from streetlab.explain.faithfulness import score_faithfulness
 from streetlab.explain.localization import score_localization
 from streetlab.explain.maps import Wanted, as_images
-from streetlab.explain.question import Question
+from streetlab.explain.request import Question
 from streetlab.explain.sanity import cascading_randomization
-from streetlab.runs.predictions import Predictions
+from streetlab.metrics.predictions import Predictions
 
 _RANDOMIZED = 16
 """Photos whose maps are compared with those of a network without memory."""

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import LabelSpace
-from streetlab.explain.answer import Answer, timed
+from streetlab.datasets.labels import LabelSpace
 from streetlab.explain.maps import MapStore, Wanted, make_maps
 from streetlab.explain.page import Card, Layer, inline_heat, inline_mask, inline_photo
 from streetlab.explain.panels import Tile, draw_panel, heat_tile, photo_for_panel
-from streetlab.explain.question import Question, begin_answer, rows_of
+from streetlab.explain.request import Question, begin_answer, rows_of
+from streetlab.explain.result import Answer, timed
 from streetlab.explain.scores import score_regions
 from streetlab.explain.selection import worst_and_best
-from streetlab.nets.cam import region_activation
+from streetlab.io import files
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.classification import confusion_counts
+from streetlab.metrics.confusions import Confusions
+from streetlab.metrics.segmentation import image_mious
+from streetlab.networks.cam import region_activation
+from streetlab.plots.paint import Look, paint
 from streetlab.progress import track
-from streetlab.runs import files
-from streetlab.runs.classification import confusion_counts
-from streetlab.runs.confusions import Confusions
-from streetlab.runs.segmentation import image_mious
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.report_segmentation import predict_mask
-from streetlab.viz.paint import Look, paint
 
 _EACH = 6
 """Images shown of the worst and of the best where nobody says how many."""

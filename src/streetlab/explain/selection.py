@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streetlab.runs.predictions import Predictions, most_wrong
+from streetlab.metrics.predictions import Predictions, most_wrong
 
 MOST = 300
 """Photos shown where nobody says how many; a page of more is slow to open."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streetlab.data.datamodule import StreetData
 from streetlab.errors import UserError
+from streetlab.loading.datamodule import StreetData
 
 
 def calibration_images(data: StreetData, count: int) -> list[np.ndarray]:

@@ -13,8 +13,10 @@ from typing import Any
 from omegaconf import DictConfig
 from PIL import Image
 
-from streetlab.data.decode import resize
-from streetlab.data.synthetic import draw_scene
+from streetlab.checkpoints.load_network import rebuild_network
+from streetlab.checkpoints.metadata import read_metadata
+from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
+from streetlab.datasets.decode import resize
 from streetlab.errors import UserError
 from streetlab.export import latency, parity
 from streetlab.export.graph import DeployedNetwork
@@ -23,15 +25,14 @@ from streetlab.export.options import Options, about_photos, read_options
 from streetlab.export.quality import Bench, evaluate_both, open_bench
 from streetlab.export.report import print_report, warnings, write_report
 from streetlab.export.torch_file import write_torch
-from streetlab.filenames import one_line
-from streetlab.inference.card import read_card
-from streetlab.inference.export_card import ExportCard
 from streetlab.inference.exported import ExportedNetwork
+from streetlab.inference.model_metadata import ExportCard
+from streetlab.io import files
+from streetlab.io.filenames import one_line
 from streetlab.progress import counting
-from streetlab.runs import files
-from streetlab.runs.identity import other_photos
+from streetlab.records.identity import other_photos
+from streetlab.synthetic import draw_scene
 from streetlab.training.evaluate import fitted_temperature
-from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild_network
 from streetlab.training.terminal import quiet_lightning
 
 _PACKAGES = ("streetlab", "torch", "onnx", "onnxscript", "onnxruntime")
@@ -117,7 +118,7 @@ def export(options: Options) -> tuple[Path, dict[str, Any]]:
 
 
 def _card(options: Options, weights: TrainedWeights) -> ExportCard:
-    own, run = read_card(weights), options.run
+    own, run = read_metadata(weights), options.run
     return ExportCard(
         name=run.name,
         label_space=own.label_space,

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from streetlab.data.augment import normalize
 from streetlab.errors import UserError
-from streetlab.export.blame import layer_of, reason
-from streetlab.nets.image_size import can_be_dynamic, refusal
+from streetlab.export.export_errors import layer_of, reason
+from streetlab.loading.augment import normalize
+from streetlab.networks.image_size import can_be_dynamic, refusal
 
 _LEAST_EXAMPLE = 128
 """Pixels; twice the coarsest stride of any network at hand."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from streetlab.errors import UserError, first_line
 from streetlab.export.onnx_graph import Ends, find_ends, read_graph, write_graph
-from streetlab.inference.export_card import INPUT
+from streetlab.inference.model_metadata import INPUT
 from streetlab.progress import track
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from streetlab.errors import UserError, first_line
-from streetlab.export.blame import operation_of, reason
+from streetlab.export.export_errors import operation_of, reason
 from streetlab.export.graph import DeployedNetwork, silenced, trace
-from streetlab.inference.export_card import INPUT, OUTPUT
+from streetlab.inference.model_metadata import INPUT, OUTPUT
 
 OPSET = 18
 """What PyTorch's translations are written in; ONNX Runtime reads it since 1.14 (2023)."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streetlab.errors import UserError, first_line
-from streetlab.inference.export_card import KEY, ExportCard
-from streetlab.runs import files
+from streetlab.inference.model_metadata import KEY, ExportCard
+from streetlab.io import files
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -11,13 +11,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from streetlab.config import plain
-from streetlab.data.index.manifest import Manifest
-from streetlab.data.index.scan import SPLITS
+from streetlab.datasets.manifest import Manifest
+from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.export_metadata import ONNX, TORCH, report_of
-from streetlab.runs.chosen import chosen_run
-from streetlab.runs.identity import has_photos, unique_hash
-from streetlab.runs.record import RunRecord
+from streetlab.records.identity import has_photos, unique_hash
+from streetlab.records.locate import chosen_run
+from streetlab.records.record import RunRecord
 
 SUFFIXES = {"onnx": ONNX, "torch": TORCH}
 PRECISIONS = ("fp32", "fp16", "int8")

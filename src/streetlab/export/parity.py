@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.data.decode import resize
+from streetlab.datasets.decode import resize
 from streetlab.errors import UserError, first_line
 from streetlab.export.graph import DeployedNetwork
 from streetlab.inference.exported import ExportedNetwork

@@ -14,16 +14,17 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from torch import nn
 
+from streetlab.checkpoints.read import TrainedWeights
 from streetlab.config import instantiate
 from streetlab.config.recorded import recorded_config
-from streetlab.data.datamodule import StreetData
 from streetlab.errors import UserError
 from streetlab.export.parity import Pixels
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.runs.record import RunRecord
+from streetlab.loading.datamodule import StreetData
+from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
-from streetlab.training.evaluation import evaluate_splits
-from streetlab.training.rebuild import TrainedWeights, rebuild
+from streetlab.training.evaluate_splits import evaluate_splits
+from streetlab.training.rebuild import rebuild
 
 JUDGED_BY = {
     "segmentation": {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"},

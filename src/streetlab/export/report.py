@@ -10,8 +10,8 @@ from rich.table import Table
 
 from streetlab.export.options import Options
 from streetlab.export.quality import JUDGED_BY
-from streetlab.runs import files
-from streetlab.runs.markdown import table
+from streetlab.io import files
+from streetlab.io.markdown import table
 
 AGREEING = 0.999
 """The share of pixels or labels that file and network have to agree on, where the precision is the same."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from omegaconf import DictConfig
 
-from streetlab.filenames import one_line
 from streetlab.inference.journal import LINES, Journal
 from streetlab.inference.names import Names
 from streetlab.inference.options import Options, read_options, refuse_other_task
@@ -18,6 +17,7 @@ from streetlab.inference.photos import Named, predict_photos
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Found, Item, find_items
 from streetlab.inference.video_files import VideoResults, predict_videos
+from streetlab.io.filenames import one_line
 from streetlab.progress import track
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from streetlab.errors import UserError
-from streetlab.inference.export_card import ExportCard
+from streetlab.inference.model_metadata import ExportCard
 
 ONNX, TORCH = ".onnx", ".pt2"
 EXPORTED = (ONNX, TORCH)

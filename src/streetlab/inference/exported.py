@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.errors import UserError, first_line
-from streetlab.inference.export_card import INPUT, OUTPUT, ExportCard
 from streetlab.inference.export_metadata import ONNX, read_export_card
-from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.networks.segmentation import SegmentationOutput
 
 Graph = Callable[[Tensor], Tensor]
 """uint8 (B, H, W, 3) on the device to float32 logits there."""
@@ -80,7 +80,7 @@ class ExportedNetwork(nn.Module):
             return self._graph(torch.from_numpy(np.ascontiguousarray(images)).to(self.device)).cpu().numpy()
 
     def forward(self, images: Tensor) -> Tensor | SegmentationOutput:
-        """Logits of images that `streetlab.data.augment.normalize` made, as a network of that task gives them.
+        """Logits of images that `streetlab.loading.augment.normalize` made, as a network of that task gives them.
 
         Args:
             images: (B, 3, H, W), ImageNet-normalised. The graph takes whole pixels, so that they are rounded to

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any
 
 from streetlab.errors import UserError
-from streetlab.filenames import as_text, from_text
 from streetlab.inference.sources import Item
-from streetlab.runs import files
-from streetlab.runs.liveness import is_running
+from streetlab.io import files
+from streetlab.io.filenames import as_text, from_text
+from streetlab.records.process_status import is_running
 
 LINES, MADE_WITH = "predictions.jsonl", "predict.json"
 Line = dict[str, Any]

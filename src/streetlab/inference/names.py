@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import PurePosixPath
 
-from streetlab.filenames import fold
+from streetlab.io.filenames import fold
 
 RESULT_SUFFIXES = (".png", ".jpg", ".mp4", ".webm", ".csv")
 _LONGEST = 180

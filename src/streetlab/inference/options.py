@@ -9,16 +9,16 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from streetlab.checkpoints.read import KEPT_FILES
 from streetlab.config import plain
-from streetlab.data.decode import MOST_PIXELS
-from streetlab.data.index.labels import LabelSpace, class_ids
+from streetlab.datasets.decode import MOST_PIXELS
+from streetlab.datasets.labels import LabelSpace, class_ids
 from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.export_metadata import EXPORTED
 from streetlab.inference.views import Views
-from streetlab.runs import files
-from streetlab.runs.chosen import chosen_run
-from streetlab.training.rebuild import KEPT
-from streetlab.viz.paint import Look
+from streetlab.io import files
+from streetlab.plots.paint import Look
+from streetlab.records.locate import chosen_run
 
 _MOST_IN_WINDOWS = 500_000_000
 PARTS = ("mask", "palette", "overlay", "confidence")
@@ -151,7 +151,7 @@ def _run_and_name(run: str, checkpoint: str) -> tuple[Path, str]:
     record = chosen_run(run)
     if checkpoint == "best":
         return record.path, record.name
-    return record.path, f"{record.name}-{checkpoint if checkpoint in KEPT else Path(checkpoint).stem}"
+    return record.path, f"{record.name}-{checkpoint if checkpoint in KEPT_FILES else Path(checkpoint).stem}"
 
 
 def _entries(key: str, value: Any) -> list[str]:

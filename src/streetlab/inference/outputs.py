@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.data.index.labels import LabelSpace
-from streetlab.filenames import as_text
-from streetlab.inference.answers import Classified, Segmented
-from streetlab.runs import files
-from streetlab.viz.heat import heat_overlay
-from streetlab.viz.paint import Look, class_shares, ids_png, paint, palette_png
+from streetlab.datasets.labels import LabelSpace
+from streetlab.inference.predictions import Classified, Segmented
+from streetlab.io import files
+from streetlab.io.filenames import as_text
+from streetlab.plots.heat import heat_overlay
+from streetlab.plots.paint import Look, class_shares, ids_png, paint, palette_png
 
 PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
 _JPEG_QUALITY = 92

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from PIL import Image
 
-from streetlab.data.decode import MOST_PIXELS, TooManyPixels, UnreadablePhoto, read_photo
-from streetlab.data.parallel import in_order
+from streetlab.datasets.decode import MOST_PIXELS, TooManyPixels, UnreadablePhoto, read_photo
 from streetlab.errors import UserError
-from streetlab.inference.answers import Classified, Segmented
 from streetlab.inference.outputs import PhotoResults, Written, failed
+from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Item
+from streetlab.io.parallel import in_order
 
 _WORKERS = min(4, os.cpu_count() or 1)
 """Threads that decode, and as many that write: each holds a photo at its own size."""

@@ -14,20 +14,20 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from streetlab.data.augment import normalize
-from streetlab.data.decode import resize
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.decode import resize
+from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError, first_line
-from streetlab.inference.answers import Classified, Segmented
-from streetlab.inference.compiled import CompiledNetwork, uncompiled
-from streetlab.inference.enlarge import enlarged_labels, in_bands, labelled, rows_of_a_band
+from streetlab.inference.compiled_predictor import CompiledNetwork, uncompiled
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.hardware import computing_in, fitting
-from streetlab.inference.opened import Opened, open_checkpoint, open_export, open_run
+from streetlab.inference.load_model import Opened, open_checkpoint, open_export, open_run
+from streetlab.inference.predictions import Classified, Segmented
+from streetlab.inference.upsample import enlarged_labels, in_bands, labelled, rows_of_a_band
 from streetlab.inference.views import Views
 from streetlab.inference.windows import slide
-from streetlab.nets.cam import class_activation
-from streetlab.runs.record import RunRecord
+from streetlab.loading.augment import normalize
+from streetlab.networks.cam import class_activation
+from streetlab.records.record import RunRecord
 from streetlab.tasks.test_time import log_probabilities, rescaled
 from streetlab.training.memory import is_out_of_memory
 
@@ -350,7 +350,7 @@ def _views_for(task: str, views: Views) -> Views:
 
 def _rgb(photo: Image.Image) -> Image.Image:
     if photo.mode != "RGB":
-        raise ValueError(f"a photo of mode {photo.mode}: streetlab.data.decode.read_photo makes it RGB")
+        raise ValueError(f"a photo of mode {photo.mode}: streetlab.datasets.decode.read_photo makes it RGB")
     return photo
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from streetlab.data.index.content import (
+from streetlab.datasets.content import (
     HEAD_BYTES,
     HIDDEN,
     NEEDS_EXTRA,
@@ -21,7 +21,7 @@ from streetlab.data.index.content import (
     kind_of,
     needs_extra,
 )
-from streetlab.data.index.scan import is_system
+from streetlab.datasets.scan import is_system
 from streetlab.errors import UserError, did_you_mean
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 from streetlab.inference.outputs import Written, by_name, failed, label_result
 from streetlab.inference.photos import Named
@@ -16,8 +16,8 @@ from streetlab.inference.sources import Item
 from streetlab.inference.video.pipeline import VideoReport, predict_video
 from streetlab.inference.video.reader import VideoInfo, probe
 from streetlab.inference.video.sinks import IdsSink, OverlaySink, ProbabilitiesSink, SharesSink
+from streetlab.plots.paint import Look
 from streetlab.progress import counting
-from streetlab.viz.paint import Look
 
 
 @dataclass(frozen=True)

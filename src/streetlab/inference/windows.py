@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 import torch
 from torch import Tensor
 
-from streetlab.inference.enlarge import rows_of_a_band
+from streetlab.inference.upsample import rows_of_a_band
 from streetlab.tasks.test_time import window_starts
 
 Probabilities = Callable[[Tensor], Tensor]

@@ -10,13 +10,12 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from streetlab.data.datamodule import Batch
-from streetlab.data.index.labels import TASKS, LabelSpace
+from streetlab.checkpoints.read import CHECKPOINT_KEY
+from streetlab.datasets.labels import TASKS, LabelSpace
 from streetlab.errors import UserError, did_you_mean
+from streetlab.loading.datamodule import Batch
 from streetlab.tasks.distillation import Distillation
 from streetlab.tasks.metrics import MeanLoss
-
-CHECKPOINT_KEY = "streetlab"
 
 
 class StreetTask(pl.LightningModule):

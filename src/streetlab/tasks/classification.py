@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from streetlab.data.datamodule import Batch
-from streetlab.runs.classification import summarize_confusion
+from streetlab.loading.datamodule import Batch
+from streetlab.metrics.classification import summarize_confusion
 from streetlab.tasks.base import StreetTask
 
 

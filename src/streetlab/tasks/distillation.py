@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streetlab.data.index.labels import IGNORE_INDEX
+from streetlab.datasets.labels import IGNORE_INDEX
 from streetlab.errors import UserError, did_you_mean
-from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.networks.segmentation import SegmentationOutput
 from streetlab.tasks.losses import is_number
 
 KINDS = ("pixel", "channel")
@@ -153,7 +153,7 @@ class _Watched:
     """What the layer that a network's activation maps are read from gave out in its last pass."""
 
     def __init__(self, network: nn.Module, learns: bool) -> None:
-        from streetlab.nets.cam.layers import find_layer
+        from streetlab.networks.cam.layers import find_layer
 
         self.network, self.name = network, find_layer(network)
         self._learns = learns
@@ -170,7 +170,7 @@ class _Watched:
 
     def take(self, images: Tensor) -> Tensor:
         """The feature maps `(B, C, h, w)` for these images, given out once."""
-        from streetlab.nets.cam.layers import FeatureLayer
+        from streetlab.networks.cam.layers import FeatureLayer
 
         output, self._output = self._output, None
         height, width = images.shape[-2:]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streetlab.data.index.labels import IGNORE_INDEX
+from streetlab.datasets.labels import IGNORE_INDEX
 from streetlab.errors import UserError, did_you_mean
 
 

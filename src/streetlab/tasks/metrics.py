@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from streetlab.data.index.labels import IGNORE_INDEX
+from streetlab.datasets.labels import IGNORE_INDEX
 
 
 class MeanLoss(Metric):

@@ -7,10 +7,10 @@ from typing import Any
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from streetlab.data.datamodule import Batch
 from streetlab.errors import UserError, did_you_mean
-from streetlab.nets.segmentation import SegmentationOutput
-from streetlab.runs.segmentation import summarize_segmentation
+from streetlab.loading.datamodule import Batch
+from streetlab.metrics.segmentation import summarize_segmentation
+from streetlab.networks.segmentation import SegmentationOutput
 from streetlab.tasks.base import StreetTask
 from streetlab.tasks.metrics import BoundaryScore, ImageConfusions
 from streetlab.tasks.test_time import TestTime

@@ -10,15 +10,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from streetlab.data.datamodule import StreetData
 from streetlab.errors import UserError, did_you_mean
-from streetlab.nets.groups import freeze_except, select_parameters, set_training_mode
-from streetlab.runs.record import RunRecord
+from streetlab.loading.datamodule import StreetData
+from streetlab.networks.groups import freeze_except, select_parameters, set_training_mode
+from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
-from streetlab.training.agreement import is_first
+from streetlab.training.dry_run import without_a_trace
 from streetlab.training.memory import is_out_of_memory, no_room, peak_memory
 from streetlab.training.phases import PhaseSchedule
-from streetlab.training.trial import without_a_trace
+from streetlab.training.rendezvous import is_first
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +17,18 @@ from torch import nn
 from streetlab.config import instantiate
 from streetlab.config.composition import config_folder
 from streetlab.config.targets import locate, signature_of
-from streetlab.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
-from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import TASKS, LabelSpace
-from streetlab.data.source import DataSource
-from streetlab.data.workers import checked_workers
+from streetlab.datasets.labels import TASKS
+from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError, did_you_mean
-from streetlab.nets.contract import adopt
-from streetlab.nets.image_size import check_image_size
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
+from streetlab.loading.datamodule import StreetData
+from streetlab.loading.workers import checked_workers
+from streetlab.networks.build import build_network
+from streetlab.networks.image_size import check_image_size
 from streetlab.tasks.base import StreetTask
+from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
 from streetlab.training.batch_size import written_batch_size
-from streetlab.training.checkpointing import check_checkpointing, checkpoint_blocks
-from streetlab.training.compiled import CompiledNetwork
+from streetlab.training.compile_callback import CompiledNetwork
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import PhaseSchedule
 from streetlab.training.stopwatch import Stopwatch
@@ -115,40 +113,6 @@ def build_task(
     if check_checkpointing(cfg.trainer.get("checkpointing", False)):
         checkpoint_blocks(network)
     return instantiate(cfg.task)(network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card)
-
-
-def build_network(
-    node: Any, label_space: LabelSpace, image_size: tuple[int, int] | None = None
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The network that a `model` node describes, for those classes, with all that the contract asks for.
-
-    Args:
-        node: its `_target_` takes `num_classes`.
-        image_size: given to targets that take one, unless the node has it.
-
-    Returns:
-        the network, and what it was built with because of `image_size`: keys that the node would need to describe the
-        same network whatever the images' size.
-
-    Raises:
-        UserError: the target makes no network, or anything that the node asks for and that cannot be had.
-    """
-    build = instantiate(node)
-    if not isinstance(build, partial):
-        raise UserError("model: _target_ is missing; it names the class or function that makes the network")
-    options: dict[str, Any] = {"num_classes": len(label_space)}
-    arguments = signature_of(build.func)
-    takes_size = arguments is not None and "image_size" in arguments.names
-    if image_size is not None and takes_size and build.keywords.get("image_size") is None:
-        options["image_size"] = list(image_size)
-    network: Any = build(**options)
-    if not isinstance(network, nn.Module):
-        kind = network.__name__ if inspect.isclass(network) else type(network).__name__
-        raise UserError(f"model: {node.get('_target_')} makes a {kind}, not a network (torch.nn.Module)")
-    for line in adopt(network, label_space.task):
-        log.info("model: %s", line)
-    options.pop("num_classes")
-    return network, dict(getattr(network, "built_with", options))
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:

@@ -11,13 +11,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from streetlab.config import instantiate, plain
-from streetlab.data.source import DataSource
-from streetlab.filenames import one_line
-from streetlab.place import place
-from streetlab.runs.opening import choose_folder, completed_record
-from streetlab.runs.record import RunRecord
-from streetlab.runs.teaching import teaching_run
-from streetlab.training.identify import identify
+from streetlab.datasets.source import DataSource
+from streetlab.io.filenames import one_line
+from streetlab.process_rank import place
+from streetlab.records.identity import identify
+from streetlab.records.record import RunRecord
+from streetlab.records.resume import choose_folder, completed_record
+from streetlab.records.teaching import teaching_run
 from streetlab.training.run_log import run_log
 
 logger = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 
 from streetlab.config import instantiate
 from streetlab.config.targets import locate
-from streetlab.data.everything import Everything
-from streetlab.data.index.labels import LabelSpace
-from streetlab.data.index.scan import SPLITS
-from streetlab.data.source import DataSource
+from streetlab.datasets.everything import Everything
+from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.scan import SPLITS
+from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError, did_you_mean
-from streetlab.runs.identity import has_photos
-from streetlab.runs.record import RunRecord
+from streetlab.records.identity import has_photos
+from streetlab.records.record import RunRecord
 
 ALL = "all"
 """The value of `split=` for all photos of a data set, whatever split they are in."""

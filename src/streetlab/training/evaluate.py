@@ -11,25 +11,26 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
+from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.config import instantiate, plain
 from streetlab.config.command_line import own_keys
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
-from streetlab.data.datamodule import StreetData
-from streetlab.data.index.manifest import Manifest
+from streetlab.config.run_names import config_hash, matches, run_name
+from streetlab.datasets.manifest import Manifest
 from streetlab.errors import UserError
-from streetlab.filenames import one_line
-from streetlab.nets.cost import describe
-from streetlab.runs.chosen import chosen_run
-from streetlab.runs.expected_precision import Prior, read_prior
-from streetlab.runs.identity import has_photos, other_photos, unique_hash
-from streetlab.runs.naming import config_hash, matches, run_name
-from streetlab.runs.record import RunRecord, now
-from streetlab.training.agreement import check_size
+from streetlab.io.filenames import one_line
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.expected_precision import Prior, read_prior
+from streetlab.networks.cost import describe
+from streetlab.records.identity import has_photos, other_photos, unique_hash
+from streetlab.records.locate import chosen_run
+from streetlab.records.record import RunRecord, now
 from streetlab.training.elsewhere import check_split, names_other_data, tested_splits, tests_everything
-from streetlab.training.evaluation import evaluate_splits, summarize
+from streetlab.training.evaluate_splits import evaluate_splits, summarize
 from streetlab.training.provenance import provenance
-from streetlab.training.rebuild import TrainedWeights, find_checkpoint, read_weights, rebuild
+from streetlab.training.rebuild import rebuild
+from streetlab.training.rendezvous import check_size
 from streetlab.training.terminal import print_summary, quiet_lightning
 
 TESTED = ("dataset", "model", "task", "loss", "trainer", "image_size", "batch_size", "num_workers")

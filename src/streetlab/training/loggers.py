@@ -10,8 +10,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from streetlab.errors import UserError
-from streetlab.runs.files import write_csv
-from streetlab.runs.record import RunRecord
+from streetlab.io.files import write_csv
+from streetlab.records.record import RunRecord
 
 _FIRST = ("epoch", "step", "phase")
 

@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from streetlab.data.augment import normalize
-from streetlab.data.datamodule import StreetData
-from streetlab.data.decode import resize
-from streetlab.data.index.labels import to_label_ids
-from streetlab.data.parallel import in_order
-from streetlab.data.source import Sample
+from streetlab.datasets.decode import resize
+from streetlab.datasets.labels import to_label_ids
+from streetlab.datasets.source import Sample
+from streetlab.io import files
+from streetlab.io.parallel import in_order
+from streetlab.loading.augment import normalize
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.segmentation import summarize_segmentation
 from streetlab.progress import track
-from streetlab.runs import files
-from streetlab.runs.segmentation import summarize_segmentation
 from streetlab.tasks.metrics import ImageConfusions
 from streetlab.tasks.segmentation import SegmentationTask
 

@@ -26,10 +26,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.optim import Optimizer
 
+from streetlab.checkpoints.write import in_folder
 from streetlab.errors import UserError, did_you_mean
-from streetlab.nets.groups import freeze_except, select_parameters, set_training_mode
+from streetlab.networks.groups import freeze_except, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
-from streetlab.training.checkpoints import in_folder
 from streetlab.training.fused import build_fused
 from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, none
 

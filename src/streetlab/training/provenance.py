@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from streetlab.config.import_path import import_path
-from streetlab.place import place
+from streetlab.process_rank import place
 
 PACKAGES = (
     "streetlab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",

@@ -8,13 +8,13 @@ from typing import Any
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
 
-from streetlab.data.datamodule import StreetData
-from streetlab.runs import files
-from streetlab.runs.expected_precision import Prior
-from streetlab.runs.record import RunRecord
+from streetlab.io import files
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.expected_precision import Prior
+from streetlab.plots.curves import training_curves
+from streetlab.plots.figure import png
+from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
-from streetlab.viz.curves import training_curves
-from streetlab.viz.figure import png
 
 
 class Report(ABC):

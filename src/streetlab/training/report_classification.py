@@ -8,35 +8,35 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 
-from streetlab.data.datamodule import StreetData
-from streetlab.data.source import Sample
-from streetlab.runs import files
-from streetlab.runs.classification import (
+from streetlab.datasets.source import Sample
+from streetlab.io import files
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.classification import (
     REPORT_FIELDS,
     classification_report,
     far_errors_name,
     report_rows,
     summarize_classification,
 )
-from streetlab.runs.expected_precision import (
+from streetlab.metrics.expected_precision import (
     Prior,
     expected_precision,
     expected_precision_text,
     expected_precision_title,
 )
-from streetlab.runs.predictions import Predictions, most_wrong
-from streetlab.runs.statistics.calibration import (
+from streetlab.metrics.predictions import Predictions, most_wrong
+from streetlab.metrics.statistics.calibration import (
     adaptive_ece,
     apply_temperature,
     calibration_numbers,
     fit_temperature,
     reliability_curve,
 )
+from streetlab.plots.confusion import confusion_matrix
+from streetlab.plots.reliability import Reliability, reliability_diagram
+from streetlab.plots.sheets import photo_sheet, prediction_photo
 from streetlab.tasks.classification import ClassificationTask
 from streetlab.training.report import Report, number_text
-from streetlab.viz.confusion import confusion_matrix
-from streetlab.viz.reliability import Reliability, reliability_diagram
-from streetlab.viz.sheets import photo_sheet, prediction_photo
 
 MISCLASSIFIED_FIELDS = ("id", "true", "predicted", "confidence")
 _DRAWN_BINS = 10

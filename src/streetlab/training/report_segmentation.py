@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from streetlab.data.augment import normalize
-from streetlab.runs import files
-from streetlab.runs.segmentation import (
+from streetlab.io import files
+from streetlab.loading.augment import normalize
+from streetlab.metrics.segmentation import (
     REPORT_FIELDS,
     best_median_worst,
     image_mious,
     report_rows,
     segmentation_report,
 )
+from streetlab.plots.bars import iou_bars
+from streetlab.plots.confusion import confusion_matrix
+from streetlab.plots.masks import SegmentedPhoto, segmentation_sheet
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.native_size import evaluate_full_resolution, write_label_ids
 from streetlab.training.report import Report
-from streetlab.viz.bars import iou_bars
-from streetlab.viz.confusion import confusion_matrix
-from streetlab.viz.masks import SegmentedPhoto, segmentation_sheet
 
 _EACH = 3
 """Images shown of the best, the median and the worst of the reported split."""

@@ -16,13 +16,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from streetlab.data.index.split import content_hash
+from streetlab.checkpoints.read import CHECKPOINT_KEY, epochs_behind, kept_best
+from streetlab.config.run_names import LEFT_OUT, PATHS, TEACHER, has_teacher, matches
 from streetlab.errors import UserError, first_line
-from streetlab.runs import files
-from streetlab.runs.naming import LEFT_OUT, PATHS, TEACHER, has_teacher, matches
-from streetlab.runs.record import RunRecord
-from streetlab.tasks.base import CHECKPOINT_KEY
-from streetlab.training.checkpoints import epochs_behind, kept_best
+from streetlab.io import files
+from streetlab.io.files import file_sha256
+from streetlab.records.record import RunRecord
 from streetlab.training.phases import Phase, PhaseSchedule, Resumed, parse_phases
 
 log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ def take_over(start: Start, record: RunRecord) -> None:
     record.write_status(
         resumed_from={
             "checkpoint": str(start.checkpoint.resolve()),
-            "sha256": content_hash(start.checkpoint),
+            "sha256": file_sha256(start.checkpoint),
             "epochs": start.epochs,
         }
     )

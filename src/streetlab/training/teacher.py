@@ -10,16 +10,16 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import TASKS, same_names
+from streetlab.checkpoints.load_network import rebuild_network
+from streetlab.checkpoints.read import TrainedWeights, listed, read_weights
+from streetlab.datasets.labels import TASKS, same_names
 from streetlab.errors import UserError
-from streetlab.nets.cost import describe
-from streetlab.runs.identity import other_photos
-from streetlab.runs.teaching import teaching_run
+from streetlab.loading.datamodule import StreetData
+from streetlab.networks.cost import describe
+from streetlab.records.identity import other_photos
+from streetlab.records.teaching import teaching_run
 from streetlab.tasks.distillation import Distillation
 from streetlab.training.build import Experiment
-from streetlab.training.checkpoints import listed
-from streetlab.training.rebuild import TrainedWeights, read_weights, rebuild_network
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from streetlab.data.index.scan import SPLITS
-from streetlab.filenames import one_line
-from streetlab.runs.record import RunRecord
-from streetlab.training.evaluation import REPORTS
+from streetlab.datasets.scan import SPLITS
+from streetlab.io.filenames import one_line
+from streetlab.records.record import RunRecord
+from streetlab.training.evaluate_splits import REPORTS
 from streetlab.training.report import number_text
 
 

@@ -12,22 +12,23 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from streetlab.checkpoints.read import read_resumable
+from streetlab.checkpoints.write import retire
 from streetlab.config import bind, instantiate
-from streetlab.data.source import DataSource
+from streetlab.config.run_names import config_hash
+from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
-from streetlab.runs.identity import Identity
-from streetlab.runs.naming import config_hash
-from streetlab.runs.opening import open_record
-from streetlab.runs.record import RunRecord, now
+from streetlab.records.identity import Identity
+from streetlab.records.record import RunRecord, now
+from streetlab.records.resume import open_record
 from streetlab.training import loggers
-from streetlab.training.agreement import agree, check_size, followed, is_first
 from streetlab.training.batch_size import AUTO, AutoBatchSize
 from streetlab.training.build import build_callbacks, build_experiment, build_loggers, loading_numbers
-from streetlab.training.checkpoints import read_resumable, retire
-from streetlab.training.evaluation import evaluate_best
+from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
 from streetlab.training.memory import is_out_of_memory, no_room
 from streetlab.training.provenance import provenance
+from streetlab.training.rendezvous import agree, check_size, followed, is_first
 from streetlab.training.resuming import find_start, take_over
 from streetlab.training.run_log import RunLog
 from streetlab.training.teacher import teach

@@ -11,8 +11,8 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from streetlab.errors import UserError, did_you_mean
-from streetlab.training.agreement import environment
-from streetlab.training.compiled import AUTO, check_compile
+from streetlab.training.compile_callback import AUTO, check_compile
+from streetlab.training.rendezvous import environment
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -71,7 +71,7 @@ def build_trainer(
         accelerator: auto, cpu, gpu.
         precision: auto, or one of Lightning's.
         channels_last: memory order of the network's weights (set on the network by whoever builds it).
-        compile: auto, true or false, see `streetlab.training.compiled` (done by whoever trains).
+        compile: auto, true or false, see `streetlab.training.compile_callback` (done by whoever trains).
         checkpointing: activations are computed again instead of kept (set on the network by whoever builds it).
         callbacks, loggers: all of them.
         root: the run's folder.

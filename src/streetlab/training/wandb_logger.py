@@ -25,9 +25,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from streetlab.config.resolvers import swept_words
 from streetlab.errors import UserError, did_you_mean
-from streetlab.runs.record import RunRecord
-from streetlab.training.agreement import is_first
+from streetlab.records.record import RunRecord
 from streetlab.training.loggers import RecordLogger
+from streetlab.training.rendezvous import is_first
 
 log = logging.getLogger(__name__)
 

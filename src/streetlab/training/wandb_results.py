@@ -12,19 +12,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from streetlab.data.augment import normalize
-from streetlab.data.datamodule import StreetData
-from streetlab.data.index.labels import IGNORE_INDEX
+from streetlab.datasets.labels import IGNORE_INDEX
 from streetlab.errors import UserError
-from streetlab.nets.cam import class_activation
-from streetlab.runs.record import RunRecord
-from streetlab.runs.segmentation import image_mious
+from streetlab.loading.augment import normalize
+from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.segmentation import image_mious
+from streetlab.networks.cam import class_activation
+from streetlab.plots.heat import heat_overlay
+from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.build import Experiment
 from streetlab.training.report_segmentation import predict_mask
 from streetlab.training.wandb_logger import RunWandbLogger
-from streetlab.viz.heat import heat_overlay
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.app.settings import Settings
-from streetlab.data.index.labels import CAMVID, CITYSCAPES, CLEANLINESS, LabelSpace
-from streetlab.inference.answers import Classified, Segmented
-from streetlab.viz.figure import hex_color
+from streetlab.datasets.labels import CAMVID, CITYSCAPES, CLEANLINESS, LabelSpace
+from streetlab.inference.predictions import Classified, Segmented
+from streetlab.plots.figure import hex_color
 
 # id, title, label space, score, how far its ids are from the first model's
 MODELS = (

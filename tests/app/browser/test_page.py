@@ -8,8 +8,8 @@ from PIL import Image
 from tests.app.browser.pages import canvas, eventually, is_shown, overlay_of, row, set_value, shown
 from tests.app.browser.stand_in import confidence_of, ids_of
 
-from streetlab.data.index.labels import CITYSCAPES
-from streetlab.viz.paint import Look, paint
+from streetlab.datasets.labels import CITYSCAPES
+from streetlab.plots.paint import Look, paint
 
 ROAD, CAR, SKY = (CITYSCAPES.names.index(name) for name in ("road", "car", "sky"))
 

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.app.browser.pages import canvas, eventually, overlay_of, row, set_value, shown
 from tests.app.browser.stand_in import ids_of
 
-from streetlab.data.index.labels import CAMVID, CITYSCAPES
+from streetlab.datasets.labels import CAMVID, CITYSCAPES
 
 
 @pytest.fixture

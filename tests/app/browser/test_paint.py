@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tests.app.browser.bench import bench
 
-from streetlab.viz.heat import heat_colors
-from streetlab.viz.paint import Look, class_shares, ids_png, paint
+from streetlab.plots.heat import heat_colors
+from streetlab.plots.paint import Look, class_shares, ids_png, paint
 
 SIZE = (47, 61)
 CLASSES = 19

@@ -23,8 +23,8 @@ from tests.app.browser.numbered import (
 )
 from tests.videos import make_video
 
-from streetlab.viz.figure import hex_color
-from streetlab.viz.paint import Look, class_shares, paint
+from streetlab.plots.figure import hex_color
+from streetlab.plots.paint import Look, class_shares, paint
 
 SIZE = (53, 91)
 FRAMES = 100

@@ -20,8 +20,8 @@ from tests.app.browser.stand_in import StandInCatalog, confidence_of, ids_of
 from tests.app.browser.test_page_access import faults
 from tests.videos import make_video
 
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS
-from streetlab.viz.paint import Look, paint
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
+from streetlab.plots.paint import Look, paint
 
 SIZE = (54, 96)
 FRAMES = 40

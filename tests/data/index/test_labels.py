@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from streetlab.data.index.labels import (
+from streetlab.datasets.labels import (
     CITYSCAPES,
     CLEANLINESS,
     LABEL_SPACES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streetlab.data.index.manifest import Entry, Manifest, changes, read_entries
+from streetlab.datasets.manifest import Entry, Manifest, changes, read_entries
 
 ENTRIES = [
     Entry("train", "a/1.jpg", "a", "11"),

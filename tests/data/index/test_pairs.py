@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from streetlab.data.index.content import HIDDEN, LOSSY, NO_IMAGE, NO_SPLIT, PassedOver
-from streetlab.data.index.pairs import Pair, scan_camvid, scan_mask_folder
+from streetlab.datasets.content import HIDDEN, LOSSY, NO_IMAGE, NO_SPLIT, PassedOver
+from streetlab.datasets.pairs import Pair, scan_camvid, scan_mask_folder
 from streetlab.errors import UserError
 
 

@@ -10,18 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streetlab.data.index.content import (
-    HIDDEN,
-    NEEDS_EXTRA,
-    NO_CLASS,
-    NO_IMAGE,
-    NO_SPLIT,
-    UNREADABLE,
-    VIDEO,
-    PassedOver,
-)
-from streetlab.data.index.labels import CLEANLINESS
-from streetlab.data.index.scan import SPLIT_FOLDERS, scan_class_folders
+from streetlab.datasets.content import HIDDEN, NEEDS_EXTRA, NO_CLASS, NO_IMAGE, NO_SPLIT, UNREADABLE, VIDEO, PassedOver
+from streetlab.datasets.labels import CLEANLINESS
+from streetlab.datasets.scan import SPLIT_FOLDERS, scan_class_folders
 from streetlab.errors import UserError
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(400)

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from streetlab.data.index.scan import Photo
-from streetlab.data.index.split import (
+from streetlab.datasets.scan import Photo
+from streetlab.datasets.splits import (
     SHARES,
     apply_split,
-    content_hash,
     grouped_folds,
     grouped_split,
     read_split,
@@ -22,6 +21,7 @@ from streetlab.data.index.split import (
     write_split,
 )
 from streetlab.errors import UserError
+from streetlab.io.files import file_sha256
 
 NAMES = ("Clean", "Medium", "Litter")
 FOLD_SHARES = dict.fromkeys(range(5), 0.2)
@@ -199,7 +199,7 @@ def test_a_folder_given_as_split_file_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_content_hash_is_sha256_as_sha256sum_prints_it(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
-    assert content_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def placed(tmp_path: Path, entry: dict, names=NAMES) -> Photo:

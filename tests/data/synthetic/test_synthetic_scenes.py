@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from streetlab.data.index.labels import CITYSCAPES, CLEANLINESS, IGNORE_INDEX
-from streetlab.data.synthetic import ITEM_KINDS, Scene, draw_item, draw_scene
-from streetlab.data.synthetic.scene import BANDS, CLEAN_BELOW, LITTER_FROM
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS, IGNORE_INDEX
+from streetlab.synthetic import ITEM_KINDS, Scene, draw_item, draw_scene
+from streetlab.synthetic.scene import BANDS, CLEAN_BELOW, LITTER_FROM
 
 GROUND = [CITYSCAPES.names.index(name) for name in ("road", "sidewalk", "terrain")]
 PINNED = {

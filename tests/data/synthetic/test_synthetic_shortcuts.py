@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from streetlab.data.index.labels import CITYSCAPES, IGNORE_INDEX
-from streetlab.data.synthetic import draw_scene
+from streetlab.datasets.labels import CITYSCAPES, IGNORE_INDEX
+from streetlab.synthetic import draw_scene
 
 
 def fitted(inputs: np.ndarray, targets: np.ndarray, strength: float):

@@ -14,17 +14,18 @@ import torch
 from omegaconf import OmegaConf
 
 from streetlab import cli
+from streetlab.checkpoints.load_network import rebuild_network
+from streetlab.checkpoints.read import read_weights
+from streetlab.compress.options import read_options
 from streetlab.config.composition import config_folder
 from streetlab.errors import UserError
-from streetlab.export.compress.options import read_options
-from streetlab.runs.record import RunRecord, find_runs
+from streetlab.records.record import RunRecord, find_runs
 from streetlab.training.phases import PhaseSchedule
-from streetlab.training.rebuild import read_weights, rebuild_network
 
 
 @pytest.fixture(autouse=True)
 def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streetlab.export.compress.measure._ROUNDS", 3)
+    monkeypatch.setattr("streetlab.compress.measure._ROUNDS", 3)
 
 
 def compress(run: RunRecord, *words: str, code: int = 0) -> RunRecord:

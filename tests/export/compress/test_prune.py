@@ -7,27 +7,27 @@ import pytest
 import torch
 from torch import nn
 
+from streetlab.compress.prune import Pruning, prune, rounded
+from streetlab.compress.recipe import pruned_model, rebuilt
 from streetlab.config import instantiate
 from streetlab.errors import UserError
-from streetlab.export.compress.prune import Pruning, prune, rounded
-from streetlab.export.compress.recipe import pruned_model, rebuilt
-from streetlab.nets.cost import macs, parameter_count
-from streetlab.nets.segmentation import SegmentationOutput
+from streetlab.networks.cost import macs, parameter_count
+from streetlab.networks.segmentation import SegmentationOutput
 
 HALF = Pruning(0.5, "magnitude", "uniform", 8)
-TIMM = {"_target_": "streetlab.nets.classifiers.timm_classifier", "_partial_": True}
+TIMM = {"_target_": "streetlab.networks.classifiers.timm_classifier", "_partial_": True}
 NETWORKS = {
     "resnet": TIMM | {"name": "test_resnet"},
-    "hrnet": {"_target_": "streetlab.nets.hrnetv2.hrnetv2", "_partial_": True, "width": 18, "small": True},
+    "hrnet": {"_target_": "streetlab.networks.hrnetv2.hrnetv2", "_partial_": True, "width": 18, "small": True},
     "linknet": {
-        "_target_": "streetlab.nets.smp_network.smp_network",
+        "_target_": "streetlab.networks.smp_network.smp_network",
         "_partial_": True,
         "decoder": "linknet",
         "encoder": "tu-test_resnet",
     },
 }
 LARGER = {
-    "deeplabv3": {"_target_": "streetlab.nets.deeplabv3.deeplabv3", "_partial_": True, "backbone": "resnet50"},
+    "deeplabv3": {"_target_": "streetlab.networks.deeplabv3.deeplabv3", "_partial_": True, "backbone": "resnet50"},
     "depthwise": TIMM | {"name": "efficientnet_b0"},
     "grouped": TIMM | {"name": "resnext50_32x4d"},
     "unet": NETWORKS["linknet"] | {"decoder": "unet", "encoder": "resnet18"},

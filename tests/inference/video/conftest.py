@@ -10,7 +10,7 @@ import torch
 from tests.videos import make_video as write_video
 from torch import nn
 
-from streetlab.data.index.labels import LabelSpace
+from streetlab.datasets.labels import LabelSpace
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
 

@@ -16,7 +16,7 @@ from tests.videos import audio_payload
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.inference.answers import Classified, Segmented
+from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.video.id_stream import IdStreamReader
 from streetlab.inference.video.motion import Motion, Smoothing
@@ -30,7 +30,7 @@ from streetlab.inference.video.sinks import (
     SharesSink,
     render_overlay,
 )
-from streetlab.viz.paint import Look, paint
+from streetlab.plots.paint import Look, paint
 
 MakeVideo = Callable[..., Path]
 MakePredictor = Callable[..., Predictor]

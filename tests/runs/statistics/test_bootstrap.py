@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streetlab.runs.statistics.bootstrap import (
+from streetlab.metrics.statistics.bootstrap import (
     bootstrap_scores,
     bootstrap_weights,
     cluster_photos,
     degrees_of_freedom,
     strata_of,
 )
-from streetlab.runs.statistics.scores import accuracy, macro_f1, photo_counts
+from streetlab.metrics.statistics.scores import accuracy, macro_f1, photo_counts
 
 
 def _weights(strata, draws=4000, seed=0, chunk=None):

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.classification import MulticlassCalibrationError
 
-from streetlab.runs.statistics.calibration import (
+from streetlab.metrics.statistics.calibration import (
     HIGHEST_TEMPERATURE,
     LOWEST_TEMPERATURE,
     adaptive_ece,

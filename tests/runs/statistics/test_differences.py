@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streetlab.runs.statistics.differences import Difference, paired_difference
+from streetlab.metrics.statistics.differences import Difference, paired_difference
 
 
 def _drawn(runs, spread, seed=0, draws=4000):

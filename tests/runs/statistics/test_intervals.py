@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from streetlab.runs.statistics import wilson_interval
-from streetlab.runs.statistics.intervals import score_interval, student_interval
+from streetlab.metrics.statistics import wilson_interval
+from streetlab.metrics.statistics.intervals import score_interval, student_interval
 
 
 @pytest.mark.parametrize("confidence", [0.90, 0.95])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streetlab.data.index.labels import CAMVID
-from streetlab.runs.classification import confusion_counts, summarize_confusion
-from streetlab.runs.segmentation import summarize_segmentation
-from streetlab.runs.statistics.scores import accuracy, image_counts, macro_f1, miou, photo_counts, sum_by_cluster
+from streetlab.datasets.labels import CAMVID
+from streetlab.metrics.classification import confusion_counts, summarize_confusion
+from streetlab.metrics.segmentation import summarize_segmentation
+from streetlab.metrics.statistics.scores import accuracy, image_counts, macro_f1, miou, photo_counts, sum_by_cluster
 
 
 @pytest.mark.parametrize("seed", range(5))

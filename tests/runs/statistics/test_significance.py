@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from streetlab.runs.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
+from streetlab.metrics.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
 
 COUNTS = [(0, 0), (0, 1), (5, 0), (3, 9), (9, 3), (8, 8), (7, 8), (40, 61), (1, 300)]
 

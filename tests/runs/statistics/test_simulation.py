@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streetlab.runs.statistics.bootstrap import bootstrap_scores, cluster_photos, degrees_of_freedom, strata_of
-from streetlab.runs.statistics.differences import Difference, paired_difference
-from streetlab.runs.statistics.intervals import score_interval, student_interval
-from streetlab.runs.statistics.scores import accuracy, image_counts, macro_f1, miou, photo_counts, sum_by_cluster
-from streetlab.runs.statistics.significance import mcnemar_exact, mcnemar_mid_p
+from streetlab.metrics.statistics.bootstrap import bootstrap_scores, cluster_photos, degrees_of_freedom, strata_of
+from streetlab.metrics.statistics.differences import Difference, paired_difference
+from streetlab.metrics.statistics.intervals import score_interval, student_interval
+from streetlab.metrics.statistics.scores import accuracy, image_counts, macro_f1, miou, photo_counts, sum_by_cluster
+from streetlab.metrics.statistics.significance import mcnemar_exact, mcnemar_mid_p
 
 CLASSES = np.repeat([0, 1, 2], [38, 37, 37])  # 112 photos, as in the study's test split
 N = len(CLASSES)

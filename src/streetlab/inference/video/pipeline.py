@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from streetlab.errors import UserError
-from streetlab.inference.answers import Classified, Segmented
+from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.video.flow import Cancelled, Flow
 from streetlab.inference.video.motion import Change, Flicker, Motion, Smoothing
 from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
-from streetlab.viz.paint import class_shares
+from streetlab.plots.paint import class_shares
 
 if TYPE_CHECKING:
     from streetlab.inference.predictor import Predictor

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from streetlab.filenames import ERRORS
-from streetlab.inference.answers import Classified, Segmented
+from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.video.flow import Cancelled
 from streetlab.inference.video.id_stream import IdStreamReader, IdStreamWriter, Layout
 from streetlab.inference.video.output import Unfinished, Writer
 from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
 from streetlab.inference.video.writer import VideoWriter
-from streetlab.runs.files import CsvLines
-from streetlab.viz.paint import Look, class_shares, paint
+from streetlab.io.filenames import ERRORS
+from streetlab.io.files import CsvLines
+from streetlab.plots.paint import Look, class_shares, paint
 
 
 class _WriterSink:

@@ -1,4 +1,4 @@
-/** Heat maps over photos: where a network looked, in the colours of `streetlab.viz.heat`. */
+/** Heat maps over photos: where a network looked, in the colours of `streetlab.plots.heat`. */
 
 /** Matplotlib's `inferno` from a quarter on, at every 15th of 256 values. */
 const STOPS = [

@@ -2,7 +2,7 @@
  * Painting of class ids, as pure functions over typed arrays: no DOM, no network.
  *
  * A look is {alpha, hidden: Set of ids, colors: [[r, g, b], ... one per class], outlines: bool, threshold: 0 to 1}.
- * The rules are those of `streetlab.viz.paint`, so that the page shows what a download will hold: a pixel is shown where
+ * The rules are those of `streetlab.plots.paint`, so that the page shows what a download will hold: a pixel is shown where
  * its class is not hidden and its confidence is at least `threshold * 255`; an outline is a shown pixel with a
  * neighbour (left, right, above, below; inside the picture) of another id.
  *
@@ -59,7 +59,7 @@ export function paintOutlines(ids, width, height, look, confidence, out) {
 }
 
 /**
- * The photo with the look over it, every byte as `streetlab.viz.paint.paint` has it, into the photo's own array.
+ * The photo with the look over it, every byte as `streetlab.plots.paint.paint` has it, into the photo's own array.
  *
  * @param photo Uint8ClampedArray of RGBA bytes, changed in place
  */

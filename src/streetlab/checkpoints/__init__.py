@@ -1,0 +1,1 @@
+"""Checkpoint files: what they hold, read and written in one place."""

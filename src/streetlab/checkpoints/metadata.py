@@ -1,0 +1,57 @@
+"""What a checkpoint carries besides its tensors: classes, image size, normalisation, config; read and checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from streetlab.checkpoints.read import TrainedWeights
+from streetlab.datasets.labels import IGNORE_INDEX, TASKS, LabelSpace
+from streetlab.errors import UserError
+from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What predicting needs to know besides the network.
+
+    Attributes:
+        label_space: the classes.
+        image_size: height and width that the network was trained at.
+        precision: what the training was asked to compute in.
+    """
+
+    label_space: LabelSpace
+    image_size: tuple[int, int]
+    precision: str
+
+
+def read_metadata(weights: TrainedWeights) -> Metadata:
+    """Read the metadata of a checkpoint.
+
+    Raises:
+        UserError: something is missing or damaged, or of another kind than streetlab writes.
+    """
+    try:
+        space = weights.label_space
+        height, width = (int(side) for side in weights.metadata["image_size"])
+        statistics = weights.metadata["normalization"]
+        found = [float(value) for key in ("mean", "std") for value in statistics[key]]
+        precision = str((weights.metadata["config"].get("trainer") or {}).get("precision", "32-true"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"checkpoint: what {weights.path} says of itself is damaged ({what})") from None
+    if space.task not in TASKS or not 1 <= len(space) <= IGNORE_INDEX:
+        raise UserError(
+            f"checkpoint: {weights.path} is for {len(space)} classes of '{space.task}'; "
+            f"allowed are 1 to {IGNORE_INDEX} of {' or '.join(TASKS)}"
+        )
+    if min(height, width) < 1:
+        raise UserError(f"checkpoint: {weights.path} is for images of {height}x{width}")
+    expected = (*IMAGENET_MEAN, *IMAGENET_STD)
+    if len(found) != len(expected) or not all(map(math.isclose, found, expected)):
+        raise UserError(
+            f"checkpoint: {weights.path} was trained on images normalised with {statistics}; streetlab shows networks "
+            f"images normalised with ImageNet's mean {list(IMAGENET_MEAN)} and std {list(IMAGENET_STD)}"
+        )
+    return Metadata(space, (height, width), precision)

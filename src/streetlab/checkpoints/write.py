@@ -1,0 +1,71 @@
+"""Write checkpoint files: reduced to what using them needs, or of zero epochs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from streetlab.checkpoints.read import CHECKPOINT_KEY, KEPT_KEYS
+from streetlab.io import files
+from streetlab.io.filenames import encodable
+
+
+def strip(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Reduce the file of a checkpoint, whose contents are given, to `KEPT_KEYS`."""
+    kept = {key: checkpoint[key] for key in KEPT_KEYS}
+    files.write_bytes(path, lambda file: torch.save(kept, file))
+
+
+def retire(folder: Path) -> None:
+    """Strip the last.ckpt of a completed run; where the last epoch was the best, the two become one file."""
+    best, last = folder / "best.ckpt", folder / "last.ckpt"
+    if best.exists() and _epoch(best) == _epoch(last):
+        _link(best, last)
+    else:
+        strip(last, torch.load(last, map_location="cpu", weights_only=True))
+
+
+def _epoch(path: Path) -> int:
+    mapped = encodable(str(path)) == str(path)  # PyTorch maps no file whose path is not UTF-8
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)["epoch"])
+
+
+def _link(existing: Path, name: Path) -> None:
+    twin = name.with_suffix(".linking")
+    try:
+        os.link(existing, twin)
+    except OSError:  # a file system without hard links keeps both
+        return
+    twin.replace(name)
+
+
+def in_folder(state: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The state of a ModelCheckpoint as if its files, of the same names, lay in another folder."""
+
+    def there(path: str) -> str:
+        return str(Path(folder) / Path(path).name) if path else path
+
+    paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+    return {
+        **state,
+        **{key: there(state[key]) for key in paths},
+        "dirpath": folder,
+        "best_k_models": {there(path): score for path, score in state["best_k_models"].items()},
+    }
+
+
+def write_checkpoint(path: Path, state: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Write a checkpoint of zero epochs, with all that using it needs."""
+    contents = {
+        "epoch": -1,
+        "global_step": 0,
+        "pytorch-lightning_version": pl.__version__,
+        "state_dict": state,
+        CHECKPOINT_KEY: metadata,
+    }
+    files.write_bytes(path, lambda file: torch.save(contents, file))

@@ -1,0 +1,109 @@
+"""The compare command: finished records in; a leaderboard as table, CSV, Markdown and HTML page out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.text import Text
+
+from streetlab.compare.leaderboard import Row, rank_groups, table_rows
+from streetlab.compare.leaderboard_text import markdown, terminal_tables
+from streetlab.compare.measures import measures_markdown, measures_terminal
+from streetlab.compare.notes import notes, sentences
+from streetlab.compare.options import DEFAULTS, Options, options_of, run_paths
+from streetlab.compare.page import compare_page
+from streetlab.compare.select import Selection, folds_text, select
+from streetlab.compare.verdicts import Verdicts, judge
+from streetlab.io import files
+from streetlab.io.filenames import one_line
+from streetlab.records.record import RunRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A ranked and tested selection with the sentences that belong under its table."""
+
+    selection: Selection
+    verdicts: Verdicts
+    options: Options
+    heading: str
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The leaderboard."""
+        return self.verdicts.rows
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of `streetlab compare`; conf/compare.yaml says what the keys are for.
+
+    The last line printed is the page's path.
+
+    Raises:
+        UserError: a key has a value that it cannot take; see `compare`; or the output cannot be written.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    paths, options = run_paths(config), options_of(config)
+    output = Path(cfg.output).expanduser() if cfg.get("output") else paths[0] / "compare"
+    comparison = compare(paths, options)
+    # before anything is printed, so that `| head` cannot cost the files
+    page = write_comparison(comparison, output)
+    console = Console()
+    selection, verdicts = comparison.selection, comparison.verdicts
+    tables = terminal_tables(verdicts.rows, verdicts.baseline, selection.metric, console.width)
+    for table in [*tables, *measures_terminal(verdicts.rows)]:
+        console.print(table)
+        console.print()
+    for note in comparison.notes:
+        console.print(Text(note, style="dim"), soft_wrap=True)
+    for record, reason in selection.skipped:
+        console.print(Text(_skipped_line(record, reason), style="yellow"), soft_wrap=True)
+    # print, not the console: a path is one line, however narrow the terminal
+    print(one_line(str(page)))
+
+
+def compare(paths: Sequence[Path], options: Options = DEFAULTS) -> Comparison:
+    """Select, group, rank and test the records at or below `paths`.
+
+    Raises:
+        UserError: see `selection.select` and `compare_verdicts.judge`.
+    """
+    selection = select(paths, options.objective, options.different_splits)
+    rows = rank_groups(selection.groups, selection.metric, selection.mode)
+    verdicts = judge(rows, selection, options.baseline, options.delta, options.most_tested)
+    return Comparison(selection, verdicts, options, _heading(selection), tuple(notes(selection, verdicts, options)))
+
+
+def write_comparison(comparison: Comparison, output: Path) -> Path:
+    """Write leaderboard.csv, leaderboard.md and compare.html to `output`; return the page's path."""
+    selection, verdicts = comparison.selection, comparison.verdicts
+    table = table_rows(verdicts.rows, selection.metric)
+    files.write_csv(output / "leaderboard.csv", table, list(table[0]))
+    skipped = [_skipped_line(*pair) for pair in selection.skipped]
+    below = [*sentences(verdicts), *comparison.notes, *skipped]
+    text = markdown(verdicts.rows, verdicts.baseline, selection.metric, comparison.heading, below)
+    files.write_text(output / "leaderboard.md", text + measures_markdown(verdicts.rows))
+    html = compare_page(comparison.heading, comparison.notes, selection, verdicts, comparison.options, output)
+    return files.write_text(output / "compare.html", html)
+
+
+def _heading(selection: Selection) -> str:
+    runs = selection.runs
+    dataset = runs[0].settings.get("dataset.name", "unknown data")
+    counted = _count(sum(len(group.records) for group in selection.groups), "run")
+    (folds, *others) = dict.fromkeys(map(folds_text, runs))
+    told = f"{counted} ({folds})" if folds and not others else counted
+    return f"{dataset}: {_count(len(selection.groups), 'configuration')}, {told}"
+
+
+def _skipped_line(record: RunRecord, reason: str) -> str:
+    return f"skipped {record.path}: {reason}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,0 +1,194 @@
+"""What `streetlab compress` is asked for, checked before data or network are touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
+from streetlab.compress.prune import IMPORTANCES, SCOPES, Pruning
+from streetlab.config import plain
+from streetlab.config.command_line import own_keys
+from streetlab.config.composition import config_folder
+from streetlab.config.process_count import processes_of
+from streetlab.config.quoting import quote_paths
+from streetlab.config.recorded import RecordedConfig, recorded_config
+from streetlab.config.run_names import config_hash, matches, run_name
+from streetlab.datasets.manifest import Manifest
+from streetlab.errors import UserError, did_you_mean
+from streetlab.process_rank import place
+from streetlab.records.identity import has_photos, other_photos, unique_hash
+from streetlab.records.locate import chosen_run
+from streetlab.records.record import RunRecord
+from streetlab.training.evaluate import asks_for_own_data
+
+_OWN_KEYS = {
+    "model": "the network is the run's own",
+    "regime": "it is trained on for `epochs` at `lr_scale`",
+    "study": "output=DIR says where the result goes",
+    "resume": "the same command goes on where it stopped",
+    "pretrained": "the weights are the run's own",
+}
+"""What has no place among the words for the run's config, and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """The keys of conf/compress.yaml, which says what each is for.
+
+    Attributes:
+        run: the record of the trained network; never written to.
+        config: the run's, with the overrides; its network and regime are still the run's.
+        choices: from its config groups, where it tells, and those made anew; none of what compress decides.
+        weights: the checkpoint's.
+        words: how it was asked.
+        output: the record to write, unless it is of other photos.
+        own_data: whether the photos should be those that the run saw.
+    """
+
+    run: RunRecord
+    config: DictConfig
+    choices: Mapping[str, str]
+    weights: TrainedWeights
+    pruning: Pruning
+    epochs: int
+    lr_scale: float
+    distil: bool
+    words: Sequence[str]
+    output: RunRecord
+    own_data: bool
+
+    def about(self) -> dict[str, Any]:
+        """What the answer follows from, as its record keeps it."""
+        return {
+            "run": str(self.run.path.resolve()),
+            "sha256": self.weights.sha256,
+            "epoch": self.weights.epoch,
+            **asdict(self.pruning),
+            "epochs": self.epochs,
+            "lr_scale": self.lr_scale,
+            "distil": self.distil,
+            "config_hash": config_hash(self.config),
+        }
+
+
+def read_options(cfg: DictConfig) -> Options:
+    """The command's config as options.
+
+    Raises:
+        UserError: a value that its key does not take; no such run or checkpoint, or an unfinished run; an override
+            that does not fit the run's config, or is not for compress to take; several processes.
+    """
+    asked: dict[str, Any] = plain(cfg)
+    pruning = Pruning(
+        _share("ratio", asked["ratio"]),
+        _choice("importance", asked["importance"], IMPORTANCES),
+        _choice("scope", asked["scope"], SCOPES),
+        _whole("round_to", asked["round_to"], 1),
+    )
+    epochs = _whole("epochs", asked["epochs"], 0)
+    lr_scale, distil = asked["lr_scale"], asked["distil"]
+    if not _is_number(lr_scale) or lr_scale <= 0:
+        raise UserError(f"lr_scale: '{lr_scale}' is not a number above 0")
+    if not isinstance(distil, bool):
+        raise UserError(f"distil: '{distil}' is not true or false")
+    run = chosen_run(str(asked["run"]))
+    unfinished = run.unfinished()
+    if unfinished:
+        raise UserError(f"run: {run.path} is {unfinished}; only a completed run can be compressed")
+    words = [str(word) for word in asked["overrides"]]
+    recorded = recorded_config(run.located_config, words, own_keys("compress"))
+    _refuse_own(recorded)
+    _refuse_several(recorded.config)
+    if distil:
+        recorded.config.teacher = str(run.path)
+    weights = read_weights(find_checkpoint(run, str(asked["checkpoint"])))
+    given = asdict(pruning) | {"epochs": epochs, "lr_scale": lr_scale, "distil": distil}
+    given |= {"checkpoint": asked["checkpoint"]}
+    words += _words(given)
+    choices = dict(run.status.get("choices") or {}) | recorded.choices
+    return Options(
+        run,
+        recorded.config,
+        {group: choice for group, choice in choices.items() if group not in _OWN_KEYS},
+        weights,
+        pruning,
+        epochs,
+        float(lr_scale),
+        distil,
+        words,
+        RunRecord(_folder(run, asked, words, plain(recorded.config) | given)),
+        asks_for_own_data(recorded),
+    )
+
+
+def about_photos(options: Options, photos: Manifest) -> Options:
+    """The options, with a record of its own where the one there is of other photos; a line tells of others.
+
+    Raises:
+        UserError: the folder was chosen, and holds such a record.
+    """
+    if options.own_data and (note := other_photos(options.run, photos)) is not None:
+        print(note)
+    record = options.output
+    if has_photos(record, photos):
+        return options
+    if not record.name.startswith(f"{options.run.name}-pruned-"):
+        raise UserError(f"output: {record.path} is of other photos; give another with output=DIR")
+    return replace(options, output=RunRecord(record.path.with_name(f"{record.name}-{unique_hash(photos)}")))
+
+
+def _words(given: Mapping[str, Any]) -> list[str]:
+    """How it would be typed; what the command's file says of itself is left out, but for how much goes."""
+    usual: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "compress.yaml"))
+    kept = {key: value for key, value in given.items() if key == "ratio" or value != usual[key]}
+    return quote_paths([f"{key}={str(value).lower() if value is True else value}" for key, value in kept.items()])
+
+
+def _folder(run: RunRecord, asked: Mapping[str, Any], words: Sequence[str], config: Mapping[str, Any]) -> Path:
+    if asked["output"]:
+        return Path(asked["output"]).expanduser()
+    name = run_name(words, config, keep=[word.partition("=")[0] for word in words])
+    beside = run.path if run.path.name else run.path.resolve()
+    return beside.with_name(f"{beside.name}-pruned-{name}")
+
+
+def _refuse_own(recorded: RecordedConfig) -> None:
+    for key in recorded.keys:
+        part = next((part for part in _OWN_KEYS if matches(key, [part])), None)
+        if part is not None:
+            raise UserError(f"{key}: not for compress to change: {_OWN_KEYS[part]}")
+
+
+def _refuse_several(config: DictConfig) -> None:
+    nodes, each = processes_of(config.trainer)
+    if place().world_size > 1 or nodes != 1 or each != 1:
+        raise UserError(
+            f"trainer.devices={config.trainer.get('devices', 1)}: compress works in one process; trainer.devices=1"
+        )
+
+
+def _share(key: str, value: Any) -> float:
+    if not _is_number(value) or not 0 < value < 1:
+        raise UserError(f"{key}: '{value}' is not a number above 0 and below 1")
+    return float(value)
+
+
+def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise UserError(f"{key}: '{value}' is not one of {', '.join(allowed)}{did_you_mean(str(value), allowed)}")
+    return str(value)
+
+
+def _whole(key: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{key}: '{value}' is not a whole number of {least} or more")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

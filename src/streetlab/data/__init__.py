@@ -1,1 +1,0 @@
-"""Data sets, the decoded-image cache, augmentation, and the LightningDataModule."""

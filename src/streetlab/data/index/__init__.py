@@ -1,1 +1,0 @@
-"""What is in a data set: label spaces, files, splits. No torch here."""

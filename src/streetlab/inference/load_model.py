@@ -1,0 +1,92 @@
+"""Networks from where they are kept, ready on a device: a run, its checkpoint alone, an exported file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from streetlab.checkpoints.load_network import rebuild_network
+from streetlab.checkpoints.metadata import read_metadata
+from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
+from streetlab.datasets.labels import LabelSpace
+from streetlab.errors import UserError
+from streetlab.inference.exported import ExportedNetwork, runs_on
+from streetlab.inference.hardware import choose_device, choose_precision, fitting
+from streetlab.records.locate import chosen_run, make_importable
+from streetlab.records.record import RunRecord
+from streetlab.training.evaluate import fitted_temperature
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A trained network in eval mode on its device, and what is known of it; `Predictor` says what each part is."""
+
+    network: nn.Module
+    name: str
+    label_space: LabelSpace
+    image_size: tuple[int, int]
+    path: Path
+    sha256: str
+    epoch: int
+    temperature: float | None
+    device: torch.device
+    precision: str
+
+
+def open_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> Opened:
+    """The network of a run; see `Predictor.from_run`."""
+    record = run if isinstance(run, RunRecord) else chosen_run(str(run))
+    make_importable(record)
+    weights = read_weights(find_checkpoint(record, checkpoint))
+    own = weights.belong_to(record)
+    temperature = fitted_temperature(record, weights)
+    recorded = record.known_status.get("precision") if own else None
+    return _opened(weights, record.name, device, precision, own, temperature, recorded)
+
+
+def open_checkpoint(path: Path, device: str, precision: str) -> Opened:
+    """The network of a checkpoint alone; see `Predictor.from_checkpoint`."""
+    file = path.expanduser()
+    if not file.is_file():
+        raise UserError(f"checkpoint: no file {file}")
+    name = file.resolve().parents[1].name if file.resolve().parent.name == "checkpoints" else file.stem
+    return _opened(read_weights(file), name, device, precision, trusted=False, temperature=None, recorded=None)
+
+
+def open_export(path: Path, device: str, precision: str) -> Opened:
+    """The model of an exported file; see `Predictor.from_export`."""
+    file = path.expanduser()
+    chosen = choose_device(device)
+    if device == "auto" and not runs_on(file, chosen):
+        chosen = torch.device("cpu")
+    with fitting(f"the weights of {file}", chosen):
+        network = ExportedNetwork.open(file, chosen)
+    card = network.card
+    if precision not in ("auto", card.precision):
+        raise UserError(f"precision: {file} computes in {card.precision}; leave precision={precision} out")
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return Opened(
+        network.eval(), card.name, card.label_space, card.image_size, file, sha256, card.epoch, card.temperature,
+        chosen, card.precision,
+    )  # fmt: skip
+
+
+def _opened(
+    weights: TrainedWeights, name: str, device: str, precision: str, trusted: bool, temperature: float | None,
+    recorded: str | None,
+) -> Opened:  # fmt: skip
+    chosen = choose_device(device)
+    card = read_metadata(weights)
+    computed_in = choose_precision(precision, recorded or card.precision, chosen)
+    network = rebuild_network(weights, trusted=trusted)
+    with fitting(f"the weights of {weights.path}", chosen):
+        network = network.to(chosen)
+    return Opened(
+        network, name, card.label_space, card.image_size, weights.path, weights.sha256, weights.epoch, temperature,
+        chosen, computed_in,
+    )  # fmt: skip

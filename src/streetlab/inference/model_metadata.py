@@ -1,0 +1,85 @@
+"""What an exported model says of itself, in the metadata of its file: all that is known where the file comes alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from streetlab.datasets.labels import IGNORE_INDEX, TASKS, LabelSpace
+from streetlab.errors import UserError
+
+KEY = "streetlab"
+"""The entry of the metadata that holds the whole card as JSON."""
+FORMAT = 1
+"""Of the card; a reader refuses those that it does not know."""
+INPUT = "images"
+"""The graph's one input: `(B, H, W, 3)` uint8, RGB; B, H and W are free."""
+OUTPUT = "logits"
+"""The graph's one output: float32, `(B, K)` or `(B, K, H, W)`."""
+
+
+@dataclass(frozen=True)
+class ExportCard:
+    """What predicting needs to know besides the graph.
+
+    Attributes:
+        name: of the run.
+        label_space: the classes.
+        image_size: height and width that the network was trained at.
+        sha256, epoch: of the checkpoint that was exported, and how many epochs it has behind it.
+        precision: fp32, fp16 or int8.
+        temperature: what logits are divided by before the softmax; None where the run fitted none.
+        made_with: the packages' versions.
+    """
+
+    name: str
+    label_space: LabelSpace
+    image_size: tuple[int, int]
+    sha256: str
+    epoch: int
+    precision: str
+    temperature: float | None
+    made_with: Mapping[str, str]
+
+    def to_metadata(self) -> dict[str, str]:
+        """Texts by key: the card, and beside it the labels and colours for programs that know nothing of it."""
+        plain = asdict(self) | {"format": FORMAT, "label_space": self.label_space.to_dict()}
+        return {
+            KEY: json.dumps(plain),
+            "task": self.label_space.task,
+            "labels": json.dumps(self.label_space.names),
+            "palette": json.dumps(self.label_space.palette),
+            "image_size": json.dumps(self.image_size),
+        }
+
+    @classmethod
+    def from_metadata(cls, texts: Mapping[str, str], file: object) -> ExportCard:
+        """The inverse of `to_metadata`.
+
+        Args:
+            file: named in errors.
+
+        Raises:
+            UserError: no card, one of a later format, or a damaged one.
+        """
+        if KEY not in texts:
+            raise UserError(f"{file} is no model that `streetlab export` wrote (its metadata has no '{KEY}')")
+        try:
+            plain: dict[str, Any] = json.loads(texts[KEY])
+            if plain["format"] != FORMAT:
+                raise UserError(f"{file} has format {plain['format']}; this version of streetlab reads {FORMAT}")
+            height, width = (int(side) for side in plain["image_size"])
+            temperature = plain["temperature"]
+            card = cls(
+                str(plain["name"]), LabelSpace.from_dict(plain["label_space"]), (height, width), str(plain["sha256"]),
+                int(plain["epoch"]), str(plain["precision"]), None if temperature is None else float(temperature),
+                dict(plain["made_with"]),
+            )  # fmt: skip
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"what {file} says of itself is damaged ({type(error).__name__}: {error})") from None
+        space = card.label_space
+        if space.task not in TASKS or not 1 <= len(space) <= IGNORE_INDEX or min(card.image_size) < 1:
+            raise UserError(f"what {file} says of itself is damaged ({len(space)} classes of '{space.task}')")
+        return card

@@ -1,0 +1,1 @@
+"""Files, whatever lies in them: atomic writes, names as text, zip members, tables, work in order."""

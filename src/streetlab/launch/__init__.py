@@ -1,1 +1,0 @@
-"""How a search chooses its jobs, and where the jobs of a sweep run."""

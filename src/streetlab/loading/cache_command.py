@@ -1,0 +1,45 @@
+"""`streetlab cache`: shows what the decoded-image cache holds, and deletes it on request."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from streetlab.errors import UserError, did_you_mean
+from streetlab.io.filenames import one_line
+from streetlab.loading.cache import entries, remove_abandoned
+
+
+def run(cfg: Any) -> None:
+    """Entry point of the command; `cfg` is conf/cache.yaml."""
+    folder = Path(cfg.cache_dir).expanduser()
+    if not folder.is_dir():
+        near = did_you_mean(folder.name, [p.name for p in folder.parent.glob("*") if p.is_dir()])
+        raise UserError(f"cache_dir: no folder {folder}{near} (a run makes it when it first decodes photos)")
+    found = entries(folder)
+    print(one_line(f"decoded images in {folder}"))
+    table = Table()
+    table.add_column("entry", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    for entry, size in found:
+        table.add_row(escape(entry.relative_to(folder).as_posix()), decimal(size))
+    table.add_row("[bold]all[/bold]", f"[bold]{decimal(sum(size for _, size in found))}[/bold]")
+    Console().print(table)
+    if cfg.delete:
+        _delete([entry for entry, _ in found], folder)
+
+
+def _delete(found: list[Path], folder: Path) -> None:
+    for entry in found:
+        try:
+            shutil.rmtree(entry)
+        except OSError as error:
+            raise UserError(f"cache_dir: cannot delete {entry} ({error.strerror or error})") from None
+    left = sum(remove_abandoned(parent) for parent in folder.glob("*") if parent.is_dir())
+    print(f"deleted {len(found)} entries" + (f" and {left} that were never finished" if left else ""))

@@ -1,0 +1,1 @@
+"""Numbers computed from predictions and confusion matrices, and the statistics of their differences; no torch."""

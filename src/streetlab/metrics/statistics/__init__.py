@@ -1,0 +1,13 @@
+"""Statistics of comparison on plain arrays: what a test set and a few seeds can tell, and what they cannot.
+
+- `intervals`: of a rate, of a ratio of two, of a mean over seeds, of a score between 0 and 1
+- `calibration`: whether a classifier is as sure as it is right
+- `scores`: accuracy, macro-F1 and mIoU of many resampled test sets at once
+- `bootstrap`: resampling of duplicate groups within their class
+- `differences`: two sets of runs on the same photos
+- `significance`: McNemar's tests, Holm's correction
+"""
+
+from streetlab.metrics.statistics.intervals import wilson_interval
+
+__all__ = ["wilson_interval"]

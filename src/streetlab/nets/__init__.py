@@ -1,1 +1,0 @@
-"""Plain networks (no Lightning), their weights, parameter groups and costs."""

@@ -1,0 +1,71 @@
+"""What streetlab asks of any network, and how a plain `nn.Module` comes to fulfil it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from streetlab.errors import UserError
+from streetlab.networks.groups import found_groups
+from streetlab.networks.segmentation import SegmentationOutput, resize_logits
+
+
+def adopt(network: nn.Module, task: str) -> list[str]:
+    """Give a network what it lacks of the contract: `task`, `parameter_groups`, and for pixels its form of output.
+
+    A network that declares no `task` is taken to be for the data set's. For segmentation it may give `logits`
+    (B, K, h, w) of any size, as a tensor or as torchvision does, `{"out": ..., "aux": ...}`; both are resized to the
+    images. No key of its state dict changes.
+
+    Returns:
+        a line for the log on each thing that was assumed.
+
+    Raises:
+        UserError: it declares no groups and none can be found.
+    """
+    adopted: Any = network
+    lines = []
+    if getattr(adopted, "task", None) is None:
+        adopted.task = task
+        adopted.register_forward_hook(_pixel_output if task == "segmentation" else _label_output)
+    if getattr(adopted, "parameter_groups", None) is None:
+        adopted.parameter_groups = found_groups(network)
+        head = adopted.parameter_groups["head"]
+        lines.append(
+            f"{type(network).__name__} declares no parameter_groups: its head is {' and '.join(head)}, the rest its "
+            "backbone"
+        )
+    return lines
+
+
+def _label_output(network: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise UserError(f"model: {type(network).__name__} gives {_kind(output)}; logits (B, K), a tensor, are needed")
+    return logits
+
+
+def _pixel_output(network: nn.Module, inputs: tuple[Any, ...], output: Any) -> SegmentationOutput:
+    if isinstance(output, Mapping):
+        logits, aux = output.get("out"), output.get("aux")
+    else:
+        logits, aux = getattr(output, "logits", output), getattr(output, "aux", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 4:
+        raise UserError(
+            f"model: {type(network).__name__} gives {_kind(output)}; logits (B, K, h, w) are needed, as a tensor or a "
+            "SegmentationOutput"
+        )
+    size = inputs[0].shape[-2:]
+    return SegmentationOutput(_at(logits, size), None if aux is None else _at(aux, size))
+
+
+def _at(logits: Tensor, size: Sequence[int]) -> Tensor:
+    same = not torch.compiler.is_exporting() and logits.shape[-2:] == tuple(size)
+    return logits if same else resize_logits(logits, size)
+
+
+def _kind(output: Any) -> str:
+    return f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"

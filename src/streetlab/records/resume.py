@@ -1,0 +1,153 @@
+"""Opening a record to train into: is there anything to do, into which folder, and from which checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from streetlab.config.run_names import fresh
+from streetlab.errors import UserError, did_you_mean
+from streetlab.io.files import file_sha256
+from streetlab.process_rank import place
+from streetlab.records.identity import Identity, photos_differ
+from streetlab.records.process_status import writer
+from streetlab.records.record import RunRecord
+
+_ANEW = "resume=never trains anew, output=DIR gives another folder"
+
+
+def choose_folder(folder: Path, identity: Identity, resume: str, named: bool) -> Path:
+    """Find the record of the same run wherever beside `folder` it lies, else the folder where it is to go.
+
+    Where `folder` holds a completed run of other photos or weights, the run gets a folder of its own beside it.
+
+    Args:
+        folder: where the run belongs by its words.
+        identity: the run's.
+        resume: auto, never, or a checkpoint's path.
+        named: the folder's name follows from the words; otherwise the user chose it, and no other is looked at.
+
+    Raises:
+        UserError: the folder holds another run that cannot make way: one of other words, an interrupted one of other
+            photos or weights, or in a chosen folder any.
+    """
+    record = RunRecord(folder)
+    if not (folder / "config.yaml").exists():
+        return (_same_run_beside(folder, identity) if named else None) or folder
+    if identity.is_of(record):
+        return folder
+    difference = identity.difference(record)
+    if not difference:
+        raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
+    if named and (same := _same_run_beside(folder, identity)) is not None:
+        return same
+    completed = record.known_status.get("state") == "completed"
+    if not completed and not (record.checkpoints / "last.ckpt").exists():
+        return folder  # nothing was trained there
+    if named and (completed or resume == "never"):
+        return folder.with_name(f"{folder.name}-{identity.short_hash}")
+    if completed or resume == "never":
+        raise UserError(f"{folder} holds a run of other photos or weights: {difference}; give another with output=DIR")
+    raise UserError(f"{folder} cannot be resumed, it began with other photos or weights: {difference} ({_ANEW})")
+
+
+def _same_run_beside(folder: Path, identity: Identity) -> Path | None:
+    """The record of the same run beside `folder`: of data that were renamed, or from a call with other data before."""
+    if not folder.parent.is_dir():
+        return None
+    for path in sorted(folder.parent.iterdir()):
+        record = RunRecord(path)
+        if path == folder or not (path / "config.yaml").is_file():
+            continue
+        try:
+            if record.known_status.get("data_hash") == identity.photos.data_hash and identity.has_words_of(record):
+                return path
+        except UserError:  # a damaged record is nobody's
+            continue
+    return None
+
+
+def completed_record(folder: Path, resume: str) -> RunRecord | None:
+    """The complete record in a folder that `choose_folder` found, so that there is nothing to do.
+
+    Raises:
+        UserError: a checkpoint is named for a completed run.
+    """
+    record = RunRecord(folder)
+    if resume == "never" or record.known_status.get("state") != "completed":
+        return None
+    if resume != "auto" and not _goes_on_from(record, Path(resume).expanduser()):
+        raise UserError(f"resume: {folder} holds a completed run; give another folder with output=DIR")
+    return record
+
+
+def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecord, Path | None]:
+    """The record to write to and the checkpoint to go on from.
+
+    Args:
+        folder: from `choose_folder`.
+        resume: auto, never, or a checkpoint's path.
+
+    Raises:
+        UserError: no such checkpoint, or one of other photos; the folder holds something else, is being written, or
+            cannot be written.
+    """
+    if _is_this_jobs(folder):
+        resume = "auto"
+    if resume == "never":
+        folder = fresh(folder)
+    checkpoint = None if resume in ("auto", "never") else Path(resume).expanduser()
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint, identity)
+    record = RunRecord(folder)
+    if (folder / "config.yaml").exists():
+        process = writer(record)
+        if process not in (None, os.getpid()):
+            raise UserError(f"{folder} is being written by process {process}; wait for it or give output=DIR")
+        last = record.checkpoints / "last.ckpt"
+        if last.exists() and (checkpoint is None or _goes_on_from(record, checkpoint)):
+            checkpoint = last
+        elif last.exists() and checkpoint is not None and checkpoint.resolve().parent != last.resolve().parent:
+            raise UserError(
+                f"resume: {folder} holds epochs that do not come from {checkpoint}; resume=auto goes on from them, "
+                "output=DIR begins another record"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
+    try:
+        record.checkpoints.mkdir(parents=True, exist_ok=True)
+        record.figures.mkdir(exist_ok=True)
+        (folder / "train.log").touch()
+    except OSError as error:
+        raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
+    return record, checkpoint
+
+
+def _check_checkpoint(checkpoint: Path, identity: Identity) -> None:
+    """Refuse a named checkpoint that is not there, or whose run still trains or saw other photos."""
+    if not checkpoint.is_file():
+        last = checkpoint / "checkpoints" / "last.ckpt"
+        near = f"; did you mean {last}?" if last.is_file() else did_you_mean(str(checkpoint), ("auto", "never"))
+        raise UserError(f"resume: no checkpoint {checkpoint} (allowed: auto, never, or a file){near}")
+    run = RunRecord(checkpoint.resolve().parent.parent)
+    if not identity.has_photos_of(run):
+        raise UserError(
+            f"resume: the run of {checkpoint} saw other photos: {photos_differ(run, identity.photos)} "
+            "(model.weights=FILE takes its weights alone)"
+        )
+    process = writer(run) if run.known_status else None
+    if process not in (None, os.getpid()):
+        # the file would change under the run that goes on
+        raise UserError(f"resume: {run.path} is being written by process {process}; wait for it or copy {checkpoint}")
+
+
+def _goes_on_from(record: RunRecord, checkpoint: Path) -> bool:
+    """Tell whether the record began from this very checkpoint."""
+    origin = (record.known_status.get("resumed_from") or {}).get("sha256")
+    return origin is not None and checkpoint.is_file() and file_sha256(checkpoint) == origin
+
+
+def _is_this_jobs(folder: Path) -> bool:
+    """Whether the record is of this very job, put in a cluster's queue again: it goes on with `resume=never` too."""
+    job = place().job
+    return bool(job) and (folder / "status.json").exists() and RunRecord(folder).status.get("job") == job

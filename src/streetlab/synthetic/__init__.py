@@ -1,0 +1,9 @@
+"""Streets drawn from a seed, with true classes, true litter and the cleanliness that follows (no torch)."""
+
+from streetlab.synthetic.close_up import ITEM_KINDS, draw_item
+from streetlab.synthetic.scene import Scene, draw_scene
+
+GENERATOR_VERSION = 1
+"""Part of every cache key: raised whenever pictures change."""
+
+__all__ = ["GENERATOR_VERSION", "ITEM_KINDS", "Scene", "draw_item", "draw_scene"]

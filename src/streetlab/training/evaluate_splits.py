@@ -1,0 +1,111 @@
+"""Tests an epoch on given splits, and writes what a record promises of it: numbers, predictions, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from streetlab.checkpoints.read import epochs_behind
+from streetlab.checkpoints.write import strip
+from streetlab.loading.datamodule import StreetData
+from streetlab.networks.cost import describe
+from streetlab.records.record import RunRecord
+from streetlab.tasks.base import StreetTask
+from streetlab.training.build import Experiment
+from streetlab.training.report import Report
+from streetlab.training.report_classification import ClassificationReport
+from streetlab.training.report_segmentation import SegmentationReport
+
+REPORTS: dict[str, type[Report]] = {"classification": ClassificationReport, "segmentation": SegmentationReport}
+
+Numbers = dict[str, dict[str, Any]]
+"""What was measured, by its key in metrics.json: `val`, `test`, `test_full_resolution`, ..."""
+
+
+def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord) -> dict[str, Any]:
+    """Load the best epoch, predict val and test, and complete the record.
+
+    Where the truth of test is withheld, val is the split that is reported.
+
+    Returns:
+        what metrics.json holds; nothing in processes other than the first.
+    """
+    task, regime, data = experiment.task, experiment.regime, experiment.data
+    best = record.checkpoints / "best.ckpt"
+    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    task.load_state_dict(checkpoint["state_dict"])
+    report, numbers = evaluate_splits(trainer, task, data, record, data.splits[1:])
+    report.predict_withheld()
+    if not trainer.is_global_zero:
+        return {}
+    report.conclude(numbers, data.splits[-1], temperature=None, prior=None)
+    strip(best, checkpoint)
+    phases = [
+        {"name": phase.name, "first_epoch": regime.first_epoch(index) + 1, "epochs": phase.epochs}
+        for index, phase in enumerate(regime.phases)
+    ]
+    metrics = summarize(task, numbers, data.splits[-1], epochs_behind(checkpoint), phases=phases)
+    record.write_status(precision=trainer.precision)
+    record.write_metrics(metrics)
+    record.write_model(
+        describe(task.network, data.image_size)
+        | {"checkpoint_bytes": best.stat().st_size, "weights": _weights_report(experiment)}
+        | experiment.stopwatch.summary()
+    )
+    report.write(metrics)
+    if phases:
+        report.draw_curves(metrics)
+    return metrics
+
+
+def evaluate_splits(
+    trainer: pl.Trainer, task: StreetTask, data: StreetData, record: RunRecord, splits: Sequence[str]
+) -> tuple[Report, Numbers]:
+    """Predict the splits with the task as it is; every process takes its share and gets all the numbers.
+
+    Args:
+        record: where the report that is returned will write.
+        splits: of `data.splits`, in any order.
+    """
+    report = REPORTS[task.task](trainer, task, data, record)
+    numbers: Numbers = {}
+    for split in splits:
+        if split == "val":
+            (values,) = trainer.validate(task, datamodule=data, verbose=False)
+            loss = values["val/loss"]
+        else:
+            data.tested = split
+            (values,) = trainer.test(task, datamodule=data, verbose=False)
+            loss = values["test/loss"]
+        found = report.collect(split)
+        found[split] = {"loss": loss} | found[split]
+        numbers |= found
+    return report, numbers
+
+
+def summarize(task: StreetTask, numbers: Numbers, eval_split: str, epoch: int, **further: Any) -> dict[str, Any]:
+    """What metrics.json holds.
+
+    Args:
+        eval_split: the split that is reported.
+        epoch: the one that was tested, counted from 1.
+        further: what else there is to say of it.
+    """
+    val = numbers.get("val", {})
+    return {
+        "task": task.task,
+        "objective": task.objective | {"best": val.get(task.objective["metric"])},
+        "best_epoch": epoch,
+        **further,
+        "eval_split": eval_split,
+        "label_space": task.label_space.to_dict(),
+        **numbers,
+    }
+
+
+def _weights_report(experiment: Experiment) -> dict[str, Any] | None:
+    report: Any = getattr(experiment.task.network, "load_report", None)
+    return None if report is None else {"path": str(report.path), "sha256": report.sha256, "summary": report.summary()}

@@ -1,0 +1,130 @@
+"""Several processes that train one run: the first decides on record and checkpoint, the others follow it.
+
+The others train along and write nothing. Those that Lightning starts learn the decision from a variable of the
+environment, which they inherit; those that torchrun, submitit or srun start together with the first read it from
+the key-value store of torch.distributed, which is there before any process group.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+from streetlab.config.process_count import processes_of
+from streetlab.errors import UserError
+from streetlab.process_rank import place
+from streetlab.records.record import RunRecord
+
+_FOLLOW = "STREETLAB_FOLLOW"
+_PATIENCE = timedelta(minutes=10)
+"""For processes of other machines to start."""
+
+Decision = tuple[RunRecord, Path | None]
+"""The record to write to and the checkpoint to go on from."""
+
+_stores: list[dist.Store] = []
+"""Kept open, so that the process group of the training meets at the same server on the same port."""
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes the record."""
+    return place().rank == 0
+
+
+def environment() -> ClusterEnvironment | None:
+    """What Lightning is to know of a job whose processes were started from outside; None lets it start them."""
+    launcher = place().launcher
+    if launcher == "torchrun":
+        return TorchElasticEnvironment()
+    if launcher == "submitit":
+        from submitit import JobEnvironment
+        from submitit.helpers import TorchDistributedEnvironment
+
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        os.environ["GROUP_RANK"] = str(JobEnvironment().node)
+        return TorchElasticEnvironment()
+    if launcher == "srun":
+        # Lightning's own requeueing would resume from a checkpoint within an epoch, which the record knows nothing of
+        return SLURMEnvironment(auto_requeue=False)
+    return None
+
+
+def check_size(trainer: Mapping[str, Any]) -> None:
+    """Raise a UserError where torchrun, submitit or srun has started other processes than the trainer asks for."""
+    here = place()
+    nodes, each = processes_of(trainer)
+    if here.launcher in ("", "lightning") or each is None or nodes * each == here.world_size:
+        return
+    raise UserError(
+        f"trainer.devices × trainer.num_nodes is {each} × {nodes}, but {here.launcher} has started {here.world_size} "
+        f"process{'es' * (here.world_size > 1)}: one for each device is needed"
+    )
+
+
+def agree(decide: Callable[[], Decision]) -> Decision:
+    """What the first process decides, in all of them.
+
+    Raises:
+        UserError: here the first process could not decide; there it is that process's own error.
+    """
+    here = place()
+    if here.launcher == "lightning" and here.rank > 0:
+        return _decode(os.environ[_FOLLOW])
+    if here.launcher in ("", "lightning") or here.world_size == 1:
+        return decide()
+    store = _meet(here.rank, here.world_size)
+    readers = [f"streetlab/read/{rank}" for rank in range(1, here.world_size)]
+    if here.rank > 0:
+        told = store.get("streetlab/decision").decode()
+        store.set(readers[here.rank - 1], "")
+        if not told:
+            raise UserError("the first process could not open the run's record, and says why")
+        return _decode(told)
+    try:
+        decision = decide()
+    except BaseException:
+        with suppress(RuntimeError):
+            store.set("streetlab/decision", "")
+            store.wait(readers, timedelta(seconds=30))
+        raise
+    store.set("streetlab/decision", _encode(decision))
+    store.wait(readers, _PATIENCE)  # this process may end at once, and with it the store
+    return decision
+
+
+@contextmanager
+def followed(decision: Decision) -> Iterator[None]:
+    """Processes that Lightning starts meanwhile follow this decision."""
+    os.environ[_FOLLOW] = _encode(decision)
+    try:
+        yield
+    finally:
+        del os.environ[_FOLLOW]
+
+
+def _meet(rank: int, world_size: int) -> dist.Store:
+    """The store of the processes that were started together, which a launch has for itself."""
+    cluster = environment()
+    assert cluster is not None
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+    store, _, _ = next(dist.rendezvous("env://", rank, world_size, timeout=_PATIENCE))
+    _stores.append(store)
+    return store
+
+
+def _encode(decision: Decision) -> str:
+    record, checkpoint = decision
+    return json.dumps([str(record.path.resolve()), checkpoint and str(checkpoint.resolve())])
+
+
+def _decode(text: str) -> Decision:
+    record, checkpoint = json.loads(text)
+    return RunRecord(record), checkpoint and Path(checkpoint)

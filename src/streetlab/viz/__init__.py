@@ -1,1 +1,0 @@
-"""Figures, sheets and HTML pages. No torch here."""
