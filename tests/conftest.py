@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.written_runs import make_record  # noqa: F401  (fixtures of all tests)
 
 from streetlab.records.record import RunRecord
 
@@ -56,8 +57,8 @@ def shared_data() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each task, by its name; a module that wants others has a fixture of this name."""
-    from tests.training.conftest import write_photos
-    from tests.training.short_runs import train_each_task
+    from tests.support.short_runs import train_each_task
+    from tests.support.tiny_runs import write_photos
 
     folder = tmp_path_factory.mktemp("trained")
     return train_each_task(folder, write_photos(folder / "photos", {"train": 4, "val": 2, "test": 2}))

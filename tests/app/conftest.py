@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.app.stand_ins import Served
+from tests.support.app_stand_ins import Served
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
-from tests.app.records import Columns, StandIns, Visits, settings
+from tests.support.app_records import Columns, StandIns, Visits, settings
 
 from streetlab.app.attention import attention_of, attention_routes, ground_attention, ground_classes
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from tests.app.records import Columns, settings, write_record
-from tests.inference.exports import write_by_hand
+from tests.support.app_records import Columns, settings, write_record
+from tests.support.exports import write_by_hand
 
 from streetlab.app import catalog as catalog_module
 from streetlab.app import entries

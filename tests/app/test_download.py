@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.records import StandIns, Visits, columns, settings
+from tests.support.app_records import StandIns, Visits, columns, settings
 
 from streetlab.app.download import bundle
 from streetlab.app.zip_stream import Member, zip_stream

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.stand_ins import MODEL, Served, encoded, photo_bytes, tree
-from tests.videos import make_video
+from tests.support.app_stand_ins import MODEL, Served, encoded, photo_bytes, tree
+from tests.support.videos import make_video
 
 from streetlab.app.jobs import ID
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.app.stand_ins import StandInWork, wait_for
+from tests.support.app_stand_ins import StandInWork, wait_for
 
 from streetlab.app.jobs import Job, Jobs, QueueFull, UnknownJob
 from streetlab.app.settings import Settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.app.stand_ins import MODEL, photo_bytes
+from tests.support.app_stand_ins import MODEL, photo_bytes
 
 from streetlab.app.security import HEADERS, Names, is_loopback
 

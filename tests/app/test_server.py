@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.stand_ins import MODEL, photo_bytes, tree, wait_for
-from tests.videos import make_video
+from tests.support.app_stand_ins import MODEL, photo_bytes, tree, wait_for
+from tests.support.videos import make_video
 
 from streetlab.app import schemas
 from streetlab.app.uploads import formats

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 import uvicorn
-from tests.app.stand_ins import MODEL, Served, photo_bytes, wait_for
+from tests.support.app_stand_ins import MODEL, Served, photo_bytes, wait_for
 
 from streetlab.app import protocol
 from streetlab.app.command import listen

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.stand_ins import encoded, photo_bytes
-from tests.data.crafted_files import deep_png
-from tests.videos import make_video
+from tests.support.app_stand_ins import encoded, photo_bytes
+from tests.support.crafted_files import deep_png
+from tests.support.videos import make_video
 
 from streetlab.app.settings import Settings
 from streetlab.app.uploads import Refused, check_file, display_name, kind_of

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.records import Brightness, Columns, StandIns, Visits, columns, settings
-from tests.videos import audio_payload, joined, make_video, times
+from tests.support.app_records import Brightness, Columns, StandIns, Visits, columns, settings
+from tests.support.videos import audio_payload, joined, make_video, times
 
 from streetlab.app.catalog import Catalog
 from streetlab.app.download import bundle

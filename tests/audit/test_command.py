@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from PIL import Image
-from tests.audit import planted
+from tests.support import planted
 
 from streetlab import cli
 from streetlab.audit.findings import KINDS

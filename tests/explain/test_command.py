@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.training.conftest import write_photos
-from tests.training.short_runs import train_each_task
+from tests.support.short_runs import train_each_task
+from tests.support.tiny_runs import write_photos
 
 from streetlab import cli
 from streetlab.records.record import RunRecord

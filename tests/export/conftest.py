@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.export.halved import write_segmenter
+from tests.support.halved import write_segmenter
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tests.export.stand_ins import swap_network
+from tests.support.export_stand_ins import swap_network
 
 from streetlab import cli
 from streetlab.inference.exported import ExportedNetwork

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.export.halved import CARD, layer_weights, scenes, write_classifier
+from tests.support.halved import CARD, layer_weights, scenes, write_classifier
 
 from streetlab.errors import UserError
 from streetlab.export.fp16 import convert_fp16

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tests.export.stand_ins import Segmenter
+from tests.support.export_stand_ins import Segmenter
 from torch import nn
 
 from streetlab.datasets.labels import CITYSCAPES

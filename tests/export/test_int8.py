@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.export.halved import CARD, SIZE, layer_weights, scenes, write_classifier
+from tests.support.halved import CARD, SIZE, layer_weights, scenes, write_classifier
 
 from streetlab.errors import UserError
 from streetlab.export.int8 import quantize_int8

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.inference.crafted import settle
+from tests.support.crafted_runs import settle
 
 from streetlab.config import instantiate
 from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.crafted import CLASSIFIER, write_run
-from tests.inference.exports import CONVOLUTIONS, export, write_by_hand
-from tests.videos import make_video
+from tests.support.crafted_runs import CLASSIFIER, write_run
+from tests.support.exports import CONVOLUTIONS, export, write_by_hand
+from tests.support.videos import make_video
 
 from streetlab import cli
 from streetlab.datasets.decode import read_photo

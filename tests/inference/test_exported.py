@@ -14,8 +14,8 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from tests.inference.crafted import CLASSIFIER, SEGMENTER, write_run
-from tests.inference.exports import AVERAGES, CARD, CONVOLUTIONS, card_of, export, write_by_hand
+from tests.support.crafted_runs import CLASSIFIER, SEGMENTER, write_run
+from tests.support.exports import AVERAGES, CARD, CONVOLUTIONS, card_of, export, write_by_hand
 
 from streetlab.datasets.labels import CLEANLINESS
 from streetlab.errors import UserError

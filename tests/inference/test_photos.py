@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.crafted_files import deep_png
+from tests.support.crafted_files import deep_png
 
 from streetlab import cli
 from streetlab.inference.predictor import Predictor

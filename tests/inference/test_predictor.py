@@ -12,8 +12,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from tests.inference.crafted import CLASSIFIER, POINTWISE, SEGMENTER, card_of, write_checkpoint, write_run
-from tests.training.conftest import TINY, write_photos
+from tests.support.crafted_runs import CLASSIFIER, POINTWISE, SEGMENTER, card_of, write_checkpoint, write_run
+from tests.support.tiny_runs import TINY, write_photos
 from torch import nn
 
 from streetlab import cli
@@ -297,7 +297,7 @@ HOSTILE = [
     ({"_target_": ["os.system"]}, "model._target_"),
     (SEGMENTER | {"_args_": [19, "linknet", "tu-test_resnet", "{mark}"]}, "_args_"),
     (SEGMENTER | {"encoder": "${{oc.env:HOME}}"}, "model.encoder"),
-    (POINTWISE, "tests.inference.crafted.Convolutions"),
+    (POINTWISE, "tests.support.crafted_runs.Convolutions"),
 ]
 
 

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from tests.videos import joined, make_video, times
+from tests.support.videos import joined, make_video, times
 
 from streetlab import cli
 

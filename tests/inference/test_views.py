@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.inference.crafted import CLASSIFIER, POINTWISE, write_run
+from tests.support.crafted_runs import CLASSIFIER, POINTWISE, write_run
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -112,7 +112,7 @@ def test_a_classifier_always_sees_the_whole_photo_at_its_training_size(folder):
     assert (shown.views.mode, shown.views.window, shown.views.flip) == ("resized", None, True)
 
 
-SMALL_FIELD = {"_target_": "tests.inference.crafted.Convolutions", "_partial_": True, "sides": [3, 3]}
+SMALL_FIELD = {"_target_": "tests.support.crafted_runs.Convolutions", "_partial_": True, "sides": [3, 3]}
 REACH = 2  # pixels that two 3x3 convolutions see to each side
 
 

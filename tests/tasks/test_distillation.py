@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.inference.crafted import Convolutions
+from tests.support.crafted_runs import Convolutions
 from torch import Tensor, nn
 
 from streetlab.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.conftest import TINY, write_photos
+from tests.support.tiny_runs import TINY, write_photos
 
 from streetlab import cli
 from streetlab.records.record import RunRecord

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
-from tests.training.segmentation_data import CLASSES, write_cityscapes, write_mask_folder
-from tests.training.test_segmentation import SMALL, STREETS
+from tests.support.segmentation_data import CLASSES, write_cityscapes, write_mask_folder
+from tests.support.segmentation_runs import SMALL, STREETS
 
 from streetlab import cli
 from streetlab.records.record import RunRecord

@@ -7,9 +7,9 @@ import re
 
 import pytest
 import torch
-from tests.training.conftest import TINY
-from tests.training.test_compiled import assert_same_run
-from tests.training.test_resume import run_killed
+from tests.support.killed_runs import run_killed
+from tests.support.same_run import assert_same_run
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.errors import UserError

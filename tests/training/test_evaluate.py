@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from tests.training.conftest import TINY, write_photos
-from tests.training.segmentation_data import write_cityscapes
-from tests.training.test_segmentation import SMALL, STREETS
+from tests.support.segmentation_data import write_cityscapes
+from tests.support.segmentation_runs import SMALL, STREETS
+from tests.support.tiny_runs import TINY, write_photos
 
 from streetlab import cli
 from streetlab.checkpoints.read import find_checkpoint, read_weights

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.training.conftest import TINY
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.compare.grouping import differing_keys, read_finished

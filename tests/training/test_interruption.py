@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.training.conftest import TINY
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.records.record import RunRecord, find_runs
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 WARNED = (
     "regime=single",
     "regime.phases=[{name: train, epochs: 4, train: [all]}]",
-    "+callbacks.warned._target_=tests.training.warned.Warned",
+    "+callbacks.warned._target_=tests.support.warned.Warned",
     "+callbacks.warned.marker=warned_once",
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.conftest import TINY
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.errors import UserError

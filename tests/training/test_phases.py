@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from tests.training.test_resume import TWO_PHASES
+from tests.support.killed_runs import TWO_PHASES
 
 from streetlab.errors import UserError
 from streetlab.training.phases import PhaseSchedule, parse_phases

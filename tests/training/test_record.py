@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
-from tests.training.conftest import TINY
+from tests.support.tiny_runs import TINY
 
 from streetlab.datasets.labels import CLEANLINESS, LabelSpace
 from streetlab.records.record import RunRecord

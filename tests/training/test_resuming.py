@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.conftest import TINY
-from tests.training.test_resume import ONE_PHASE, TWO_PHASES, Killed, assert_same_bits, history, run_killed
+from tests.support.killed_runs import ONE_PHASE, TWO_PHASES, Killed, assert_same_bits, history, run_killed
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.records.record import RunRecord

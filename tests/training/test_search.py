@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import optuna
-from tests.training.conftest import TINY
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.records.record import find_runs

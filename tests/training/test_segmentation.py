@@ -6,47 +6,24 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.training.segmentation_data import CLASSES, write_cityscapes, write_mask_folder
-from tests.training.test_resume import assert_same_bits, run_killed
+from tests.support.killed_runs import assert_same_bits, run_killed
+from tests.support.segmentation_data import CLASSES, write_cityscapes, write_mask_folder
+from tests.support.segmentation_runs import SMALL, STREETS
 
 from streetlab import cli
 from streetlab.datasets.labels import CITYSCAPES
 from streetlab.records.record import RunRecord, find_runs
 
-STREETS = ("dataset=synthetic_streets", "dataset.train=6", "dataset.val=3", "dataset.test=5")
-SMALL = (
-    "model=hrnetv2_w18", "model.small=true", "image_size=[64,96]", "batch_size=3", "regime=single", "regime.epochs=2",
-    "trainer=cpu", "trainer.precision=32-true", "logger=none", "optimizer.lr=1e-3",
-)  # fmt: skip
 PARTS = (
     "config.yaml", "overrides.yaml", "status.json", "metrics.csv", "metrics.json", "confusions.npz", "model.json",
     "checkpoints/best.ckpt", "checkpoints/last.ckpt", "figures/curves.png", "figures/confusion_matrix.png",
     "figures/iou_per_class.png", "figures/best_median_worst.png", "report.txt", "report.csv", "train.log",
 )  # fmt: skip
-Train = Callable[..., RunRecord]
-
-
-@pytest.fixture
-def segment(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """`segment("key=value", ..., output="name")`: runs to the end and returns the record."""
-    monkeypatch.chdir(tmp_path)
-    cache = tmp_path_factory.getbasetemp() / "segmentation-cache"
-
-    def run(*words: str, output: str = "run", code: int = 0) -> RunRecord:
-        line = ["train", *words, *SMALL, f"dataset.cache_dir={cache}", f"output={tmp_path / output}"]
-        given = {word.partition("=")[0] for word in words}
-        line = [word for word in line if word in words or word.partition("=")[0] not in given]
-        assert cli.run(line) == code
-        return RunRecord(tmp_path / output)
-
-    return run
 
 
 def test_the_record_is_complete_and_agrees_with_its_confusion_matrices(segment):

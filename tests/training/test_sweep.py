@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.conftest import TINY
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 from streetlab.records.record import RunRecord, find_runs
 
 SHORT = ("regime.max_epochs=1", "debug=fast_dev_run")
 FAULTS = (
-    "+callbacks.faults._target_=tests.training.faults.Faults",
+    "+callbacks.faults._target_=tests.support.faults.Faults",
     "+callbacks.faults.seed=${seed}",
     "+callbacks.faults.marker=killed_once",
 )

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 import torch
-from tests.training.segmentation_data import CLASSES, write_mask_folder
-from tests.training.test_resume import assert_same_bits, run_killed
-from tests.training.test_segmentation import SMALL, STREETS, segment  # noqa: F401  (a fixture)
+from tests.support.killed_runs import assert_same_bits, run_killed
+from tests.support.segmentation_data import CLASSES, write_mask_folder
+from tests.support.segmentation_runs import SMALL, STREETS
 
 from streetlab import cli
 from streetlab.compare.grouping import group_by_seed, read_finished
@@ -29,7 +29,7 @@ def teacher(trained, tmp_path):
 
 
 @pytest.fixture
-def complain(segment, capfd, tmp_path):  # noqa: F811
+def complain(segment, capfd, tmp_path):
     """`complain("key=value", ...)`: runs on drawn streets, expects a fault, returns its one line."""
 
     def run(*words: str, data=STREETS, output="student") -> str:
@@ -86,7 +86,7 @@ def test_a_killed_taught_run_resumes_to_the_same_bits(train, teacher, monkeypatc
     assert_same_bits(whole, train(*words, *taught, output="killed"))
 
 
-def test_a_segmenter_is_taught_where_its_classes_lie(segment, teacher):  # noqa: F811
+def test_a_segmenter_is_taught_where_its_classes_lie(segment, teacher):
     words = ("regime.epochs=1", "augment=strong", f"teacher={teacher('segmentation')}", "distillation.kind=channel")
     record = segment(*STREETS, *words)
     assert all(row["train/distillation_loss"] > 0 for row in record.history())

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 from pytorch_lightning.loggers.logger import DummyLogger
-from tests.training.conftest import CLASSES, TINY
-from tests.training.test_resume import run_killed
+from tests.support.killed_runs import run_killed
+from tests.support.tiny_runs import CLASSES, TINY
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from streetlab import cli

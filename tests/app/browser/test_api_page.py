@@ -9,7 +9,7 @@ from shutil import which
 
 import httpx
 import pytest
-from tests.app.browser.test_page_access import faults
+from tests.support.axe import faults
 
 
 @pytest.fixture

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import pytest
-from tests.app.browser.conftest import serving
-from tests.app.browser.pages import eventually, shown
-from tests.app.browser.stand_in import StandInCatalog
-
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
-
-
-def faults(page):
-    """What axe-core finds serious or worse, as lines."""
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-core comes with streetlab[dev]")
-    page.evaluate((files(axe) / "axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("async rules => (await axe.run(document, rules)).violations", RULES)
-    return [
-        f"{fault['id']}: {node['html'][:120]}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-        for node in fault["nodes"]
-    ]
+from tests.support.axe import faults
+from tests.support.page_stand_in import StandInCatalog
+from tests.support.pages import eventually, shown
+from tests.support.serving import serving
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.browser.pages import canvas, eventually, overlay_of, row, set_value, shown
-from tests.app.browser.stand_in import ids_of
+from tests.support.page_stand_in import ids_of
+from tests.support.pages import canvas, eventually, overlay_of, row, set_value, shown
 
 from streetlab.datasets.labels import CAMVID, CITYSCAPES
 

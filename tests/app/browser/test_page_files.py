@@ -6,7 +6,7 @@ import base64
 import shutil
 
 import pytest
-from tests.app.browser.pages import eventually, is_shown, shown, upload
+from tests.support.pages import eventually, is_shown, shown, upload
 
 HOSTILE = '"><img src=x onerror=document.title=1>.png'
 

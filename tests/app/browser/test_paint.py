@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.app.browser.bench import bench
+from tests.support.page_bench import bench
 
 from streetlab.plots.heat import heat_colors
 from streetlab.plots.paint import Look, class_shares, ids_png, paint

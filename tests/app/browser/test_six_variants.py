@@ -8,10 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.browser.conftest import VARIANTS, serving
-from tests.app.browser.numbered import FPS
-from tests.app.browser.pages import canvas, eventually, is_shown, overlay_of, row, set_value, shown
-from tests.videos import make_video
+from tests.support.numbered_video import FPS
+from tests.support.pages import canvas, eventually, is_shown, overlay_of, row, set_value, shown
+from tests.support.serving import VARIANTS, serving
+from tests.support.videos import make_video
 
 FRAMES = 100
 

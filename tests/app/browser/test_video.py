@@ -12,8 +12,7 @@ from PIL import Image
 
 pytest.importorskip("av", reason="videos need streetlab[video]")
 
-from tests.app.browser.bench import bench
-from tests.app.browser.numbered import (
+from tests.support.numbered_video import (
     BITS,
     CLASSES,
     FPS,
@@ -21,7 +20,8 @@ from tests.app.browser.numbered import (
     numbered_ids,
     write_numbered,
 )
-from tests.videos import make_video
+from tests.support.page_bench import bench
+from tests.support.videos import make_video
 
 from streetlab.plots.figure import hex_color
 from streetlab.plots.paint import Look, class_shares, paint

@@ -13,12 +13,12 @@ from PIL import Image
 
 pytest.importorskip("av", reason="videos need streetlab[video]")
 
-from tests.app.browser.conftest import Served, serving
-from tests.app.browser.numbered import FPS, numbered_ids, numbered_photo, write_numbered
-from tests.app.browser.pages import canvas, eventually, is_shown, set_value, shown, upload
-from tests.app.browser.stand_in import StandInCatalog, confidence_of, ids_of
-from tests.app.browser.test_page_access import faults
-from tests.videos import make_video
+from tests.support.axe import faults
+from tests.support.numbered_video import FPS, numbered_ids, numbered_photo, write_numbered
+from tests.support.page_stand_in import StandInCatalog, confidence_of, ids_of
+from tests.support.pages import canvas, eventually, is_shown, set_value, shown, upload
+from tests.support.serving import Served, serving
+from tests.support.videos import make_video
 
 from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.plots.paint import Look, paint

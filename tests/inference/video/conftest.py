@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.videos import make_video as write_video
+from tests.support.videos import make_video as write_video
 from torch import nn
 
 from streetlab.datasets.labels import LabelSpace

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.videos import make_video
+from tests.support.videos import make_video
 
 from streetlab.errors import UserError
 from streetlab.inference.video.id_stream import IdStreamReader, IdStreamWriter, Layout

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.videos import audio_payload
+from tests.support.videos import audio_payload
 from torch import nn
 
 from streetlab.errors import UserError

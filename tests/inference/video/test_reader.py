@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.videos import drawn_frame
+from tests.support.videos import drawn_frame
 
 from streetlab.errors import UserError
 from streetlab.inference.video.reader import UnreadableVideo, VideoReader, probe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.videos import audio_payload, drawn_frame, joined, times
+from tests.support.videos import audio_payload, drawn_frame, joined, times
 
 from streetlab.inference.video.reader import VideoReader, probe
 from streetlab.inference.video.writer import VideoWriter

@@ -19,11 +19,11 @@ from optuna.trial import TrialState
 from streetlab import cli
 
 ROOT = Path(__file__).parents[2]
-TOY = cli.Command("tests.launch.toy", "trains nothing")
+TOY = cli.Command("tests.support.toy_search", "trains nothing")
 IN_A_PROCESS = """
 import sys
 from streetlab import cli
-cli.COMMANDS["train"] = cli.Command("tests.launch.toy", "trains nothing")
+cli.COMMANDS["train"] = cli.Command("tests.support.toy_search", "trains nothing")
 sys.exit(cli.run(sys.argv[1:]))
 """
 WORDS = ["train", "-m", "sweep=optuna", "output=found"]

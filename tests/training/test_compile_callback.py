@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 import pytest
 import torch
-from tests.training.test_resume import TWO_PHASES
+from tests.support.killed_runs import TWO_PHASES
+from tests.support.same_run import assert_same_run
 
-from streetlab.records.record import RunRecord
 from streetlab.training import build
 from streetlab.training import compile_callback as compiled
 from streetlab.training.compile_callback import CompiledNetwork
@@ -60,21 +59,6 @@ def backend(monkeypatch: pytest.MonkeyPatch):
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end with their training: what is tested here comes before the evaluation of the best epoch."""
     monkeypatch.setattr("streetlab.training.train.evaluate_best", lambda *args: {})
-
-
-def losses(record: RunRecord) -> list[tuple[str, str]]:
-    with (record.path / "metrics.csv").open() as file:
-        return [(row["train/loss"], row["val/loss"]) for row in csv.DictReader(file)]
-
-
-def weights(record: RunRecord) -> dict[str, torch.Tensor]:
-    return torch.load(record.checkpoints / "last.ckpt", weights_only=True)["state_dict"]
-
-
-def assert_same_run(one: RunRecord, other: RunRecord) -> None:
-    assert losses(one) == losses(other)
-    assert weights(one).keys() == weights(other).keys()
-    assert all(torch.equal(tensor, weights(other)[key]) for key, tensor in weights(one).items())
 
 
 @pytest.mark.slow

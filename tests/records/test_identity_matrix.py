@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.training.conftest import CLASSES, TINY
+from tests.support.tiny_runs import CLASSES, TINY
 
 from streetlab import cli
 from streetlab.io.files import file_sha256

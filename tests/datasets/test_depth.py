@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.crafted_files import deep_png, tiff
+from tests.support.crafted_files import deep_png, tiff
 
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 

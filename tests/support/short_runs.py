@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.training.conftest import TINY
-from tests.training.test_segmentation import SMALL, STREETS
+from tests.support.segmentation_runs import SMALL, STREETS
+from tests.support.tiny_runs import TINY
 
 from streetlab import cli
 

@@ -17,8 +17,8 @@ from streetlab.export.torch_file import write_torch
 from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
 from streetlab.inference.predictor import Predictor
 
-CONVOLUTIONS = {"_target_": "tests.inference.crafted.Convolutions", "_partial_": True, "sides": [3, 1]}
-AVERAGES = {"_target_": "tests.inference.exports.Averages", "_partial_": True}
+CONVOLUTIONS = {"_target_": "tests.support.crafted_runs.Convolutions", "_partial_": True, "sides": [3, 1]}
+AVERAGES = {"_target_": "tests.support.exports.Averages", "_partial_": True}
 CARD = ExportCard("crafted", CITYSCAPES, (64, 96), "0" * 64, 5, "fp32", None, {})
 
 

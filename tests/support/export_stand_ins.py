@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import yaml
-from tests.inference.crafted import Convolutions, card_of, write_checkpoint
+from tests.support.crafted_runs import Convolutions, card_of, write_checkpoint
 from torch import Tensor, nn
 
 from streetlab.datasets.labels import LabelSpace
@@ -66,7 +66,7 @@ def untranslatable(num_classes: int) -> Segmenter:
 def swap_network(record: RunRecord, target: str) -> RunRecord:
     """The record with another network, by its name in this module and with random weights, in place of its own."""
     config: dict[str, Any] = copy.deepcopy(dict(record.config))
-    config["model"] = {"_target_": f"tests.export.stand_ins.{target}", "_partial_": True}
+    config["model"] = {"_target_": f"tests.support.export_stand_ins.{target}", "_partial_": True}
     files.write_text(record.path / "config.yaml", yaml.safe_dump(config))
     space = LabelSpace.from_dict(record.metrics["label_space"])
     height, width = config["image_size"]

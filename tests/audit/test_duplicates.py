@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.audit.planted import ALTERED, crop, plant
+from tests.support.planted import ALTERED, crop, plant
 
 from streetlab.audit.duplicates import find_twins
 from streetlab.audit.fingerprints import Fingerprints, fingerprint_all

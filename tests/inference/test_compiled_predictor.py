@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.inference.crafted import CLASSIFIER, Convolutions, write_run
+from tests.support.crafted_runs import CLASSIFIER, Convolutions, write_run
 from torch import Tensor, nn
 
 from streetlab import cli

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from tests.data.crafted_files import tiff
+from tests.support.crafted_files import tiff
 
 from streetlab.datasets.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size, resize, resize_mask
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.app.browser.conftest import serving
+from tests.support.serving import serving
 
 _PAGE = """<!doctype html>
 <html lang="en">

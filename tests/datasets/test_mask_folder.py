@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.mask_trees import SPLIT_TREE, write_tree
 
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, categorical_palette
 from streetlab.datasets.mask_folder import MaskFolder
@@ -16,21 +17,6 @@ from streetlab.errors import UserError
 from streetlab.io.files import file_sha256
 
 SPLITS = ("train", "val", "test")
-SPLIT_TREE = {"train/a": 4, "val/a": 2, "test/b": 3}
-
-
-def write_tree(root: Path, counts: dict[str, int], values=(0, 1, 255), mask_suffix: str = "") -> Path:
-    for place, count in counts.items():
-        for number in range(count):
-            random = np.random.default_rng([number, len(place)])
-            for top, name, pixels in (
-                ("images", f"{number}.bmp", random.integers(0, 256, (4, 6, 3), dtype=np.uint8)),
-                ("masks", f"{number}{mask_suffix}.png", random.choice(np.array(values, np.uint8), (4, 6))),
-            ):
-                path = root / top / place / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(path)
-    return root
 
 
 def folder(root: Path, **options) -> MaskFolder:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.training.conftest import TINY, write_photos
+from tests.support.tiny_runs import TINY, write_photos
 
 from streetlab import cli
 from streetlab.config.composition import composer

@@ -30,7 +30,7 @@ CLASSIFIER = {
     "name": "test_resnet",
     "weights": "imagenet",
 }
-POINTWISE = {"_target_": "tests.inference.crafted.Convolutions", "_partial_": True, "sides": [1]}
+POINTWISE = {"_target_": "tests.support.crafted_runs.Convolutions", "_partial_": True, "sides": [1]}
 
 
 class Convolutions(nn.Module):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.test_mask_folder import SPLIT_TREE, write_tree
+from tests.support.mask_trees import SPLIT_TREE, write_tree
 
 from streetlab.datasets.image_folder import ImageFolder
 from streetlab.datasets.mask_folder import MaskFolder
