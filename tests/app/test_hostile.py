@@ -17,7 +17,7 @@ from PIL import Image
 from tests.support.app_stand_ins import MODEL, Served, encoded, photo_bytes, tree
 from tests.support.videos import make_video
 
-from streetlab.app.jobs import ID
+from streetlab.app.jobs.queue import ID
 
 LIMITS = {"upload_bytes": 300_000, "pixels": 1_000_000, "video_frames": 150}
 PNG = photo_bytes(size=(60, 40))

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.support.app_stand_ins import MODEL, photo_bytes, tree, wait_for
 from tests.support.videos import make_video
 
-from streetlab.app import schemas
-from streetlab.app.uploads import formats
+from streetlab.app.media.uploads import formats
+from streetlab.app.routes import schemas
 
 
 def test_models_are_listed_with_the_limits_of_uploads(serve):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from streetlab.app.jobs import Job
+from streetlab.app.jobs.queue import Job
+from streetlab.app.jobs.work import work
 from streetlab.app.settings import Settings
-from streetlab.app.work import work
 from streetlab.datasets.labels import CAMVID, CLEANLINESS, LabelSpace
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.records.record import RunRecord

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from streetlab.app.catalog import UnknownModel
-from streetlab.app.jobs import Job, Jobs
+from streetlab.app.jobs.queue import Job, Jobs
+from streetlab.app.models.catalog import UnknownModel
 from streetlab.app.server import create_app
 from streetlab.app.settings import Settings
 from streetlab.datasets.decode import read_photo

@@ -32,8 +32,8 @@ def bench(files: Path) -> Iterator[str]:
     from fastapi.responses import HTMLResponse
     from fastapi.staticfiles import StaticFiles
 
+    from streetlab.app.routes.pages import STATIC
     from streetlab.app.security import HEADERS
-    from streetlab.app.server import STATIC
 
     app = FastAPI()
 

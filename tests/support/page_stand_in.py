@@ -67,7 +67,7 @@ class StandInPredictor:
 
 @dataclass
 class StandInCatalog:
-    """Lists MODELS as `streetlab.app.catalog.Catalog` does; `asked` are the models that were asked to predict."""
+    """Lists MODELS as `app.models.catalog.Catalog` does; `asked` are the models that were asked to predict."""
 
     settings: Settings
     offered: Sequence[tuple[str, str, LabelSpace, float, int]] = MODELS
@@ -103,7 +103,7 @@ class StandInCatalog:
         return StandInPredictor(id_, space, shift, self.gate)
 
     def _found(self, model_id: str) -> tuple[str, str, LabelSpace, float, int]:
-        from streetlab.app.catalog import UnknownModel
+        from streetlab.app.models.catalog import UnknownModel
 
         for each in self.offered:
             if each[0] == model_id:

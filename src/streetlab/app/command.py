@@ -148,7 +148,7 @@ def _warm_up(app: FastAPI, settings: Settings) -> None:
     """What the first visitor and the first job would else wait for."""
     if not app.state.catalog.models():
         print(f"no finished run under {settings.runs} yet: `make demo` trains one; the page says more", flush=True)
-    for module in ("streetlab.app.work", "streetlab.inference.predictor"):
+    for module in ("streetlab.app.jobs.work", "streetlab.inference.predictor"):
         import_module(module)
 
 

@@ -29,11 +29,11 @@ FRAMES = 40
 
 def film(job, catalog, jobs, report, cancelled):
     """Stands in for the work on videos: whatever was uploaded, 40 numbered frames; everything else is the real work."""
-    from streetlab.app import results
+    from streetlab.app.media import results
     from streetlab.inference.video.reader import probe
 
     if job.kind != "video":
-        from streetlab.app.work import work
+        from streetlab.app.jobs.work import work
 
         return work(job, catalog, jobs, report, cancelled)
     report(0, FRAMES)
@@ -53,7 +53,7 @@ def film(job, catalog, jobs, report, cancelled):
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory):
     """A server whose videos are numbered films."""
-    import streetlab.app.work  # noqa: F401  (brings torch along, for which no visitor of a test is to wait)
+    import streetlab.app.jobs.work  # noqa: F401  (brings torch along, for which no visitor of a test is to wait)
     from streetlab.app.server import create_app
     from streetlab.app.settings import Settings
 

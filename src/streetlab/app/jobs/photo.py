@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.app import results
-from streetlab.app.attention import ground_classes
+from streetlab.app.jobs.attention import ground_classes
+from streetlab.app.media import results
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError
 from streetlab.inference.video.pipeline import Cancelled
 from streetlab.plots.paint import ids_png, palette_png
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs import Job
+    from streetlab.app.jobs.queue import Job
     from streetlab.app.settings import Settings
     from streetlab.inference.predictions import Classified, Segmented
     from streetlab.inference.predictor import Predictor

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.photo_work import predict_photo
-from streetlab.app.render import render
-from streetlab.app.video_work import predict_frames
+from streetlab.app.jobs.photo import predict_photo
+from streetlab.app.jobs.render import render
+from streetlab.app.jobs.video import predict_frames
 from streetlab.errors import UserError
 from streetlab.inference.views import Views
 
 if TYPE_CHECKING:
-    from streetlab.app.catalog import Catalog
-    from streetlab.app.jobs import Job, Jobs
+    from streetlab.app.jobs.queue import Job, Jobs
+    from streetlab.app.models.catalog import Catalog
 
 
 def work(

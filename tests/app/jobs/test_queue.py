@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.support.app_stand_ins import StandInWork, wait_for
 
-from streetlab.app.jobs import Job, Jobs, QueueFull, UnknownJob
+from streetlab.app.jobs.queue import Job, Jobs, QueueFull, UnknownJob
+from streetlab.app.media.storage import StorageFull
 from streetlab.app.settings import Settings
-from streetlab.app.storage import StorageFull
 from streetlab.errors import UserError
 
 
@@ -211,7 +211,7 @@ def test_progress_has_a_rate_and_a_time_left(bench, monkeypatch):
     seen = {}
 
     def act(job: Job, report: Any) -> dict[str, Any]:
-        monkeypatch.setattr("streetlab.app.jobs.time.monotonic", lambda: now[0])
+        monkeypatch.setattr("streetlab.app.jobs.queue.time.monotonic", lambda: now[0])
         report(0, 50)
         now[0] += 2
         report(10, 50)

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app import results
-from streetlab.app.render import overlay_png
-from streetlab.app.zip_stream import Member, zip_stream
+from streetlab.app.jobs.render import overlay_png
+from streetlab.app.media import results
+from streetlab.app.media.zip_stream import Member, zip_stream
 from streetlab.errors import UserError, did_you_mean
 from streetlab.plots.paint import Look
 
 if TYPE_CHECKING:
-    from streetlab.app.catalog import Catalog
-    from streetlab.app.jobs import Job
+    from streetlab.app.jobs.queue import Job
+    from streetlab.app.models.catalog import Catalog
 
 PARTS = ("ids", "palette", "confidence", "overlay", "csv")
 _MEDIA_TYPES = results.MEDIA_TYPES | {".json": "application/json", ".zip": "application/zip"}

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import anyio
 from PIL import Image, UnidentifiedImageError
 
+from streetlab.app.media.storage import Storage
 from streetlab.app.settings import Settings
-from streetlab.app.storage import Storage
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError, first_line
 

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.app import results
+from streetlab.app.media import results
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
-
-    from streetlab.app.jobs import Job, Jobs
+    from streetlab.app.jobs.queue import Job
 
 _GROUND_WORDS = frozenset(
     ("ground", "grass", "kerb", "curb", "parking", "path", "pavement", "road", "sidewalk", "street", "terrain")
@@ -65,22 +63,6 @@ def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: I
         "ground_looked_at": float(looked_at[is_ground].mean()) if is_ground.any() else None,
         "ground": float(is_ground.mean()) if is_ground.size else 0.0,
     }
-
-
-def attention_routes(jobs: Jobs) -> APIRouter:
-    """`GET /api/jobs/{id}/attention?with=OTHER`: a classification's map over a segmentation of the same photo."""
-    from fastapi import APIRouter, Path, Query
-
-    router = APIRouter()
-    job = Path(alias="id", description="A classification job")
-    segmented = Query(alias="with", description="A segmentation job of the same photo")
-    whose = Query(None, alias="class", description="Whose map; the predicted class's if left out")
-
-    @router.get("/api/jobs/{id}/attention", summary="How much of what a classifier looks at is ground")
-    def attention(id_: str = job, other: str = segmented, class_: int | None = whose) -> dict[str, Any]:
-        return attention_of(jobs.get(id_), jobs.get(other), class_)
-
-    return router
 
 
 def attention_of(classified: Job, segmented: Job, class_: int | None = None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.entries import Entry, checkpoint_entry, export_entry, run_entry
-from streetlab.app.naming import titles
+from streetlab.app.models.entries import Entry, checkpoint_entry, export_entry, run_entry
+from streetlab.app.models.naming import titles
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError, first_line
 from streetlab.inference.export_metadata import EXPORTED, report_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.naming import data_set_name, network_name, variant_name
+from streetlab.app.models.naming import data_set_name, network_name, variant_name
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 from streetlab.inference.export_metadata import ONNX, read_export_card, report_of

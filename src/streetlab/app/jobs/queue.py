@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from streetlab.app.media.storage import Storage
 from streetlab.app.settings import Settings
-from streetlab.app.storage import Storage
 from streetlab.errors import UserError, first_line
 
 log = logging.getLogger(__name__)

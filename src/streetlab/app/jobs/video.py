@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app import results
-from streetlab.app.attention import ground_classes
-from streetlab.app.photo_work import check_seen
+from streetlab.app.jobs.attention import ground_classes
+from streetlab.app.jobs.photo import check_seen
+from streetlab.app.media import results
 from streetlab.errors import UserError
 from streetlab.inference.video.pipeline import predict_video
 from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSink, SharesSink
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs import Job
+    from streetlab.app.jobs.queue import Job
     from streetlab.app.settings import Settings
     from streetlab.inference.predictions import Classified, Segmented
     from streetlab.inference.predictor import Predictor

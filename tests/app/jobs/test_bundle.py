@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from tests.support.app_records import StandIns, Visits, columns, settings
 
-from streetlab.app.download import bundle
-from streetlab.app.zip_stream import Member, zip_stream
+from streetlab.app.jobs.bundle import bundle
+from streetlab.app.media.zip_stream import Member, zip_stream
 from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
 from streetlab.plots.paint import Look, paint
@@ -173,7 +173,7 @@ def test_a_job_without_a_result_is_named(visits, photo):
 
 
 def test_overlays_are_painted_only_when_their_turn_comes(visits, photo, monkeypatch):
-    from streetlab.app import download
+    from streetlab.app.jobs import bundle as download
 
     painted = []
     monkeypatch.setattr(download, "overlay_png", lambda folder, look: painted.append(folder) or b"png")

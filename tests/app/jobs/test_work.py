@@ -17,10 +17,10 @@ from PIL import Image
 from tests.support.app_records import Brightness, Columns, StandIns, Visits, columns, settings
 from tests.support.videos import audio_payload, joined, make_video, times
 
-from streetlab.app.catalog import Catalog
-from streetlab.app.download import bundle
-from streetlab.app.jobs import Jobs
-from streetlab.app.work import work
+from streetlab.app.jobs.bundle import bundle
+from streetlab.app.jobs.queue import Jobs
+from streetlab.app.jobs.work import work
+from streetlab.app.models.catalog import Catalog
 from streetlab.datasets.decode import read_photo
 from streetlab.datasets.labels import CAMVID
 from streetlab.errors import UserError

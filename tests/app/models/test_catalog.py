@@ -12,9 +12,9 @@ import pytest
 from tests.support.app_records import Columns, settings, write_record
 from tests.support.exports import write_by_hand
 
-from streetlab.app import catalog as catalog_module
-from streetlab.app import entries
-from streetlab.app.catalog import Catalog, UnknownModel
+from streetlab.app.models import catalog as catalog_module
+from streetlab.app.models import entries
+from streetlab.app.models.catalog import Catalog, UnknownModel
 from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
 from streetlab.inference import predictor as predictor_module

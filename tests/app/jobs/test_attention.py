@@ -9,7 +9,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 from tests.support.app_records import Columns, StandIns, Visits, settings
 
-from streetlab.app.attention import attention_of, attention_routes, ground_attention, ground_classes
+from streetlab.app.jobs.attention import attention_of, ground_attention, ground_classes
+from streetlab.app.routes.jobs import attention_routes
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace
 from streetlab.errors import UserError
 from streetlab.inference.predictions import Segmented

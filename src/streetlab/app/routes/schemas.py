@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streetlab.app.jobs import Kind, State
+from streetlab.app.jobs.queue import Kind, State
 
 Task = Literal["classification", "segmentation"]
 Files = dict[str, str]

@@ -9,8 +9,8 @@ from tests.support.app_stand_ins import encoded, photo_bytes
 from tests.support.crafted_files import deep_png
 from tests.support.videos import make_video
 
+from streetlab.app.media.uploads import Refused, check_file, display_name, kind_of
 from streetlab.app.settings import Settings
-from streetlab.app.uploads import Refused, check_file, display_name, kind_of
 
 PHOTO = Image.fromarray(np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3))
 GREY16 = Image.fromarray(np.linspace(0, 65535, 24 * 16).astype(np.uint16).reshape(16, 24))
@@ -74,13 +74,13 @@ def test_a_video_of_too_many_frames_or_pixels_is_refused_from_its_header(tmp_pat
 def test_the_pixels_of_a_photo_are_counted_before_any_is_decoded(tmp_path, monkeypatch):
     path = tmp_path / "upload"
     path.write_bytes(photo_bytes(size=(20, 10)))
-    monkeypatch.setattr("streetlab.app.uploads.read_photo", lambda path: pytest.fail("it was decoded"))
+    monkeypatch.setattr("streetlab.app.media.uploads.read_photo", lambda path: pytest.fail("it was decoded"))
     with pytest.raises(Refused, match="20 × 10 pixels"):
         check_file(path, Settings(storage=tmp_path, pixels=199))
 
 
 def test_without_its_package_videos_are_refused_with_what_to_install(monkeypatch):
-    monkeypatch.setattr("streetlab.app.uploads.videos_readable", lambda: False)
+    monkeypatch.setattr("streetlab.app.media.uploads.videos_readable", lambda: False)
     with pytest.raises(Refused, match=r"streetlab\[video\]") as refused:
         kind_of(b"\0\0\0\x20ftypisom")
     assert refused.value.status == 415

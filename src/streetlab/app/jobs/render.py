@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from streetlab.app import results
+from streetlab.app.media import results
 from streetlab.errors import UserError
 from streetlab.inference.video.sinks import render_overlay
 from streetlab.plots.paint import Look, paint
 
 if TYPE_CHECKING:
-    from streetlab.app.catalog import Catalog
-    from streetlab.app.jobs import Job
+    from streetlab.app.jobs.queue import Job
+    from streetlab.app.models.catalog import Catalog
 
 _FAST = 3
 """Level of compression: a tenth larger than the default's files in a third of its time."""

@@ -1,0 +1,1 @@
+"""The queue of jobs, and the work that each kind of job takes."""
