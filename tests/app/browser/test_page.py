@@ -203,7 +203,7 @@ def test_the_overlay_as_shown_is_what_the_server_would_paint(served, visit, stri
     shown(opened.page, striped)
     pixels = opened.page.evaluate(
         """async () => {
-          const {PhotoStage} = await import("/static/js/photo_stage.js");
+          const {PhotoStage} = await import("/static/js/stage/photo_stage.js");
           const id = document.querySelector(".job").dataset.id;
           const job = await (await fetch(`/api/jobs/${id}`)).json();
           const {models} = await (await fetch("/api/models")).json();

@@ -28,7 +28,7 @@ LOOKS = {
 
 PREPARED = """async ([ids, confidence, photo, look]) => {
   const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-  Object.assign(window, await import("/static/js/paint.js"), {
+  Object.assign(window, await import("/static/js/paint/paint.js"), {
     ids: bytes(ids), confidence: bytes(confidence), photo: new Uint8ClampedArray(bytes(photo)),
     look: {...look, hidden: new Set(look.hidden)},
   });
@@ -132,7 +132,7 @@ def test_shares_are_those_of_the_table_that_the_server_writes(run, picture):
 
 
 def test_heat_has_the_colors_of_the_figures(run):
-    script = 'import("/static/js/heat.js").then(heat => [plain(heat.heatTable()), plain(heat.heatTable(0.5))])'
+    script = 'import("/static/js/paint/heat.js").then(heat => [plain(heat.heatTable()), plain(heat.heatTable(0.5))])'
     whole, upper = (as_bytes(text).reshape(256, 4).astype(int) for text in run(LOOKS["plain"], script))
     assert np.abs(whole[:, :3] - heat_colors()[:, :3])[1:].max() <= 4
     assert (whole[0, 3], whole[255, 3]) == (0, 255)

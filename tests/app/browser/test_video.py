@@ -32,7 +32,7 @@ PALETTE = tuple((13 * k, 255 - 13 * k, 40) for k in range(CLASSES))
 FILES = {"photo": "/files/photo.mp4", "ids": "/files/ids.webm", "csv": "/files/shares.csv"}
 
 OPEN = """async ([job, model]) => {
-  const {VideoStage} = await import("/static/js/video_stage.js");
+  const {VideoStage} = await import("/static/js/stage/video_stage.js");
   const text = bytes => btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
   window.told = {hover: [], shares: null, seen: []};
   // what the two canvases say when a frame was painted: its number in the photo, its ids by their colours
@@ -259,7 +259,7 @@ def test_leaving_in_the_middle_leaves_nothing_behind(opened, film):
     assert page.evaluate("[...document.querySelectorAll('video, canvas, .transport')].length") == 0
     page.evaluate(
         """async ([result, classes]) => {
-      const {VideoStage} = await import("/static/js/video_stage.js");
+      const {VideoStage} = await import("/static/js/stage/video_stage.js");
       const other = new VideoStage(document.querySelector(".host"));
       const loaded = other.load({id: "x", kind: "video", name: "street.mp4", result}, {classes});
       other.destroy();
@@ -287,7 +287,7 @@ def test_streams_of_any_number_of_classes_are_read_exactly(visit, address, film,
         found = page.evaluate(
             """async ([src, layout]) => {
               const [{IdFrames}, {firstFrame, pictureOf}] =
-                await Promise.all(["id_frames", "media"].map(name => import(`/static/js/${name}.js`)));
+                await Promise.all(["id_frames", "media"].map(name => import(`/static/js/stage/${name}.js`)));
               const video = Object.assign(document.createElement("video"), {src, muted: true, preload: "auto"});
               document.body.append(video);
               await firstFrame(video);
@@ -318,7 +318,7 @@ def test_an_overlay_video_of_the_server_plays_with_its_sound(visit, address, fil
     )
     page = visit(address).page
     page.evaluate("""async () => {
-      const {firstFrame} = await import("/static/js/media.js");
+      const {firstFrame} = await import("/static/js/stage/media.js");
       window.video = document.createElement("video");
       Object.assign(video, {src: "/files/overlay.mp4", muted: true, loop: true});
       document.body.append(video);

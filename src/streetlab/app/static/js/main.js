@@ -1,18 +1,18 @@
 /** The page: its controls and what they move. Painting asks nothing of the server; only files and models do. */
 
-import * as api from "./api.js";
-import {byId} from "./dom.js";
-import {DownloadMenu} from "./download.js";
-import {Legend} from "./legend.js";
-import {Looks} from "./look.js";
-import {ModelTable, detailLine, fillSelect} from "./models.js";
-import {changedOptions} from "./options.js";
-import {listenToKeys} from "./shortcuts.js";
-import {Stage} from "./stage.js";
-import {switchTheme} from "./theme.js";
-import {receiveFiles} from "./upload.js";
-import {View} from "./view.js";
-import {Visit} from "./visit.js";
+import * as api from "./api/client.js";
+import {byId} from "./controls/dom.js";
+import {DownloadMenu} from "./controls/download.js";
+import {Legend} from "./controls/legend.js";
+import {PaintStyles} from "./paint/paint_style.js";
+import {ModelTable, detailLine, fillSelect} from "./controls/models.js";
+import {changedOptions} from "./controls/options.js";
+import {listenToKeys} from "./controls/shortcuts.js";
+import {Stage} from "./stage/stage.js";
+import {switchTheme} from "./controls/theme.js";
+import {receiveFiles} from "./session/upload.js";
+import {View} from "./stage/view.js";
+import {Session} from "./session/session.js";
 
 const AGAIN = 3000;
 const ZOOM = 1.5;
@@ -21,19 +21,19 @@ const options = byId("options").querySelector("form");
 
 let models = [];
 const modelIn = select => models.find(({id}) => id === byId(select).value) ?? null;
-const looks = new Looks();
+const paintStyles = new PaintStyles();
 const view = new View();
-const stage = new Stage(looks, view, {
-  onChange: showChange, onShares: shares => legend.setShares(shares), onGone: () => visit.recheck(),
+const stage = new Stage(paintStyles, view, {
+  onChange: showChange, onShares: shares => legend.setShares(shares), onGone: () => session.recheck(),
 });
-const legend = new Legend(document.querySelector(".legend"), looks, () => stage.models);
-const visit = new Visit(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
+const legend = new Legend(document.querySelector(".legend"), paintStyles, () => stage.models);
+const session = new Session(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
 const download = new DownloadMenu(byId("download"), () => {
   const {job, stage: picture} = stage.main;
-  const others = visit.uploads.all.map(({answer}) => answer).filter(answer => answer && answer !== job);
+  const others = session.uploads.all.map(({answer}) => answer).filter(answer => answer && answer !== job);
   if (!job) return {jobs: []};
-  return {jobs: [job, ...others], look: stage.look, snapshot: () => picture.snapshot(stage.look), difference: stage.onlyDifference};
-}, () => visit.recheck());
+  return {jobs: [job, ...others], paintStyle: stage.paintStyle, snapshot: () => picture.snapshot(stage.paintStyle), difference: stage.onlyDifference};
+}, () => session.recheck());
 const table = new ModelTable(document.querySelector("#table-of-models table"), model => {
   byId("table-of-models").close();
   byId("models").value = model.id;
@@ -64,7 +64,7 @@ function changeModel() {
   const model = modelIn("models");
   byId("detail").textContent = model ? detailLine(model) : "";
   fillSelect(byId("second"), models.filter(({id}) => id !== model?.id), "no second model");
-  visit.ask();
+  session.ask();
 }
 
 /** Pictures came or went: the legend, the controls and the downloads are about what there is. */
@@ -86,18 +86,18 @@ function showChange() {
 
 /** The controls say what is so. */
 function showSettings() {
-  const {alpha, threshold, outlines} = looks.settings;
+  const {alpha, threshold, outlines} = paintStyles.settings;
   for (const [name, share] of Object.entries({alpha, threshold})) {
     field(name).value = Math.round(100 * share);
     field(`${name}-value`).textContent = `${Math.round(100 * share)} %`;
   }
   field("outlines").checked = outlines;
   field("divider").checked = view.divider !== null;
-  byId("reset-colors").hidden = !stage.models.some(model => looks.hasOwnColors(model));
+  byId("reset-colors").hidden = !stage.models.some(model => paintStyles.hasOwnColors(model));
 }
 
 let frame = 0;
-looks.addEventListener("change", () => {
+paintStyles.addEventListener("change", () => {
   showSettings();
   frame ||= requestAnimationFrame(() => {
     frame = 0;
@@ -107,33 +107,33 @@ looks.addEventListener("change", () => {
 view.addEventListener("change", () => { field("divider").checked = view.divider !== null; });
 
 const divide = () => view.divide(view.divider === null ? 0.5 : null);
-const showAll = shown => looks.showOnly(stage.models, () => shown);
-const fade = by => looks.set({alpha: Math.min(1, Math.max(0, Math.round(10 * looks.settings.alpha + by) / 10))});
+const showAll = shown => paintStyles.showOnly(stage.models, () => shown);
+const fade = by => paintStyles.set({alpha: Math.min(1, Math.max(0, Math.round(10 * paintStyles.settings.alpha + by) / 10))});
 
 for (const [id, type, does] of [
   ["models", "change", changeModel],
-  ["second", "change", () => visit.compare()],
+  ["second", "change", () => session.compare()],
   ["difference", "change", event => { stage.onlyDifference = event.target.checked; }],
   ["reload", "click", readModels],
   ["all-models", "click", () => byId("table-of-models").showModal()],
   ["help", "click", () => byId("keys").showModal()],
   ["all", "click", () => showAll(true)],
   ["none", "click", () => showAll(false)],
-  ["reset-colors", "click", () => stage.models.forEach(model => looks.recolor(model, null, null))],
+  ["reset-colors", "click", () => stage.models.forEach(model => paintStyles.recolor(model, null, null))],
   ["zoom-in", "click", () => view.zoomBy(ZOOM)],
   ["zoom-out", "click", () => view.zoomBy(1 / ZOOM)],
   ["zoom-reset", "click", () => view.reset()],
 ]) byId(id).addEventListener(type, does);
 
-field("alpha").addEventListener("input", event => looks.set({alpha: event.target.value / 100}));
-field("threshold").addEventListener("input", event => looks.set({threshold: event.target.value / 100}));
-field("outlines").addEventListener("change", event => looks.set({outlines: event.target.checked}));
+field("alpha").addEventListener("input", event => paintStyles.set({alpha: event.target.value / 100}));
+field("threshold").addEventListener("input", event => paintStyles.set({threshold: event.target.value / 100}));
+field("outlines").addEventListener("change", event => paintStyles.set({outlines: event.target.checked}));
 field("divider").addEventListener("change", divide);
 field("order").addEventListener("change", event => legend.sort(event.target.value));
 options.addEventListener("submit", event => event.preventDefault());
 options.addEventListener("change", () => {
   byId("options-changed").textContent = changedOptions(options).map(option => ` · ${option}`).join("");
-  visit.ask();
+  session.ask();
 });
 document.addEventListener("pointerdown", event => {
   if (!byId("options").contains(event.target)) byId("options").open = false;
@@ -151,7 +151,7 @@ listenToKeys({
   ...Object.fromEntries(Array.from({length: 9}, (_, place) => [place + 1, () => legend.toggleAt(place)])),
   a: () => showAll(true),
   n: () => showAll(false),
-  o: () => looks.set({outlines: !looks.settings.outlines}),
+  o: () => paintStyles.set({outlines: !paintStyles.settings.outlines}),
   d: divide,
   x: () => byId("difference-choice").hidden || byId("difference").click(),
   "[": () => fade(-1),
@@ -159,12 +159,12 @@ listenToKeys({
   "+": () => view.zoomBy(ZOOM),
   "-": () => view.zoomBy(1 / ZOOM),
   0: () => view.reset(),
-  ArrowLeft: () => visit.step(-1),
-  ArrowRight: () => visit.step(1),
+  ArrowLeft: () => session.step(-1),
+  ArrowRight: () => session.step(1),
   "?": () => byId("keys").showModal(),
 }, byId("keys-on"));
 
-receiveFiles([byId("files"), byId("more-files")], files => visit.receive(files));
+receiveFiles([byId("files"), byId("more-files")], files => session.receive(files));
 switchTheme(byId("theme"));
 showSettings();
 readModels();

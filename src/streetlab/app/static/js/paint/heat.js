@@ -21,9 +21,9 @@ export function heatTable(threshold = 0) {
   });
 }
 
-/** The heat at full weight into `out` (Uint32Array); the canvas's own opacity is the look's. */
-export function paintHeat(values, look, out) {
-  const table = heatTable(look.threshold);
+/** The heat at full weight into `out` (Uint32Array); the canvas's own opacity is the paint style's. */
+export function paintHeat(values, paintStyle, out) {
+  const table = heatTable(paintStyle.threshold);
   for (let at = 0; at < out.length; at++) out[at] = table[values[at]];
 }
 

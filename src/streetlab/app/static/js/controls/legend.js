@@ -14,15 +14,15 @@ export class Legend {
 
   /**
    * @param {HTMLElement} list an ol that receives one row per class
-   * @param {Looks} looks
+   * @param {PaintStyles} paintStyles
    * @param {() => object[]} shownModels the models on the stage, which "only this" is about
    */
-  constructor(list, looks, shownModels) {
+  constructor(list, paintStyles, shownModels) {
     this.list = list;
-    this.looks = looks;
+    this.paintStyles = paintStyles;
     this.shownModels = shownModels;
     this.order = "share";
-    looks.addEventListener("change", () => this.#refresh());
+    paintStyles.addEventListener("change", () => this.#refresh());
   }
 
   /**
@@ -78,7 +78,7 @@ export class Legend {
     const shown = this.#rows.find(({row}) => row === this.list.children[place]);
     if (!shown) return null;
     const {name} = shown.model.classes[shown.id];
-    this.looks.show(name, this.looks.isHidden(name));
+    this.paintStyles.show(name, this.paintStyles.isHidden(name));
     return name;
   }
 
@@ -86,15 +86,15 @@ export class Legend {
     const {name, category} = model.classes[id];
     const own = model === this.#model;
     const check = element("input", {
-      type: "checkbox", checked: true, on: {change: () => this.looks.show(name, check.checked)},
+      type: "checkbox", checked: true, on: {change: () => this.paintStyles.show(name, check.checked)},
     });
     const color = element("input", {
       type: "color", "aria-label": `colour of ${name}`, title: `colour of ${name}`,
-      on: {input: () => this.looks.recolor(model, id, color.value)},
+      on: {input: () => this.paintStyles.recolor(model, id, color.value)},
     });
     const only = element("button", {
       type: "button", class: "only", "aria-label": `only ${name}`,
-      on: {click: () => this.looks.showOnly(this.shownModels(), other => other === name)},
+      on: {click: () => this.paintStyles.showOnly(this.shownModels(), other => other === name)},
     }, "only");
     const share = element("span", {class: "share"});
     const level = element("span", {class: "level", "aria-hidden": "true"});
@@ -108,9 +108,9 @@ export class Legend {
   #refresh() {
     for (const {model, id, row, check, color, level} of this.#rows) {
       const {name} = model.classes[id];
-      check.checked = !this.looks.isHidden(name);
+      check.checked = !this.paintStyles.isHidden(name);
       row.classList.toggle("hidden-class", !check.checked);
-      const hex = this.looks.colorOf(model, id);
+      const hex = this.paintStyles.colorOf(model, id);
       if (color.value !== hex) color.value = hex;
       level.style.backgroundColor = hex;
     }

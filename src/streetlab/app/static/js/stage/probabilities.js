@@ -1,6 +1,6 @@
 /** What a classifier says of a photo or a frame: a bar for each class, one of which is chosen to be shown on the photo. */
 
-import {element, percent} from "./dom.js";
+import {element, percent} from "../controls/dom.js";
 
 export class ProbabilityBars {
   #rows;

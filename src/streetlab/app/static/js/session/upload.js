@@ -1,6 +1,6 @@
-/** The files of this visit and what models said about them: sending, waiting, asking again, cancelling. */
+/** The files of this session and what models said about them: sending, waiting, asking again, cancelling. */
 
-import * as api from "./api.js";
+import * as api from "../api/client.js";
 
 const SENDERS = 2;
 
@@ -199,7 +199,7 @@ export class Upload {
 
 const keyOf = parameters => JSON.stringify(Object.entries(parameters).sort());
 
-/** All files of this visit in the order they came; "change" with the upload as `detail` after each change of one. */
+/** All files of this session in the order they came; "change" with the upload as `detail` after each change of one. */
 export class Uploads extends EventTarget {
   lane = new Lane(SENDERS);
   all = [];

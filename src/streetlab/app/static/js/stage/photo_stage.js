@@ -1,8 +1,8 @@
 /** A photo with the classes of its pixels: painted here from one picture of ids, never by asking again. */
 
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 import {Layers} from "./layers.js";
-import {blend, greyOf, paintIds, paintOutlines, sharesOf} from "./paint.js";
+import {blend, greyOf, paintIds, paintOutlines, sharesOf} from "../paint/paint.js";
 
 /** The id that no class has: such pixels show the photo. */
 const NONE = 255;
@@ -44,20 +44,20 @@ export class PhotoStage {
     this.onShares(sharesOf(this.ids, this.classes));
   }
 
-  /** Paint with a look; a new opacity alone costs nothing. */
-  repaint(look) {
+  /** Paint with a paint style; a new opacity alone costs nothing. */
+  repaint(paintStyle) {
     if (!this.ids) return;
-    this.fill.style.opacity = look.alpha;
-    const {hidden, threshold, outlines} = look;
-    const asked = JSON.stringify([[...hidden], look.colors, threshold, outlines]);
+    this.fill.style.opacity = paintStyle.alpha;
+    const {hidden, threshold, outlines} = paintStyle;
+    const asked = JSON.stringify([[...hidden], paintStyle.colors, threshold, outlines]);
     if (this.#painted?.asked === asked && this.#painted.only === this.only) return;
     this.#painted = {asked, only: this.only};
-    this.#paint(this.fill, paintIds, look);
-    this.#paint(this.lines, paintOutlines, look);
+    this.#paint(this.fill, paintIds, paintStyle);
+    this.#paint(this.lines, paintOutlines, paintStyle);
   }
 
-  #paint(canvas, painter, look) {
-    painter(this.only ?? this.ids, this.width, this.height, look, this.confidence, new Uint32Array(this.pixels.data.buffer));
+  #paint(canvas, painter, paintStyle) {
+    painter(this.only ?? this.ids, this.width, this.height, paintStyle, this.confidence, new Uint32Array(this.pixels.data.buffer));
     canvas.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
@@ -75,13 +75,13 @@ export class PhotoStage {
   }
 
   /** The photo with the overlay as shown, as a PNG: the bytes that the server would paint. */
-  async snapshot(look) {
+  async snapshot(paintStyle) {
     const canvas = new OffscreenCanvas(this.width, this.height);
     const context = canvas.getContext("2d");
     if (this.only) context.filter = getComputedStyle(this.photo).filter;
     context.drawImage(this.photo, 0, 0, this.width, this.height);
     const shown = context.getImageData(0, 0, this.width, this.height);
-    blend(shown.data, this.only ?? this.ids, this.width, this.height, look, this.confidence);
+    blend(shown.data, this.only ?? this.ids, this.width, this.height, paintStyle, this.confidence);
     context.putImageData(shown, 0, 0);
     return canvas.convertToBlob({type: "image/png"});
   }

@@ -1,8 +1,8 @@
 /** Two models on one photo: what a person reads about their difference. */
 
-import {differenceOf} from "./difference.js";
-import {element, percent} from "./dom.js";
-import {titleOf} from "./models.js";
+import {differenceOf} from "../paint/difference.js";
+import {element, percent} from "../controls/dom.js";
+import {titleOf} from "../controls/models.js";
 
 const namesOf = model => model.classes.map(({name}) => name);
 

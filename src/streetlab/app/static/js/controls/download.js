@@ -1,8 +1,8 @@
 /** The menu of downloads: masks, the overlay as shown, tables, each alone or all in a zip. */
 
-import * as api from "./api.js";
+import * as api from "../api/client.js";
 import {element} from "./dom.js";
-import {plainLook} from "./look.js";
+import {plainPaintStyle} from "../paint/paint_style.js";
 
 const SEGMENTED = {
   ids: "Mask, a pixel is its class's number",
@@ -29,8 +29,8 @@ export class DownloadMenu {
 
   /**
    * @param {Element} box receives the menu
-   * @param {() => {jobs: object[], look: object, snapshot: () => Promise<Blob>, difference: boolean}} shown what is to
-   *   be downloaded now: the job on the stage first, then the visit's other finished jobs; the look; the picture as
+   * @param {() => {jobs: object[], paintStyle: object, snapshot: () => Promise<Blob>, difference: boolean}} shown what is to
+   *   be downloaded now: the job on the stage first, then the session's other finished jobs; the paint style; the picture as
    *   shown; whether that shows only where two models differ
    * @param {() => void} onGone the server has forgotten a job
    */
@@ -66,7 +66,7 @@ export class DownloadMenu {
     if (job.result.task === "classification") {
       items.push(item("Picture as shown", "snapshot", () => this.#snapshot(job, job.kind === "video" ? "frame" : "map")));
     } else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), signal)));
-    // one look fits one model's classes
+    // one paint style fits one model's classes
     const photos = [job, ...others.filter(({kind, model}) => kind === "photo" && model === job.model)];
     if (job.kind === "photo" && photos.length > 1) {
       items.push(item(`All of ${photos.length} photos, zip`, "photos", signal => this.#get(photos, Object.keys(SEGMENTED), signal)));
@@ -93,21 +93,21 @@ export class DownloadMenu {
 
   /** The parts of the jobs; a video's overlay is painted on the server first, from the stored ids. */
   async #get(jobs, parts, signal) {
-    const look = plainLook(this.shown().look);
+    const paintStyle = plainPaintStyle(this.shown().paintStyle);
     const ids = jobs.map(({id}) => id);
     const [job] = jobs;
     if (job.kind !== "video" || !parts.includes("overlay")) {
-      save(await api.download(ids, look, parts, signal));
+      save(await api.download(ids, paintStyle, parts, signal));
       return;
     }
-    const painted = await this.#paint(job, look, signal);
-    save(await api.download(parts.length > 1 ? [...ids, painted.id] : [painted.id], look, parts, signal));
+    const painted = await this.#paint(job, paintStyle, signal);
+    save(await api.download(parts.length > 1 ? [...ids, painted.id] : [painted.id], paintStyle, parts, signal));
   }
 
-  async #paint(job, look, signal) {
+  async #paint(job, paintStyle, signal) {
     this.bar.hidden = this.cancel.hidden = false;
     this.bar.removeAttribute("value");
-    const {id} = await api.patiently(() => api.render(job.id, look), seconds => this.#say(`the queue is full; again in ${Math.ceil(seconds)} s`), signal);
+    const {id} = await api.patiently(() => api.render(job.id, paintStyle), seconds => this.#say(`the queue is full; again in ${Math.ceil(seconds)} s`), signal);
     const drop = () => api.dropJob(id);
     signal.addEventListener("abort", drop, {once: true});
     const painted = await api.finished(id, ({state, position, progress}) => {

@@ -1,11 +1,11 @@
 /** The pictures on the stage: one per model asked, each in a pane with the model's name. */
 
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 import {PhotoStage} from "./photo_stage.js";
 
-/** The stage that shows a job's result; those that not every visit needs are loaded when they are. */
+/** The stage that shows a job's result; those that not every session needs are loaded when they are. */
 async function stageClass(job) {
-  if (job.result.task === "classification") return (await import("./label_stage.js")).LabelStage;
+  if (job.result.task === "classification") return (await import("./classification_stage.js")).ClassificationStage;
   if (job.kind === "video") return (await import("./video_stage.js")).VideoStage;
   return PhotoStage;
 }

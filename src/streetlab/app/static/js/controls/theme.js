@@ -30,7 +30,7 @@ export function switchTheme(button) {
       if (own) localStorage.setItem(PLACE, own);
       else localStorage.removeItem(PLACE);
     } catch {
-      // kept for this visit only
+      // kept for this session only
     }
     show(own);
   });

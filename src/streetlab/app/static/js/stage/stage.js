@@ -1,8 +1,8 @@
 /** The stage: one model's picture, a second model's beside it, and what they disagree about. */
 
 import {describe, differenceBetween} from "./compare.js";
-import {byId, percent} from "./dom.js";
-import {titleOf} from "./models.js";
+import {byId, percent} from "../controls/dom.js";
+import {titleOf} from "../controls/models.js";
 import {Pane} from "./panes.js";
 
 export class Stage {
@@ -10,13 +10,13 @@ export class Stage {
   #difference = null;
 
   /**
-   * @param {Looks} looks @param {View} view
+   * @param {PaintStyles} paintStyles @param {View} view
    * @param {{onChange: () => void, onShares: (shares: number[]) => void, onGone: () => void}} hears when pictures come
    *   and go, the share of each class in the leading one, and that the server has forgotten a job
    */
-  constructor(looks, view, {onChange, onShares, onGone}) {
+  constructor(paintStyles, view, {onChange, onShares, onGone}) {
     this.box = byId("stage");
-    Object.assign(this, {looks, view, onChange, onShares});
+    Object.assign(this, {paintStyles, view, onChange, onShares});
     [this.main, this.second] = ["main", "second"].map(which => new Pane(this.box, {
       view,
       onGone,
@@ -74,19 +74,19 @@ export class Stage {
     this.#name(null);
   }
 
-  /** The look of the main picture. */
-  get look() {
-    return this.#lookOf(this.main);
+  /** The paint style of the main picture. */
+  get paintStyle() {
+    return this.#paintStyleOf(this.main);
   }
 
   /** Paint both pictures. */
   repaint() {
-    for (const pane of this.#panes) pane.stage.repaint(this.#lookOf(pane));
+    for (const pane of this.#panes) pane.stage.repaint(this.#paintStyleOf(pane));
   }
 
   /** A name that both models know has the colour that it has in the leading picture. */
-  #lookOf({model}) {
-    return this.looks.of(model, this.leader.model);
+  #paintStyleOf({model}) {
+    return this.paintStyles.of(model, this.leader.model);
   }
 
   /** Whether only the pixels are painted where the two differ. */

@@ -1,14 +1,14 @@
-/** The files of this visit on the stage: which is open, what is asked about it, what is said while it is awaited. */
+/** The files of this session on the stage: which is open, what is asked about it, what is said while it is awaited. */
 
-import {byId} from "./dom.js";
-import {titleOf} from "./models.js";
-import {parametersOf} from "./options.js";
+import {byId} from "../controls/dom.js";
+import {titleOf} from "../controls/models.js";
+import {parametersOf} from "../controls/options.js";
 import {Uploads} from "./upload.js";
 import {UploadList, stateLine} from "./upload_list.js";
 
 const announce = text => { byId("live").textContent = text; };
 
-export class Visit {
+export class Session {
   uploads = new Uploads();
   opened = null;
 

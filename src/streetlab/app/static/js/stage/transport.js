@@ -1,7 +1,7 @@
 /** The controls of a video: play, frame by frame, place, speed, loop, sound; and their keys. */
 
-import {element} from "./dom.js";
-import {isTaken, keysAreOn} from "./shortcuts.js";
+import {element} from "../controls/dom.js";
+import {isTaken, keysAreOn} from "../controls/shortcuts.js";
 
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 const SHAPES = {
@@ -22,7 +22,7 @@ export class Transport {
 
   /**
    * @param {Element} container receives the controls
-   * @param {{videos: LockedVideos, times: FrameTimes, leader: HTMLVideoElement, audio: boolean}} of what they move
+   * @param {{videos: SyncedVideos, times: FrameTimes, leader: HTMLVideoElement, audio: boolean}} of what they move
    * @param {(error: Error) => void} onError hears of a frame that cannot be shown
    */
   constructor(container, {videos, times, leader, audio}, onError) {

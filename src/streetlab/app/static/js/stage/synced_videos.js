@@ -15,7 +15,7 @@ const STARVED = {milliseconds: 1200, frames: 3};
 const LOST_SECONDS = 0.7;
 const PATIENCE = 5000;
 
-export class LockedVideos {
+export class SyncedVideos {
   #videos;
   #times;
   #draw;

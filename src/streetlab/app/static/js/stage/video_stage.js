@@ -1,13 +1,13 @@
 /** A video with the classes of its pixels: photo and ids of the same frame, painted here, at rest and while it plays. */
 
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 import {FrameTimes} from "./frame_times.js";
 import {IdFrames} from "./id_frames.js";
 import {Layers} from "./layers.js";
-import {LockedVideos} from "./locked_videos.js";
-import {rgbOf} from "./look.js";
+import {SyncedVideos} from "./synced_videos.js";
+import {rgbOf} from "../paint/paint_style.js";
 import {sourceOf} from "./media.js";
-import {blend, paintIds, paintOutlines, sharesOf} from "./paint.js";
+import {blend, paintIds, paintOutlines, sharesOf} from "../paint/paint.js";
 import {Transport} from "./transport.js";
 
 const SLOW = "This machine decodes the two videos too slowly to play them together: it shows the frames that it can, without sound.";
@@ -45,7 +45,7 @@ export class VideoStage {
     this.classes = model.classes.length;
     this.times = new FrameTimes(times, fps);
     this.frames = new IdFrames(layout);
-    this.look ??= {alpha: 0.5, hidden: new Set(), colors: model.classes.map(({color}) => rgbOf(color)), outlines: false, threshold: 0};
+    this.paintStyle ??= {alpha: 0.5, hidden: new Set(), colors: model.classes.map(({color}) => rgbOf(color)), outlines: false, threshold: 0};
     this.remark = broken ? `The end of the video is missing: ${broken}` : note ? `About this video: ${note}` : "";
     this.photo.setAttribute("aria-label", job.name);
     for (const canvas of [this.photo, this.fill, this.lines]) Object.assign(canvas, {width, height});
@@ -53,7 +53,7 @@ export class VideoStage {
     this.layers.resize(width, height);
     const sources = [sourceOf(files.photo, !audio), sourceOf(files.ids, true)];
     this.below.prepend(...sources);
-    this.#videos = new LockedVideos(sources, this.times, (_, pictures) => this.#draw(pictures), {
+    this.#videos = new SyncedVideos(sources, this.times, (_, pictures) => this.#draw(pictures), {
       onChange: () => this.#tell(),
       onError: error => this.#say(error.message),
     });
@@ -63,9 +63,9 @@ export class VideoStage {
     this.#tell();
   }
 
-  /** Paint with a look: the frame that is shown, and those to come. */
-  repaint(look) {
-    this.look = look;
+  /** Paint with a paint style: the frame that is shown, and those to come. */
+  repaint(paintStyle) {
+    this.paintStyle = paintStyle;
     if (this.#videos) this.#paint();
   }
 
@@ -94,13 +94,13 @@ export class VideoStage {
   }
 
   /** The frame with the overlay as shown, as a PNG. */
-  async snapshot(look) {
+  async snapshot(paintStyle) {
     const {width, height} = this.photo;
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d");
     context.drawImage(this.photo, 0, 0);
     const shown = context.getImageData(0, 0, width, height);
-    blend(shown.data, this.frames.ids, width, height, look, this.#confidence(look));
+    blend(shown.data, this.frames.ids, width, height, paintStyle, this.#confidence(paintStyle));
     context.putImageData(shown, 0, 0);
     return canvas.convertToBlob({type: "image/png"});
   }
@@ -123,21 +123,21 @@ export class VideoStage {
   }
 
   #paint() {
-    this.fill.style.opacity = this.look.alpha;
+    this.fill.style.opacity = this.paintStyle.alpha;
     this.#paintOn(this.fill, paintIds);
-    this.lines.hidden = !this.look.outlines;
-    if (this.look.outlines) this.#paintOn(this.lines, paintOutlines);
+    this.lines.hidden = !this.paintStyle.outlines;
+    if (this.paintStyle.outlines) this.#paintOn(this.lines, paintOutlines);
   }
 
   #paintOn(canvas, painter) {
     const {width, height} = canvas;
-    painter(this.frames.ids, width, height, this.look, this.#confidence(this.look), new Uint32Array(this.pixels.data.buffer));
+    painter(this.frames.ids, width, height, this.paintStyle, this.#confidence(this.paintStyle), new Uint32Array(this.pixels.data.buffer));
     canvas.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
   /** Spreading the confidences over all pixels takes time that only a threshold is worth. */
-  #confidence(look) {
-    return look.threshold > 0 ? this.frames.confidence() : null;
+  #confidence(paintStyle) {
+    return paintStyle.threshold > 0 ? this.frames.confidence() : null;
   }
 
   #hover() {

@@ -1,6 +1,6 @@
 /** A frame with a picture and what lies over it: zoomed, panned and divided together. */
 
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 import {View} from "./view.js";
 
 const STEP = 0.02;

@@ -59,12 +59,12 @@ export const dropJob = id => asked(`/api/jobs/${encodeURIComponent(id)}`, {metho
 /** Ask for a prediction of what an earlier job uploaded; the new job. */
 export const askAgain = (source, parameters) => asked(addressOf({...parameters, source}), {method: "POST"});
 
-/** Paint the overlay of a finished video with a plain look, from its stored ids; the new job. */
-export const render = (id, look) => asked(`/api/jobs/${encodeURIComponent(id)}/render`, sent(look));
+/** Paint the overlay of a finished video with a plain paint style, from its stored ids; the new job. */
+export const render = (id, paintStyle) => asked(`/api/jobs/${encodeURIComponent(id)}/render`, sent(paintStyle));
 
-/** {blob, name}: parts of finished jobs, one file as it is or many as a zip; overlays are painted with a plain look. */
-export async function download(jobs, look, parts, signal) {
-  const answer = await answered("/api/download", {...sent({jobs, look, parts}), signal});
+/** {blob, name}: parts of finished jobs, one file as it is or many as a zip; overlays are painted with a plain paint style. */
+export async function download(jobs, paintStyle, parts, signal) {
+  const answer = await answered("/api/download", {...sent({jobs, look: paintStyle, parts}), signal});
   const said = answer.headers.get("Content-Disposition") ?? "";
   const encoded = /filename\*=utf-8''([^;]+)/i.exec(said)?.[1];
   const name = encoded ? decodeURIComponent(encoded) : /filename="([^"]+)"/.exec(said)?.[1];

@@ -30,7 +30,7 @@ export function listenToKeys(actions, enabled) {
     try {
       localStorage.setItem(PLACE, enabled.checked ? "on" : "off");
     } catch {
-      // kept for this visit only
+      // kept for this session only
     }
   });
   document.addEventListener("keydown", event => {

@@ -1,6 +1,6 @@
 /** The list of files under the stage: thumbnail, state, progress, cancel, retry, remove. */
 
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 
 const THUMBNAIL = 160;
 

@@ -34,7 +34,7 @@ function keep(model, colors) {
  *
  * Classes are hidden by name, so that a choice holds for every model that knows the name.
  */
-export class Looks extends EventTarget {
+export class PaintStyles extends EventTarget {
   #hidden = new Set();
   #colors = new Map();
   #settings = {alpha: 0.5, outlines: false, threshold: 0};
@@ -92,7 +92,7 @@ export class Looks extends EventTarget {
   }
 
   /**
-   * The look that stages paint with. A class that `leader` knows by the same name has the leader's colour, so that two
+   * The paint style that stages paint with. A class that `leader` knows by the same name has the leader's colour, so that two
    * models side by side say the same thing in the same colour.
    */
   of(model, leader = model) {
@@ -110,8 +110,8 @@ export class Looks extends EventTarget {
   }
 }
 
-/** A look as the server reads it. */
-export function plainLook(look) {
-  const {alpha, outlines, threshold} = look;
-  return {alpha, hidden: [...look.hidden], colors: look.colors.map(hexOf), outlines, threshold};
+/** A paint style as the server reads it. */
+export function plainPaintStyle(paintStyle) {
+  const {alpha, outlines, threshold} = paintStyle;
+  return {alpha, hidden: [...paintStyle.hidden], colors: paintStyle.colors.map(hexOf), outlines, threshold};
 }

@@ -1,7 +1,7 @@
 /**
  * Painting of class ids, as pure functions over typed arrays: no DOM, no network.
  *
- * A look is {alpha, hidden: Set of ids, colors: [[r, g, b], ... one per class], outlines: bool, threshold: 0 to 1}.
+ * A paint style is {alpha, hidden: Set of ids, colors: [[r, g, b], ... one per class], outlines: bool, threshold: 0 to 1}.
  * The rules are those of `streetlab.plots.paint`, so that the page shows what a download will hold: a pixel is shown where
  * its class is not hidden and its confidence is at least `threshold * 255`; an outline is a shown pixel with a
  * neighbour (left, right, above, below; inside the picture) of another id.
@@ -13,22 +13,22 @@ const OPAQUE = 0xff000000;
 const NEVER = 0;
 
 /** Uint32Array(256): the pixel of each id at full weight; 0 (transparent) where the class is hidden or there is none. */
-export function tableOf(look) {
+export function tableOf(paintStyle) {
   const table = new Uint32Array(256);
-  look.colors.forEach(([red, green, blue], id) => {
-    if (!look.hidden.has(id)) table[id] = (OPAQUE | (blue << 16) | (green << 8) | red) >>> 0;
+  paintStyle.colors.forEach(([red, green, blue], id) => {
+    if (!paintStyle.hidden.has(id)) table[id] = (OPAQUE | (blue << 16) | (green << 8) | red) >>> 0;
   });
   return table;
 }
 
 /**
  * The overlay at full weight into `out` (Uint32Array of width * height). The photo is to show through by the opacity of
- * the canvas that is laid over it: `look.alpha`.
+ * the canvas that is laid over it: `paintStyle.alpha`.
  */
-export function paintIds(ids, width, height, look, confidence, out) {
-  const table = tableOf(look);
+export function paintIds(ids, width, height, paintStyle, confidence, out) {
+  const table = tableOf(paintStyle);
   const count = width * height;
-  const least = leastOf(look);
+  const least = leastOf(paintStyle);
   if (!confidence || least <= 0) {
     for (let at = 0; at < count; at++) out[at] = table[ids[at]];
     return;
@@ -37,12 +37,12 @@ export function paintIds(ids, width, height, look, confidence, out) {
 }
 
 /** The outlines alone into `out`, everything else transparent: for a second canvas that hides the photo fully. */
-export function paintOutlines(ids, width, height, look, confidence, out) {
-  if (!look.outlines) {
+export function paintOutlines(ids, width, height, paintStyle, confidence, out) {
+  if (!paintStyle.outlines) {
     out.fill(NEVER);
     return;
   }
-  paintIds(ids, width, height, look, confidence, out);
+  paintIds(ids, width, height, paintStyle, confidence, out);
   const right = width - 1;
   const below = height - 1;
   for (let y = 0, at = 0; y < height; y++) {
@@ -59,20 +59,20 @@ export function paintOutlines(ids, width, height, look, confidence, out) {
 }
 
 /**
- * The photo with the look over it, every byte as `streetlab.plots.paint.paint` has it, into the photo's own array.
+ * The photo with the paint style over it, every byte as `streetlab.plots.paint.paint` has it, into the photo's own array.
  *
  * @param photo Uint8ClampedArray of RGBA bytes, changed in place
  */
-export function blend(photo, ids, width, height, look, confidence) {
+export function blend(photo, ids, width, height, paintStyle, confidence) {
   const count = width * height;
-  const table = tableOf(look);
-  const least = confidence ? leastOf(look) : 0;
-  const edges = new Uint32Array(look.outlines ? count : 0);
-  if (look.outlines) paintOutlines(ids, width, height, look, confidence, edges);
+  const table = tableOf(paintStyle);
+  const least = confidence ? leastOf(paintStyle) : 0;
+  const edges = new Uint32Array(paintStyle.outlines ? count : 0);
+  if (paintStyle.outlines) paintOutlines(ids, width, height, paintStyle, confidence, edges);
   for (let at = 0; at < count; at++) {
     const color = table[ids[at]];
     if (color === NEVER || (least > 0 && confidence[at] < least)) continue;
-    const weight = look.outlines && edges[at] !== NEVER ? 1 : look.alpha;
+    const weight = paintStyle.outlines && edges[at] !== NEVER ? 1 : paintStyle.alpha;
     for (let channel = 0; channel < 3; channel++) {
       const value = (color >>> (8 * channel)) & 255;
       const place = 4 * at + channel;
@@ -110,8 +110,8 @@ export async function greyOf(source) {
   return {values, width, height};
 }
 
-function leastOf(look) {
-  return Math.ceil(look.threshold * 255);
+function leastOf(paintStyle) {
+  return Math.ceil(paintStyle.threshold * 255);
 }
 
 async function fetched(address) {

@@ -1,6 +1,6 @@
 /** A video element's events as promises, and the picture that it shows together with that picture's own time. */
 
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 
 /** An unseen element that decodes a video for a canvas. */
 export function sourceOf(src, muted) {

@@ -2,17 +2,17 @@
 
 import {GroundAttention} from "./attention.js";
 import {TimeChart} from "./chart.js";
-import {element} from "./dom.js";
+import {element} from "../controls/dom.js";
 import {FrameTimes} from "./frame_times.js";
-import {heatGradient, paintHeat} from "./heat.js";
+import {heatGradient, paintHeat} from "../paint/heat.js";
 import {Layers} from "./layers.js";
-import {LockedVideos} from "./locked_videos.js";
+import {SyncedVideos} from "./synced_videos.js";
 import {sourceOf} from "./media.js";
-import {greyOf} from "./paint.js";
+import {greyOf} from "../paint/paint.js";
 import {ProbabilityBars} from "./probabilities.js";
 import {Transport} from "./transport.js";
 
-export class LabelStage {
+export class ClassificationStage {
   #videos = null;
   #maps = new Map();
   #chosen = null;
@@ -59,7 +59,7 @@ export class LabelStage {
     if (this.#chosen !== id) return;
     this.map = map.values;
     this.#painted = null;
-    if (this.look) this.repaint(this.look);
+    if (this.paintStyle) this.repaint(this.paintStyle);
   }
 
   /** Say how the map meets the ground of another job, a segmentation of the same photo; null: of none. */
@@ -68,13 +68,13 @@ export class LabelStage {
     if (this.#chosen !== null) this.attention.show(this.job, other, this.#chosen, this.model.classes[this.#chosen].name);
   }
 
-  /** Paint with a look: its opacity, and its threshold as the least heat. */
-  repaint(look) {
-    this.look = look;
-    this.fill.style.opacity = look.alpha;
-    if (!this.map || this.#painted === look.threshold) return;
-    this.#painted = look.threshold;
-    paintHeat(this.map, look, new Uint32Array(this.pixels.data.buffer));
+  /** Paint with a paint style: its opacity, and its threshold as the least heat. */
+  repaint(paintStyle) {
+    this.paintStyle = paintStyle;
+    this.fill.style.opacity = paintStyle.alpha;
+    if (!this.map || this.#painted === paintStyle.threshold) return;
+    this.#painted = paintStyle.threshold;
+    paintHeat(this.map, paintStyle, new Uint32Array(this.pixels.data.buffer));
     this.fill.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
@@ -100,12 +100,12 @@ export class LabelStage {
   }
 
   /** The photo or frame with the map as shown, as a PNG. */
-  async snapshot(look) {
+  async snapshot(paintStyle) {
     const {width, height} = this.job.result;
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d");
     context.drawImage(this.photo, 0, 0, width, height);
-    context.globalAlpha = look.alpha;
+    context.globalAlpha = paintStyle.alpha;
     context.drawImage(this.fill, 0, 0, width, height);
     return canvas.convertToBlob({type: "image/png"});
   }
@@ -144,7 +144,7 @@ export class LabelStage {
     this.below.prepend(source);
     this.times = new FrameTimes(times, fps);
     const say = error => this.#say(error.message);
-    this.#videos = new LockedVideos([source], this.times, (_, [picture]) => {
+    this.#videos = new SyncedVideos([source], this.times, (_, [picture]) => {
       this.photo.getContext("2d", {alpha: false}).drawImage(picture, 0, 0);
     }, {onChange: () => this.#tell(), onError: say});
     const colors = this.model.classes.map(({color}) => color);

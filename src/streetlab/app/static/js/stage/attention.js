@@ -1,8 +1,8 @@
 /** How much of what a classifier looks at is ground, as a second, segmenting model sees the same photo. */
 
-import * as api from "./api.js";
-import {element, percent} from "./dom.js";
-import {greyOf} from "./paint.js";
+import * as api from "../api/client.js";
+import {element, percent} from "../controls/dom.js";
+import {greyOf} from "../paint/paint.js";
 
 const LINE = 0xffffffff;
 const AROUND = 0xff000000;

@@ -1,6 +1,6 @@
 /** The page that lists what the server answers, read from /openapi.json; every text of it is set as text. */
 
-import {byId, element} from "./dom.js";
+import {byId, element} from "../controls/dom.js";
 import {curlOf, fieldsOf, typeOf} from "./openapi.js";
 
 const anchorOf = (method, path) => `${method}${path.replaceAll(/[^a-z]+/gi, "-")}`;
