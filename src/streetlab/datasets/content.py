@@ -1,4 +1,4 @@
-"""Photo or video, told by a file's first bytes: its name may say anything. And the count of files that are neither."""
+"""Detect photos and videos by their first bytes, and count the files that are neither."""
 
 from __future__ import annotations
 
@@ -10,29 +10,46 @@ from typing import Literal
 Kind = Literal["photo", "video"]
 
 HEAD_BYTES = 512
-"""How many of a file's first bytes `kind_of` wants."""
+"""How many of a file's first bytes `format_of` needs."""
 
 # the signatures that the formats' own specifications begin with
-_PHOTOS = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM....\x00{4}|II\*\x00|MM\x00\*|RIFF....WEBP|P[1-6]\s+[\d#]"
-    rb"|\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftyp(?:avif|avis|heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
-    re.DOTALL,
-)
-_VIDEOS = re.compile(
-    rb"....(?:ftyp(?!M4[AB])|moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01"
-    rb"|\x00\x00\x01[\xb3\xba]|\x47.{187}\x47|.{4}\x47.{191}\x47",
-    re.DOTALL,
-)
+_PHOTOS = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM....\x00{4}",
+    "TIFF": rb"II[*+]\x00|MM\x00[*+]",
+    "WEBP": rb"RIFF....WEBP",
+    "PNM": rb"P[1-6]\s+[\d#]",
+    "JPEG 2000": rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    "AVIF": rb"....ftyp(?:avif|avis|(?:hei[cxms]|hev[cx]|mif1|msf1).{0,48}avif)",  # AVIF may name the family first
+    "HEIC": rb"....ftyp(?:hei[cxms]|hev[cx])",
+    "HEIF": rb"....ftyp(?:mif1|msf1)",
+}
+_VIDEOS = {
+    "MP4": rb"....(?:ftyp(?!M4[AB])|moov|mdat|wide|free|skip)",
+    "MKV": rb"\x1a\x45\xdf\xa3",
+    "AVI": rb"RIFF....AVI ",
+    "FLV": rb"FLV\x01",
+    "MPEG": rb"\x00\x00\x01[\xb3\xba]|\x47.{187}\x47|.{4}\x47.{191}\x47",
+}
+_FORMATS = {name: re.compile(signature, re.DOTALL) for name, signature in (_PHOTOS | _VIDEOS).items()}
+
+
+def format_of(head: bytes) -> str | None:
+    """The format of a file that begins with these bytes (`HEAD_BYTES` of them); None for an unknown one.
+
+    MP4 stands for MOV too, MKV for WebM. Formats that hold sound as well as videos (Ogg, ASF) are unknown.
+    """
+    return next((name for name, signature in _FORMATS.items() if signature.match(head)), None)
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """What a file holds that begins with these bytes (`HEAD_BYTES` of them); None where it is neither.
-
-    A GIF is a photo: its first picture counts. Formats that hold sound as well as videos (Ogg, ASF) are neither.
-    """
-    if _PHOTOS.match(head):
-        return "photo"
-    return "video" if _VIDEOS.match(head) else None
+    """Photo or video, by the same bytes; None for neither. A GIF is a photo: its first picture counts."""
+    name = format_of(head)
+    if name is None:
+        return None
+    return "photo" if name in _PHOTOS else "video"
 
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff",
@@ -40,7 +57,6 @@ PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".g
 """Names that promise a photo: such files are taken without a look inside, and decoding says whether they hold one."""
 _RAW_SUFFIXES = {".dng", ".cr2", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".pef", ".srw"}
 """Camera raw: most are TIFFs by their first bytes, of which Pillow would read the thumbnail."""
-_HEIC = re.compile(rb"....ftyp(?:heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
 
 NO_IMAGE = "no image by the bytes"
 VIDEO = "a video"
@@ -102,5 +118,5 @@ def reason_to_pass(path: Path) -> str | None:
 
 
 def needs_extra(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a HEIC photo, which takes a package of its own to read."""
-    return _HEIC.match(head) is not None and b"avif" not in head[:64]  # AVIF may name the family first
+    """Recognise a HEIC photo by its first bytes; a package of its own is needed to read one."""
+    return format_of(head) in ("HEIC", "HEIF")

@@ -1,8 +1,10 @@
-"""Takes files in from strangers: as a stream into a file that we name, told apart by content, checked before any work.
+"""Take files in from strangers: stream them into files that we name, detect their format, check them before any work.
 
-A photo is decoded once here, in full, so that a damaged one is refused at once. Of animations (GIF, APNG, WebP) and
-pictures of several pages the first is taken, which bounds endless ones; what moves is uploaded as a video. Nothing is
-ever served as it came: results are encoded anew, so that a file that is also a web page or an archive stays harmless.
+A photo is decoded in full here, so that a damaged one is refused at once, and again when its job runs (`jobs.photo`):
+in between it may wait behind a whole queue, and the pixels of all that wait would not fit in memory. Of animations
+(GIF, APNG, WebP) and pictures of several pages the first is taken, which bounds endless ones; what moves is uploaded as
+a video. No upload is ever served as it came: results are encoded anew, so that a file that is also a web page or an
+archive stays harmless.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ import re
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 from PIL import Image, UnidentifiedImageError
 
 from streetlab.app.media.storage import Storage
 from streetlab.app.settings import Settings
+from streetlab.datasets.content import HEAD_BYTES, Kind, format_of
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError, first_line
 
@@ -28,12 +31,7 @@ log = logging.getLogger(__name__)
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """Pillow's names; JPEG brings MPO along, the pairs of pictures of some cameras."""
 VIDEO_FORMATS = ("MP4", "MOV", "WebM", "MKV", "AVI")
-_PHOTO_STARTS = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM",
-    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
-)  # fmt: skip
-_STILL_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
-_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+"""As people call them; MOV is told as MP4 and WebM as MKV, see `format_of`."""
 _OTHER_STARTS = {
     b"%PDF": "PDF",
     b"PK\x03\x04": "a ZIP archive",
@@ -45,7 +43,8 @@ _OTHER_STARTS = {
     b"<!doctype html": "HTML",
     b"<html": "HTML",
 }
-_START_BYTES = 64
+_TEXT_BYTES = 64
+"""Enough to tell text from binary data."""
 _checks = anyio.CapacityLimiter(2)
 """So many files are decoded at a time, however many arrive: each may take some hundred megabytes."""
 
@@ -91,7 +90,7 @@ async def take_in(body: AsyncIterator[bytes], storage: Storage) -> Path:
     return path
 
 
-async def check(path: Path, settings: Settings) -> Literal["photo", "video"]:
+async def check(path: Path, settings: Settings) -> Kind:
     """What an upload is, once it is known to be harmless.
 
     Raises:
@@ -100,10 +99,10 @@ async def check(path: Path, settings: Settings) -> Literal["photo", "video"]:
     return await anyio.to_thread.run_sync(check_file, path, settings, limiter=_checks)
 
 
-def check_file(path: Path, settings: Settings) -> Literal["photo", "video"]:
+def check_file(path: Path, settings: Settings) -> Kind:
     """See `check`."""
     with path.open("rb") as file:
-        kind = kind_of(file.read(_START_BYTES))
+        kind = kind_of(file.read(HEAD_BYTES))
     if kind == "photo":
         _check_photo(path, settings.pixels)
     else:
@@ -111,26 +110,26 @@ def check_file(path: Path, settings: Settings) -> Literal["photo", "video"]:
     return kind
 
 
-def kind_of(start: bytes) -> Literal["photo", "video"]:
-    """Photo or video by a file's first bytes, whatever it is called.
+def kind_of(head: bytes) -> Kind:
+    """Photo or video by a file's first bytes, if the format is allowed here.
 
-    Playlists and other files that point at further files are told from videos here, before a video library sees them.
+    The detector knows more formats than strangers may send: `PHOTO_FORMATS` and `VIDEO_FORMATS` are the allow-list.
+    Playlists and other files that point at further files are refused here, before a video library opens them.
 
     Raises:
-        Refused: 415 neither.
+        Refused: 415 another format.
     """
-    if start.startswith(_PHOTO_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+    detected = format_of(head)
+    if detected in PHOTO_FORMATS or head.startswith(b"BM"):  # some BMPs fill the reserved bytes; decoding decides
         return "photo"
-    still = _STILL_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
-    video = start[4:8] in _ATOMS or start[:4] == b"\x1aE\xdf\xa3" or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
-    if video and not still:
+    if detected in VIDEO_FORMATS:
         if not videos_readable():
             raise Refused(415, "videos cannot be read here: pip install 'streetlab[video]'")
         return "video"
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     known = (name for sign, name in _OTHER_STARTS.items() if text.startswith(sign.lower()))
-    found = still or next(known, "text" if _is_text(start) else "of an unknown kind")
-    raise Refused(415, f"not a photo or video that is taken here ({found}); allowed by content: {', '.join(formats())}")
+    name = detected or next(known, "text" if _is_text(head[:_TEXT_BYTES]) else "of an unknown kind")
+    raise Refused(415, f"not a photo or video that is taken here ({name}); allowed by content: {', '.join(formats())}")
 
 
 def _is_text(start: bytes) -> bool:
