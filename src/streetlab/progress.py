@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Cancelled(Exception):  # noqa: N818  (no fault)
+    """The caller cancelled a long piece of work; nothing of it was written."""
+
+
 class LineFormatter(logging.Formatter):
     """Keeps a message in its line, whatever the names in it hold; a traceback has lines of its own."""
 

@@ -27,10 +27,10 @@ from streetlab.errors import UserError
 from streetlab.inference.predictions import Segmented
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.video.id_stream import IdStreamReader, Layout
-from streetlab.inference.video.pipeline import Cancelled
 from streetlab.inference.video.reader import VideoReader, probe
 from streetlab.inference.views import Views
 from streetlab.plots.paint import Look, paint
+from streetlab.progress import Cancelled
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.video.id_stream import IdStreamReader
 from streetlab.inference.video.motion import Motion, Smoothing
-from streetlab.inference.video.pipeline import Cancelled, predict_video
+from streetlab.inference.video.pipeline import predict_video
 from streetlab.inference.video.reader import Frame, UnreadableVideo, VideoReader, probe
 from streetlab.inference.video.sinks import (
     IdsSink,
@@ -31,6 +31,7 @@ from streetlab.inference.video.sinks import (
     render_overlay,
 )
 from streetlab.plots.paint import Look, paint
+from streetlab.progress import Cancelled
 
 MakeVideo = Callable[..., Path]
 MakePredictor = Callable[..., Predictor]

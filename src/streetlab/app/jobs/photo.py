@@ -14,8 +14,8 @@ from streetlab.app.jobs.attention import ground_classes
 from streetlab.app.media import results
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError
-from streetlab.inference.video.pipeline import Cancelled
 from streetlab.plots.paint import ids_png, palette_png
+from streetlab.progress import Cancelled
 
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
@@ -72,7 +72,10 @@ def predict_photo(
 
 
 def read_upload(job: Job, most_pixels: int) -> Image.Image:
-    """The upright RGB photo; its header is asked for its size before a pixel is decoded.
+    """Decode the upload as an upright RGB photo; its size is checked in the header before a pixel is decoded.
+
+    Decoding it during the upload as well (`media.uploads`) refuses a damaged file at once; the pixels are not kept
+    until the job's turn comes, because those of a full queue would not fit in memory.
 
     Raises:
         UserError: it does not decode, or has more pixels.

@@ -7,11 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from streetlab.progress import Cancelled
+
 _SECONDS = 0.1  # between two looks at whether all is to end
-
-
-class Cancelled(Exception):  # noqa: N818  (no fault)
-    """The caller asked for the end; nothing was written."""
 
 
 class _Over(Exception):  # noqa: N818

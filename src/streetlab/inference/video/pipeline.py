@@ -18,7 +18,7 @@ from torch import Tensor
 
 from streetlab.errors import UserError
 from streetlab.inference.predictions import Classified, Segmented
-from streetlab.inference.video.flow import Cancelled, Flow
+from streetlab.inference.video.flow import Flow
 from streetlab.inference.video.motion import Change, Flicker, Motion, Smoothing
 from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
 from streetlab.plots.paint import class_shares
@@ -26,7 +26,7 @@ from streetlab.plots.paint import class_shares
 if TYPE_CHECKING:
     from streetlab.inference.predictor import Predictor
 
-__all__ = ["Cancelled", "Sink", "VideoReport", "predict_video"]
+__all__ = ["Sink", "VideoReport", "predict_video"]
 
 _WAITING_BYTES = 128 * 2**20
 """What the frames that wait between two stages may take."""

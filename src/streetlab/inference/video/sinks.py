@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TextIO
 
 from streetlab.inference.predictions import Classified, Segmented
-from streetlab.inference.video.flow import Cancelled
 from streetlab.inference.video.id_stream import IdStreamReader, IdStreamWriter, Layout
 from streetlab.inference.video.output import Unfinished, Writer
 from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
@@ -16,6 +15,7 @@ from streetlab.inference.video.writer import VideoWriter
 from streetlab.io.filenames import ERRORS
 from streetlab.io.files import CsvLines
 from streetlab.plots.paint import Look, class_shares, paint
+from streetlab.progress import Cancelled
 
 
 class _WriterSink:
