@@ -1,1 +1,1 @@
-"""The web app: a page that shows what finished runs see in photos and videos, and the REST interface below it."""
+"""The web app: a page that shows what finished runs see in photos and videos, and the REST API behind it."""

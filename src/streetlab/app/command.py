@@ -1,4 +1,4 @@
-"""`streetlab app`: serves the page until Ctrl-C, from a storage that is deleted with it."""
+"""The command `streetlab app`: serve the page until Ctrl-C, with a storage that is deleted at the end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEAR_PORTS = 100
 
 
 def run(cfg: DictConfig) -> None:
-    """Entry point of the command; conf/app.yaml says what the keys are for. Returns after Ctrl-C or SIGTERM.
+    """Run the command with the keys of conf/app.yaml; return after Ctrl-C or SIGTERM.
 
     Raises:
         UserError: the packages of the extra are missing; a value is out of range; the port is taken.
@@ -51,7 +51,7 @@ def serve(settings: Settings, opens: bool = False) -> None:
     """Serve until a signal ends it.
 
     Args:
-        opens: show the page in a browser as soon as it is there.
+        opens: show the page in a browser once the server answers.
     """
     try:
         import uvicorn
@@ -82,7 +82,7 @@ def serve(settings: Settings, opens: bool = False) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 takes a free one.
+    """Open a listening socket; port 0 takes a free one.
 
     Raises:
         UserError: the port is taken (the nearest free one is named), or the host is none of this machine's.
@@ -145,7 +145,7 @@ def _greet(app: FastAPI, settings: Settings, address: str, opens: bool) -> None:
 
 
 def _warm_up(app: FastAPI, settings: Settings) -> None:
-    """What the first visitor and the first job would else wait for."""
+    """Load what the first visitor and the first job would else wait for."""
     if not app.state.catalog.models():
         print(f"no finished run under {settings.runs} yet: `make demo` trains one; the page says more", flush=True)
     for module in ("streetlab.app.jobs.work", "streetlab.inference.predictor"):
@@ -158,7 +158,7 @@ def _aside(target: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, and neither goes on from here: both are how a server is meant to end."""
+    """End the block on SIGTERM or Ctrl-C without an exception: both are the normal way to stop a server."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -174,7 +174,7 @@ def _ended_by_signal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _log() -> Iterator[None]:
-    """Warnings and faults, with the time, on the error stream."""
+    """Write warnings and errors, with the time, to the error stream."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("streetlab", "uvicorn")]

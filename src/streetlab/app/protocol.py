@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with an end to requests whose headers never come; and a word when it is ready."""
+"""Extend uvicorn: a time limit for request headers, and a callback once the server answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADER_SECONDS = 20.0
 
 
 class Protocol(H11Protocol):
-    """A connection on which a request's headers are not complete in time is closed.
+    """Close connections whose request headers are not complete in time.
 
     uvicorn itself bounds only the pause between two requests; bodies are bounded by `security.Guard`.
     """
@@ -43,7 +43,7 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Calls `ready` as soon as it answers."""
+    """A uvicorn server that calls `ready` as soon as it answers."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)

@@ -1,6 +1,6 @@
-"""What stands before every request and after every response: names, origins, body limits, headers, faults in JSON.
+"""Middleware around all requests: host names, origins, body limits, response headers, faults in JSON.
 
-Pure ASGI, so that neither uploads nor answers are held in memory.
+Pure ASGI, so that neither uploads nor responses are held in memory.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ HEADERS = {
 }
 UPLOAD_PATH = "/api/predict"
 _OTHER_BODIES = 64 * 1024
-"""Looks and lists of jobs are small."""
+"""The most bytes of any other body; looks and lists of jobs are small."""
 _SAFE = ("GET", "HEAD")
 _BODILESS = ("GET", "HEAD", "DELETE", "OPTIONS")
 _SLOWEST = 1024
 """Bytes per second, on average, below which an upload is ended once `idle_seconds` have passed."""
 _LINGER_SECONDS = 2.0
-"""So long a refused body is read on and thrown away: a client that is still sending would not see the refusal."""
+"""A refused body is read and discarded for this long: a client that is still sending would not see the refusal."""
 
 
 class Names:
-    """The names that this server answers to.
+    """The host names that this server accepts.
 
     A page of another site can point a name of its own at this machine (DNS rebinding) and would then be of the same
     origin as ours, but its browser sends that name as `Host`. So only these are answered: `localhost` and the
@@ -58,7 +58,7 @@ class Names:
         self.public = not is_loopback(host)
 
     def allows(self, authority: str) -> bool:
-        """Whether a `Host` header, or the host and port of an `Origin`, is one of ours."""
+        """Check a `Host` header, or the host and port of an `Origin`."""
         name = _bare(authority)
         if name in self._names:
             return True
@@ -67,17 +67,17 @@ class Names:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches this host."""
+    """True if only this machine reaches this host."""
     address = _address(_bare(host))
     return _bare(host) == "localhost" if address is None else address.is_loopback
 
 
 def _bare(authority: str) -> str:
-    """`name:port` or `[address]:port` without the port and brackets, in lower case."""
+    """Remove port and brackets from `name:port` or `[address]:port`; lower case."""
     authority = authority.strip().lower()
     if authority.startswith("["):
-        inside, closed, rest = authority[1:].partition("]")
-        return inside if closed and (not rest or rest[0] == ":") else authority
+        inside, closed, after = authority[1:].partition("]")
+        return inside if closed and (not after or after[0] == ":") else authority
     name, colon, port = authority.rpartition(":")
     return (name if colon and ":" not in name and (port.isdecimal() or not port) else authority).rstrip(".")
 
@@ -90,9 +90,9 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Guard:
-    """Outermost: refuses strangers' requests, bounds bodies, and gives every answer its headers.
+    """The outermost middleware: refuse requests of other sites, bound bodies, add headers to every response.
 
-    What a route raises and nobody else answers becomes a 500 in JSON; the log has the traceback.
+    An exception that no handler takes becomes a 500 in JSON; the log has the traceback.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, names: Names) -> None:
@@ -107,19 +107,19 @@ class Guard:
         if scope["type"] != "http":
             return  # there are no web sockets here; the server closes the connection
         body = _Body(receive, self._settings, scope)
-        answer = _Answer(send, body)
+        response = _Response(send, body)
         try:
             self._check(scope)
             body.check_headers()
-            await self._app(scope, body.receive, answer.send)
+            await self._app(scope, body.receive, response.send)
         except HTTPException as fault:
-            await _fault(fault.status_code, fault.detail, fault.headers)(scope, receive, answer.send)
+            await _fault(fault.status_code, fault.detail, fault.headers)(scope, receive, response.send)
         except ClientDisconnect:
             return
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
-            if not answer.started:
-                await _fault(500, "the server failed; its log says more")(scope, receive, answer.send)
+            if not response.started:
+                await _fault(500, "the server failed; its log says more")(scope, receive, response.send)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -145,8 +145,8 @@ class Guard:
         return same and parts.scheme in ("http", "https") and self._names.allows(parts.netloc)
 
 
-class _Answer:
-    """Sends on, with our headers on top; a connection whose request was not read to its end is closed."""
+class _Response:
+    """A response with our headers; the connection is closed if the request was not read to its end."""
 
     def __init__(self, send: Send, body: _Body) -> None:
         self._send = send
@@ -167,10 +167,9 @@ class _Answer:
 
 
 class _Body:
-    """A request's body, no longer and no slower than allowed.
+    """A request's body with limits on length and time.
 
-    What is wrong with it is raised as HTTPException from where it is read, so that it ends as an answer in JSON
-    wherever that is.
+    Violations are raised as HTTPException while reading, so that they become a JSON response wherever that happens.
     """
 
     def __init__(self, receive: Receive, settings: Settings, scope: Scope) -> None:
@@ -185,7 +184,7 @@ class _Body:
         self._given_up = False
 
     def check_headers(self) -> None:
-        """Refuse by the announced length, before a byte is read."""
+        """Refuse a body by its announced length, before a byte is read."""
         announced = self._headers.get("content-length", "0")
         if not (announced.isascii() and announced.isdecimal()):
             raise HTTPException(400, "Content-Length is not a number")
@@ -195,7 +194,7 @@ class _Body:
             raise self._too_long()
 
     async def receive(self) -> Message:
-        """The next message.
+        """Receive the next message.
 
         Raises:
             HTTPException: 413 too much, 408 too slow.
@@ -220,7 +219,7 @@ class _Body:
         return message
 
     async def read_to_end(self) -> bool:
-        """Whether all of it has come; for a moment it is read on and thrown away, lest a refusal go unseen.
+        """Read and discard the remaining body for a moment, so that the client sees a refusal; true if it ended.
 
         A client that waits for leave to send (`Expect: 100-continue`) has not begun, so nothing is read.
         """

@@ -26,7 +26,7 @@ Work = Callable[..., dict[str, Any]]
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None, work: Work | None = None) -> FastAPI:
-    """The application; its jobs and models are `app.state.jobs` and `.catalog`.
+    """Build the application; its jobs and models are `app.state.jobs` and `.catalog`.
 
     Args:
         settings: `storage` must be a folder of its own.

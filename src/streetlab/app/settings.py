@@ -1,4 +1,4 @@
-"""What the app was told: where it listens, what it serves, and the limits that keep it standing."""
+"""Settings of the app: address, models, and the limits that keep it running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One server's settings; conf/app.yaml says the same for the command line, with the same defaults.
+    """Settings of one server, with the keys and defaults of conf/app.yaml.
 
     Attributes:
         storage: a fresh private folder; uploads and results live in it, and it is deleted with the server.
@@ -32,7 +32,7 @@ class Settings:
         expire_minutes: after which a finished job and its files are deleted.
         idle_seconds: an upload that sends nothing for so long, or crawls, is ended.
         memory_bytes: of the networks that stay loaded.
-        device, precision, batch_size: how networks are asked, see `inference.predictor`.
+        device, precision, batch_size: those of the predictors, see `inference.predictor`.
     """
 
     storage: Path
@@ -74,7 +74,7 @@ _COUNTS = ("upload_bytes", "storage_bytes", "pixels", "video_frames", "queue", "
 
 
 def settings_of(values: Mapping[str, Any], storage: Path) -> Settings:
-    """The settings from the keys of conf/app.yaml; keys that are none of theirs are left alone.
+    """Read the settings from the keys of conf/app.yaml; other keys are ignored.
 
     Raises:
         UserError: a value of the wrong kind or out of range; a named run, folder or checkpoint that is not there.

@@ -1,4 +1,4 @@
-"""How much of what a classifier looks at is ground, and how much of the ground it looks at."""
+"""Compare a classifier's activation map with the ground that a segmentation finds in the same photo."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _GROUND_WORDS = frozenset(
 
 
 def ground_classes(label_space: LabelSpace) -> list[int]:
-    """The ids of what one stands on: classes of the category `flat`, and those whose name says so (terrain, kerb).
+    """The ids of ground: classes of the category `flat`, and those whose name says so (terrain, kerb).
 
-    A name counts if its last word is one of ground's, so that a street lamp is none.
+    A name counts by its last word, so that a street lamp is no ground.
     """
     categories = label_space.categories or ("",) * len(label_space)
     return [
@@ -36,10 +36,10 @@ def ground_classes(label_space: LabelSpace) -> list[int]:
 
 
 def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: Iterable[int]) -> dict[str, Any]:
-    """Where a class activation map and the ground meet.
+    """Measure how a class activation map and the ground overlap.
 
     Args:
-        activation: (H, W); what is negative in it speaks against the class and counts as nothing.
+        activation: (H, W); negative values are evidence against the class and count as 0.
         ids: (H, W) class ids of a segmentation of the same photo.
         ground: the ids of ground, see `ground_classes`.
 
@@ -66,12 +66,12 @@ def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: I
 
 
 def attention_of(classified: Job, segmented: Job, class_: int | None = None) -> dict[str, Any]:
-    """What `ground_attention` says of two jobs of one photo, and the class whose map it is of.
+    """Apply `ground_attention` to two jobs of one photo; the result names the class of the map.
 
     Args:
         classified: a classification with activations.
         segmented: a segmentation.
-        class_: whose map; None: the predicted class's.
+        class_: the class of the map; None: the predicted one.
 
     Raises:
         UserError: the jobs are of another kind, not done, or of different photos; no such map.
@@ -94,6 +94,6 @@ def attention_of(classified: Job, segmented: Job, class_: int | None = None) -> 
 def _result(job: Job, task: str) -> dict[str, Any]:
     result = job.result or {}
     if job.kind != "photo" or result.get("task") != task:
-        what = f"a {result['task']}" if "task" in result else job.state
-        raise UserError(f"{job.name}: a photo's {task} is needed, found {what} ({job.kind})")
+        kind = f"a {result['task']}" if "task" in result else job.state
+        raise UserError(f"{job.name}: a photo's {task} is needed, found {kind} ({job.kind})")
     return result

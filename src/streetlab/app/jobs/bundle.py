@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 PARTS = ("ids", "palette", "confidence", "overlay", "csv")
 _MEDIA_TYPES = results.MEDIA_TYPES | {".json": "application/json", ".zip": "application/zip"}
 _LONGEST = 80
-_SAID = 3
-"""Of what is lacking, so much is said in one line."""
+_MOST_NAMED = 3
+"""At most so many missing parts are named in one line."""
 
 
 def bundle(
     jobs: Sequence[Job], look: Mapping[str, Any], parts: Sequence[str], catalog: Catalog
 ) -> tuple[str, str, Iterator[bytes] | Path]:
-    """What a visitor downloads: the file where one part of one job is asked for, else a zip of all.
+    """Collect a download: the file itself for one part of one job, else a zip.
 
     A part that a job does not have (the mask of a classification) is left out, as long as another is there. The
     overlay of a video is the file of a render job, whose id stands among the jobs. Of several photos the tables
@@ -58,7 +58,7 @@ def bundle(
             collected.add(job, stem, part)
     members = collected.members
     if not members:
-        raise UserError(f"parts: {'; '.join(collected.lacking[:_SAID])}")
+        raise UserError(f"parts: {'; '.join(collected.lacking[:_MOST_NAMED])}")
     if len(jobs) == 1 and len(members) == 1:
         member = members[0]
         content = member.source if isinstance(member.source, Path) else member.chunks()
@@ -71,7 +71,7 @@ def bundle(
 
 
 def _checked(jobs: Sequence[Job], parts: Sequence[str]) -> list[str]:
-    """The parts, each once."""
+    """Check jobs and parts; return the parts, each once."""
     if not jobs:
         raise UserError("jobs: none is named; give the id of at least one")
     if not parts:
@@ -86,11 +86,11 @@ def _checked(jobs: Sequence[Job], parts: Sequence[str]) -> list[str]:
 
 
 class _Collection:
-    """What a download is made of.
+    """The files of a download.
 
     Attributes:
         members: the files.
-        lacking: what was asked for and is not there.
+        lacking: a line for each requested part that is not there.
     """
 
     def __init__(self, jobs: Sequence[Job], look: Mapping[str, Any], catalog: Catalog) -> None:
@@ -101,14 +101,14 @@ class _Collection:
         self.lacking: list[str] = []
 
     def add(self, job: Job, stem: str, part: str) -> None:
-        """One part of one job, or why it is not there."""
-        there = (job.result or {})["files"]
-        if part in there:
-            path = job.folder / results.file_name(there[part])
+        """Add one part of one job, or the reason why it is not there."""
+        files = (job.result or {})["files"]
+        if part in files:
+            path = job.folder / results.file_name(files[part])
             self.members.append(Member(f"{stem}_{path.name}", path))
             if part == "csv" and job.kind == "photo":
                 self._tables[path.name].append((stem, job, path))
-        elif part == "overlay" and "ids" in there and job.id not in self._rendered:
+        elif part == "overlay" and "ids" in files and job.id not in self._rendered:
             if job.kind == "video":
                 self.lacking.append(f"the overlay of {job.name} is made by POST /api/jobs/{job.id}/render first")
             else:
@@ -118,7 +118,7 @@ class _Collection:
             self.lacking.append(f"{job.name} has no {part}")
 
     def tables(self) -> Iterator[Member]:
-        """The tables of several photos as one."""
+        """Join the tables of several photos."""
         for name, parts in self._tables.items():
             if len(parts) > 1:
                 rows: list[dict[str, Any]] = []
@@ -130,7 +130,7 @@ class _Collection:
 
 
 def _key(job: Job, stem: str, wanted: Sequence[str], catalog: Catalog) -> list[Member]:
-    """How to read a video's stream of ids, whose greys are not the ids themselves."""
+    """Describe how to read a video's stream of ids, whose grey values are not the ids themselves."""
     result = job.result or {}
     if "ids" not in wanted or "layout" not in result:
         return []
@@ -140,7 +140,7 @@ def _key(job: Job, stem: str, wanted: Sequence[str], catalog: Catalog) -> list[M
 
 
 def _stems(jobs: Sequence[Job]) -> list[str]:
-    """What the files of each job begin with: its name without suffix, safe in any file system.
+    """The first part of each job's file names: the job's name without suffix, safe in any file system.
 
     No two are the same, but that of a render job beside its source: their files belong together.
     """
@@ -161,7 +161,7 @@ def _stems(jobs: Sequence[Job]) -> list[str]:
 
 
 def _clean(name: str) -> str:
-    """The name's stem without what a file system, an archive or a spreadsheet could take for something else."""
+    """Remove the suffix, and characters that a file system, an archive or a spreadsheet would interpret."""
     text = unicodedata.normalize("NFC", name)
     text = "".join(character if character.isprintable() else " " for character in text)
     text = re.sub(r'[\\/:*?"<>|]', "_", text)

@@ -1,4 +1,4 @@
-"""A photo's job: decode, ask the network, write the files that the page paints from."""
+"""Predict a photo: decode it, run the network, write the files that the page paints from."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from streetlab.inference.predictor import Predictor
 
 _QUALITY = 92
-"""Of the JPEG that the page shows."""
+"""JPEG quality of the photo that the page shows."""
 _SEEN = 4
-"""So many times the pixels that a photo may have are shown to the network, in all views of it together."""
+"""All views of a photo together may have this many times the pixels of the largest allowed photo."""
 _LONGEST_SIDE = 65_500
-"""Of a JPEG, as libjpeg writes it."""
+"""The longest side of a JPEG that libjpeg writes, in pixels."""
 
 
 def predict_photo(
@@ -45,7 +45,7 @@ def predict_photo(
 
     Raises:
         UserError: the photo does not decode or has too many pixels, or the network cannot take it.
-        Cancelled: `cancelled` said so between two stages.
+        Cancelled: `cancelled` returned true between two stages.
     """
 
     def go_on() -> None:
@@ -59,16 +59,16 @@ def predict_photo(
     clock.lap("decode")
     go_on()
     wants_maps = predictor.task == "classification" and bool(job.options.get("cam"))
-    (answer,) = predictor.predict([photo], activations=wants_maps, go_on=go_on)
+    (result,) = predictor.predict([photo], activations=wants_maps, go_on=go_on)
     clock.lap("network")
     go_on()
     results.write(job.folder / results.PHOTO, results.encoded(photo, "JPEG", quality=_QUALITY))
     write: Any = _write_segmented if predictor.task == "segmentation" else _write_classified
-    found = write(job, answer, predictor)
+    outputs = write(job, result, predictor)
     clock.lap("write")
     report(1, 1)
     size = {"task": predictor.task, "width": photo.width, "height": photo.height}
-    return size | found | {"milliseconds": clock.milliseconds}
+    return size | outputs | {"milliseconds": clock.milliseconds}
 
 
 def read_upload(job: Job, most_pixels: int) -> Image.Image:
@@ -97,7 +97,7 @@ def read_upload(job: Job, most_pixels: int) -> Image.Image:
 
 
 def check_seen(job: Job, width: int, height: int, most_pixels: int) -> None:
-    """Refuse views of a photo or frame at its own size that would take the server's memory, or its worker for hours.
+    """Refuse views of a photo or frame at its own size that need too much memory or time.
 
     Raises:
         UserError: a view has more than `most_pixels`, or all of them together more than four times as many.
@@ -113,8 +113,8 @@ def check_seen(job: Job, width: int, height: int, most_pixels: int) -> None:
         )
 
 
-def _write_segmented(job: Job, answer: Segmented, predictor: Predictor) -> dict[str, Any]:
-    ids, label_space = answer.ids, predictor.label_space
+def _write_segmented(job: Job, result: Segmented, predictor: Predictor) -> dict[str, Any]:
+    ids, label_space = result.ids, predictor.label_space
     counts = np.bincount(ids.reshape(-1), minlength=256)[: len(label_space)].tolist()
     shares = [count / max(sum(counts), 1) for count in counts]
     rows = [
@@ -122,7 +122,7 @@ def _write_segmented(job: Job, answer: Segmented, predictor: Predictor) -> dict[
         for name, count, share in zip(label_space.names, counts, shares, strict=True)
     ]
     results.write(job.folder / results.IDS, ids_png(ids))
-    results.write(job.folder / results.CONFIDENCE, _grey_png(answer.confidence))
+    results.write(job.folder / results.CONFIDENCE, _grey_png(result.confidence))
     results.write(job.folder / results.PALETTE, palette_png(ids, label_space.palette))
     results.write(job.folder / results.SHARES, results.table(rows))
     names = {"photo": results.PHOTO, "ids": results.IDS, "confidence": results.CONFIDENCE, "palette": results.PALETTE}
@@ -133,43 +133,43 @@ def _write_segmented(job: Job, answer: Segmented, predictor: Predictor) -> dict[
     }
 
 
-def _write_classified(job: Job, answer: Classified, predictor: Predictor) -> dict[str, Any]:
-    probabilities = [float(value) for value in answer.probabilities]
+def _write_classified(job: Job, result: Classified, predictor: Predictor) -> dict[str, Any]:
+    probabilities = [float(value) for value in result.probabilities]
     rows = [
         {"class": name, "probability": f"{probability:.6f}"}
         for name, probability in zip(predictor.label_space.names, probabilities, strict=True)
     ]
     results.write(job.folder / results.PROBABILITIES, results.table(rows))
-    found: dict[str, Any] = {
+    outputs: dict[str, Any] = {
         "probabilities": probabilities,
-        "prediction": answer.prediction,
+        "prediction": result.prediction,
         "calibrated": predictor.temperature is not None,
         "files": results.addresses(job.id, photo=results.PHOTO, csv=results.PROBABILITIES),
     }
-    if answer.activations is not None:
-        found |= _write_activations(job, answer.activated, answer.activations)
-    return found
+    if result.activations is not None:
+        outputs |= _write_activations(job, result.activated, result.activations)
+    return outputs
 
 
 def _write_activations(job: Job, classes: Sequence[int], maps: NDArray[np.float32]) -> dict[str, Any]:
-    """One grey picture for each map, all on one scale, so that they can be compared; 255 is `activation_scale`."""
+    """Write one grey picture per map; all have one scale, so that they can be compared: 255 is `activation_scale`."""
     scale = float(maps.max(initial=0))
-    told = []
+    activations = []
     for index, values in zip(classes, maps, strict=True):
         name = f"activation_{index}.png"
         grey = np.rint(values.clip(0) * (255 / scale if scale > 0 else 0)).astype(np.uint8)
         results.write(job.folder / name, _grey_png(grey))
-        told.append({"class": index, "file": results.address(job.id, name)})
-    return {"activations": told, "activation_scale": scale}
+        activations.append({"class": index, "file": results.address(job.id, name)})
+    return {"activations": activations, "activation_scale": scale}
 
 
 def _grey_png(values: NDArray[np.uint8]) -> bytes:
-    """(H, W) values that differ from pixel to pixel: a third larger than by default, in a quarter of the time."""
+    """Encode (H, W) values fast: the file is a third larger than with the default level, in a quarter of the time."""
     return results.encoded(Image.fromarray(values), "PNG", compress_level=1)
 
 
 class _Clock:
-    """Milliseconds since the last lap, by the name of the stage that ended."""
+    """A stopwatch: milliseconds of each stage, by its name."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}

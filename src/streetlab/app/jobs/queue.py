@@ -1,7 +1,7 @@
-"""What visitors asked for: a bounded queue, one worker, and results that expire.
+"""The queue of jobs: bounded, with one worker and results that expire.
 
-There is one worker, because the settings name one device: a second one would only make both slower. Ids are
-unguessable, and whoever has one may see, cancel and delete that job; there is no list of jobs.
+There is one worker, because the settings name one device: a second worker would only slow both down. Ids cannot be
+guessed; whoever has one may see, cancel and delete that job. There is no list of jobs.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ log = logging.getLogger(__name__)
 Kind = Literal["photo", "video", "render"]
 State = Literal["queued", "running", "done", "partial", "failed", "cancelled"]
 Report = Callable[[int, int | None], None]
-"""Called with the units done and all of them, None where that is not known."""
+"""Called with the units done and the total, None where it is unknown."""
 Perform = Callable[["Job", Report, Callable[[], bool]], dict[str, Any]]
-"""Does a job: reports how far it is, asks now and then whether it was cancelled, returns the result."""
+"""Do a job: report progress, check now and then for cancellation, return the result."""
 
 ID = re.compile(r"[A-Za-z0-9_-]{20,40}")
 ENDED = ("done", "partial", "failed", "cancelled")
 _MOST_JOBS = 10_000
-"""Remembered at once; the oldest that have ended make room, so that a flood of tiny ones is bounded too."""
+"""The most jobs kept in memory; the oldest that have ended are dropped, so that a flood of tiny ones is bounded too."""
 _FIRST_PACE = 5.0
 _LONGEST_WAIT = 600
 
 
 class UnknownJob(UserError):  # noqa: N818  (what it is, not what went wrong)
-    """No job has this id, or not any more."""
+    """No job has this id, or it has expired."""
 
 
 class QueueFull(UserError):  # noqa: N818
-    """As many jobs wait as may; `retry_after` seconds from now one will probably have ended."""
+    """The queue is full; a place is likely to be free after `retry_after` seconds."""
 
     def __init__(self, waiting: int, retry_after: int) -> None:
         super().__init__(f"{waiting} jobs are waiting already; try again in {retry_after} s")
@@ -54,7 +54,7 @@ class QueueFull(UserError):  # noqa: N818
 
 @dataclass
 class Progress:
-    """How far a job is; `began` and `first` are when and where the counting began (after loading a network)."""
+    """Progress of a job; `began` and `first` are the time and count of the first report (after loading a network)."""
 
     done: int = 0
     total: int | None = None
@@ -63,29 +63,29 @@ class Progress:
     now: float = 0.0
 
     def per_second(self) -> float | None:
-        """Units per second since the first report; None as long as there is nothing to divide."""
+        """Units per second since the first report; None before there are two reports."""
         if self.began is None or self.now <= self.began or self.done <= self.first:
             return None
         return (self.done - self.first) / (self.now - self.began)
 
     def seconds_left(self) -> float | None:
-        """At that rate; None where the rate or the end is unknown."""
+        """Seconds left at that rate; None where the rate or the total is unknown."""
         rate = self.per_second()
         return None if rate is None or self.total is None else max(self.total - self.done, 0) / rate
 
 
 @dataclass(eq=False)
 class Job:
-    """One thing that a visitor asked for.
+    """One request of a visitor.
 
     Attributes:
-        id: unguessable; also the name of its folder.
+        id: random, cannot be guessed; also the name of its folder.
         kind: a photo, a video, or the overlay of a finished job.
-        name: what the visitor called it, cleaned; for showing only.
+        name: the visitor's name for the file, cleaned; for showing only.
         model: id of a model of the catalog.
-        options: how the network is asked, or the look of an overlay.
-        folder: its own, for results.
-        upload: what was uploaded; several jobs may share it.
+        options: those of the prediction, or the look of an overlay.
+        folder: receives its results; no other job has it.
+        upload: the uploaded file; several jobs may share it.
         source: the job whose upload or result this one uses.
         result: files and numbers, once it has ended well.
         error: one line, once it has failed.
@@ -108,7 +108,7 @@ class Job:
     expires: float | None = None
     cancel_asked: bool = False
     holds: tuple[Path, ...] = ()
-    """What must not be deleted before this job is."""
+    """Files and folders that stay until this job is deleted."""
 
 
 class Jobs:
@@ -137,7 +137,7 @@ class Jobs:
         upload: Path | None = None,
         source: Job | None = None,
     ) -> Job:
-        """Queue a job. It holds the upload, and the folder of its source, until it is deleted.
+        """Queue a job, which holds the upload and the folder of its source until it is deleted.
 
         Raises:
             QueueFull: too many wait already.
@@ -161,7 +161,7 @@ class Jobs:
         return job
 
     def refuse_if_full(self) -> None:
-        """Raise QueueFull where `submit` would now: to be asked before a long upload is taken in."""
+        """Raise QueueFull where `submit` would; called before a long upload is taken in."""
         with self._changed:
             if len(self._waiting) >= self._most_waiting:
                 raise QueueFull(len(self._waiting), self._retry_after())
@@ -179,12 +179,12 @@ class Jobs:
             return job
 
     def position(self, job: Job) -> int | None:
-        """1 for the next in the queue; None for a job that does not wait."""
+        """Place in the queue, 1 for the next; None for a job that does not wait."""
         with self._changed:
             return self._waiting.index(job) + 1 if job in self._waiting else None
 
     def cancel(self, id_: str) -> Job:
-        """Cancel a job that has not ended (its files go, its record says so until it expires); delete one that has.
+        """Cancel a job that has not ended (its files go, its state stays until it expires); delete one that has.
 
         Raises:
             UnknownJob: as `get`.
@@ -203,7 +203,7 @@ class Jobs:
             return job
 
     def expire(self, now: float | None = None) -> None:
-        """Delete the jobs whose time has come; called every now and then by a thread of our own."""
+        """Delete the expired jobs; a thread calls this at intervals."""
         now = time.time() if now is None else now
         with self._changed:
             ended = [job for job in self._jobs.values() if job.expires is not None]
@@ -213,13 +213,13 @@ class Jobs:
                     self._forget(job)
 
     def first_expiry(self) -> int:
-        """Seconds until something expires, for visitors who wait for storage."""
+        """Seconds until the next job expires, for visitors who wait for storage."""
         with self._changed:
             times = [job.expires for job in self._jobs.values() if job.expires is not None]
         return max(1, math.ceil(min(times, default=time.time() + self._keep_seconds) - time.time()))
 
     def describe(self, job: Job) -> dict[str, Any]:
-        """What a visitor is told of a job, for JSON."""
+        """Describe a job for JSON, as a visitor sees it."""
         with self._changed:
             progress = job.progress
             return {
@@ -241,7 +241,7 @@ class Jobs:
             }
 
     def close(self, patience: float = 10.0) -> None:
-        """Cancel everything and wait so many seconds for the worker; nothing is done after that."""
+        """Cancel all jobs and wait `patience` seconds for the worker; no job runs after that."""
         with self._changed:
             self._closed.set()
             self._waiting.clear()
@@ -273,7 +273,7 @@ class Jobs:
             started = time.monotonic()
             try:
                 self._do(job)
-            except BaseException:  # whatever a job does, the next one is served
+            except BaseException:  # whatever a job raises, the next one is served
                 log.exception("job %s: the record of its end failed", job.id)
             with self._changed:
                 self._running = None
@@ -286,10 +286,10 @@ class Jobs:
             result = self._perform(job, lambda done, total: self._report(job, done, total), lambda: job.cancel_asked)
         except UserError as fault:
             error = first_line(fault)
-        except BaseException as fault:  # also MemoryError and what a network's library throws
+        except BaseException as fault:  # also MemoryError and the errors of a network's library
             if not job.cancel_asked:
                 log.exception("job %s (%s, model %s) failed", job.id, job.kind, job.model)
-            error = _said_of(fault)
+            error = _fault_line(fault)
         if result is None or job.cancel_asked:
             self.storage.empty(job.folder)
         else:
@@ -336,8 +336,8 @@ class Jobs:
         return min(max(1, math.ceil(left)), _LONGEST_WAIT)
 
 
-def _said_of(fault: BaseException) -> str:
-    """One line to the visitor for a fault that is ours; the log has the rest."""
+def _fault_line(fault: BaseException) -> str:
+    """One line for the visitor about a fault of the server; the log has the traceback."""
     if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
         return "not enough memory for this file with this model and these options; try the mode 'resized'"
     return f"the server failed on this file ({type(fault).__name__}); its log says more"

@@ -1,4 +1,4 @@
-"""The overlay of a finished segmentation as a visitor sees it, from stored ids: the network is not asked."""
+"""Paint the overlay of a finished segmentation from its stored ids, without running the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streetlab.app.models.catalog import Catalog
 
 _FAST = 3
-"""Level of compression: a tenth larger than the default's files in a third of its time."""
+"""PNG compression level: files a tenth larger than with the default, in a third of the time."""
 
 
 def render(
@@ -29,14 +29,14 @@ def render(
     report: Callable[[int, int | None], None],
     cancelled: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Paint `source`'s ids over its photo or its frames with the look that `job.options` is.
+    """Paint the ids of `source` over its photo or frames, in the look that `job.options` holds.
 
     Returns:
         the job's result: `files.overlay`, a PNG or, with the video's sound, an MP4.
 
     Raises:
         UserError: `source` has no ids, or the look does not fit its model.
-        Cancelled: `cancelled` said so.
+        Cancelled: `cancelled` returned true.
     """
     if "ids" not in (source.result or {}).get("files", {}):
         raise UserError(f"{source.name}: there is no mask of it to paint")
@@ -60,7 +60,7 @@ def render(
 
 
 def overlay_png(folder: Path, look: Look) -> bytes:
-    """The overlay of a photo's job at full resolution, from the photo, ids and confidence in its folder."""
+    """Paint the overlay of a photo's job at full resolution, from the photo, ids and confidence in its folder."""
     photo, ids, confidence = (
         np.asarray(Image.open(folder / name)) for name in (results.PHOTO, results.IDS, results.CONFIDENCE)
     )

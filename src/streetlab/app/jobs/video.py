@@ -1,4 +1,4 @@
-"""A video's job: the frames as a browser plays them, and their ids or probabilities beside them."""
+"""Predict a video: write its frames as a browser plays them, and their ids or probabilities."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def predict_frames(
 
     Raises:
         UserError: it is no video that can be read, or the network cannot take it.
-        Cancelled: `cancelled` said so.
+        Cancelled: `cancelled` returned true.
     """
     if job.upload is None:
         raise UserError(f"{job.name}: there is no file of it")
@@ -44,17 +44,17 @@ def predict_frames(
     check_seen(job, info.width, info.height, settings.pixels)
     frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
     sinks: list[Any] = [frames, seen]
-    found: dict[str, Any]
+    outputs: dict[str, Any]
     if predictor.task == "segmentation":
         ids = IdsSink(job.folder / results.IDS_VIDEO, info, len(label_space))
         sinks += [ids, SharesSink(job.folder / results.SHARES, label_space.names)]
         files = {"photo": results.PHOTO_VIDEO, "ids": results.IDS_VIDEO, "csv": results.SHARES}
-        found = {"layout": ids.layout.to_dict(), "ground": ground_classes(label_space)}
+        outputs = {"layout": ids.layout.to_dict(), "ground": ground_classes(label_space)}
     else:
         sinks.append(ProbabilitiesSink(job.folder / results.PROBABILITIES, label_space.names))
         files = {"photo": results.PHOTO_VIDEO, "csv": results.PROBABILITIES}
-        found = {"probabilities": seen.probabilities, "calibrated": predictor.temperature is not None}
-    told = predict_video(
+        outputs = {"probabilities": seen.probabilities, "calibrated": predictor.temperature is not None}
+    video_report = predict_video(
         predictor,
         job.upload,
         sinks,
@@ -65,29 +65,30 @@ def predict_frames(
         most_pixels=settings.pixels,
     )
     if predictor.task == "segmentation":
-        found["shares"] = list(told.shares)
+        outputs["shares"] = list(video_report.shares)
     else:
-        found["prediction"] = max(range(len(told.shares)), key=told.shares.__getitem__)
+        outputs["prediction"] = max(range(len(video_report.shares)), key=video_report.shares.__getitem__)
     return {
         "task": predictor.task,
         "width": info.width,
         "height": info.height,
         "fps": f"{info.fps.numerator}/{info.fps.denominator}",
-        "frames": told.frames,
+        "frames": video_report.frames,
         "times": seen.times,
         "files": results.addresses(job.id, **files),
-        **found,
-        "flicker": told.flicker,
-        "flicker_raw": told.flicker_raw,
+        **outputs,
+        "flicker": video_report.flicker,
+        "flicker_raw": video_report.flicker_raw,
         "audio": probe(job.folder / results.PHOTO_VIDEO).audio,
-        "broken": told.broken,
-        "note": told.restarts_note,
-        "seconds": {"all": round(told.seconds, 3)} | {stage: round(s, 3) for stage, s in told.stages.items()},
+        "broken": video_report.broken,
+        "note": video_report.restarts_note,
+        "seconds": {"all": round(video_report.seconds, 3)}
+        | {stage: round(s, 3) for stage, s in video_report.stages.items()},
     }
 
 
 class _Seen:
-    """A sink that keeps what the page needs to know of each frame: its time, and a classifier's probabilities."""
+    """A sink that keeps the time of each frame and a classifier's probabilities, for the page."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

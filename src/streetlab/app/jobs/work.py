@@ -1,4 +1,4 @@
-"""What the one worker of a device does for a job: predict a photo or a video, or paint a result as it is shown."""
+"""Do one job: predict a photo or a video, or paint an overlay."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def work(
     """Do the job; its files are written into its folder and nowhere else.
 
     Args:
-        report: is told how much is done, and of how much where that is known: frames, or one photo.
-        cancelled: whether to stop.
+        report: receives the number of frames or photos done, and the total where it is known.
+        cancelled: returns true once the job shall stop.
 
     Returns:
         the job's `result`, as `/api/jobs/{id}` shows it.
 
     Raises:
-        UserError: why it cannot be done, in a line for the visitor.
-        Cancelled: `cancelled` said so; what was written stays for the caller to delete.
+        UserError: it cannot be done; the message is one line for the visitor.
+        Cancelled: `cancelled` returned true; the caller deletes the files written so far.
     """
     try:
         if job.kind == "render":
@@ -57,7 +57,7 @@ def _predict(
 
 
 def _without_paths(line: str, job: Job) -> str:
-    """The line with the visitor's name for the file in place of where it lies here."""
+    """Replace paths of this machine in a message by the visitor's name for the file."""
     if job.upload is not None:
         line = line.replace(str(job.upload), job.name)
     return line.replace(f"{job.folder}/", "")

@@ -1,4 +1,4 @@
-"""What the results of photos and videos have in common: what their files are called, written and asked for."""
+"""Result files: their names, their addresses, and writing them."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ MEDIA_TYPES = {
 
 
 def address(job_id: str, name: str) -> str:
-    """Where the page asks for a file of a job."""
+    """The address of a file of a job."""
     return f"/api/jobs/{job_id}/files/{name}"
 
 
 def addresses(job_id: str, **names: str) -> dict[str, str]:
-    """`files` of a result: what each is, and where it is asked for."""
-    return {what: address(job_id, name) for what, name in names.items()}
+    """The `files` of a result: an address for each role."""
+    return {role: address(job_id, name) for role, name in names.items()}
 
 
 def file_name(url: str) -> str:
-    """The name of the file that an address of a result leads to."""
+    """The file name in an address."""
     return url.rpartition("/")[2]
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file in one step. It is not forced to the disk: a result does not outlive the server anyway."""
+    """Write a file atomically. It is not synced to disk, because results are deleted with the server."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
 
 
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
-    """The image as a file of Pillow's format."""
+    """Encode an image in one of Pillow's formats."""
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows with the same keys as CSV."""
+    """Encode rows with the same keys as CSV."""
     return csv_text(rows, list(rows[0])).encode(errors=ERRORS)

@@ -1,4 +1,4 @@
-"""The private folder of a server: what lies in it, who still needs it, and how much that is."""
+"""The private folder of a server, with reference counts and a size limit."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from streetlab.errors import UserError
 
 
 class StorageFull(UserError):  # noqa: N818  (what it is, not what went wrong)
-    """Uploads and results take as much as they may."""
+    """Uploads and results have reached the size limit."""
 
 
 class Storage:
     """Files under `folder`, all named by us; safe to use from any thread.
 
-    What is stored is held by those who need it (a job holds its folder and its upload, a job made from another
-    holds that one's too) and is deleted when the last of them lets go.
+    Each path counts its holders (a job holds its folder and its upload; a job made from another holds that one's too)
+    and is deleted when the last one releases it.
     """
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self.folder = folder
         self.most_bytes = most_bytes
         self._uploads, self._jobs = folder / "uploads", folder / "jobs"
-        for own in (self._uploads, self._jobs):
-            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for subfolder in (self._uploads, self._jobs):
+            subfolder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._holders: Counter[Path] = Counter()
         self._bytes: Counter[Path] = Counter()
         self._lock = threading.Lock()
 
     @property
     def bytes(self) -> int:
-        """How much is stored, as far as it has been measured."""
+        """Bytes stored, as far as they have been measured."""
         with self._lock:
             return self._bytes.total()
 
@@ -59,7 +59,7 @@ class Storage:
             self._holders.update(paths)
 
     def release(self, *paths: Path) -> None:
-        """Let go of these; what nobody holds is deleted."""
+        """Release these; delete those that nobody holds any more."""
         with self._lock:
             self._holders.subtract(paths)
             unheld = [path for path in set(paths) if self._holders[path] <= 0]
@@ -81,7 +81,7 @@ class Storage:
         """Count `count` more bytes for `path`.
 
         Raises:
-            StorageFull: that is more than may be stored; nothing is counted.
+            StorageFull: the limit would be passed; nothing is counted.
         """
         with self._lock:
             if self._bytes.total() + count > self.most_bytes:
@@ -92,14 +92,14 @@ class Storage:
             self._bytes[path] += count
 
     def measure(self, folder: Path) -> None:
-        """Count what lies in a folder now, even where that is too much: further uploads wait until it has gone."""
+        """Count the files of a folder, even beyond the limit; uploads are then refused until enough is deleted."""
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         with self._lock:
             if self._holders[folder] > 0:
                 self._bytes[folder] = size
 
     def empty(self, folder: Path) -> None:
-        """Delete what lies in a folder, but not the folder."""
+        """Delete the contents of a folder, but not the folder."""
         for path in folder.iterdir() if folder.is_dir() else ():
             _delete(path)
         self.measure(folder)

@@ -46,11 +46,11 @@ _OTHER_STARTS = {
 _TEXT_BYTES = 64
 """Enough to tell text from binary data."""
 _checks = anyio.CapacityLimiter(2)
-"""So many files are decoded at a time, however many arrive: each may take some hundred megabytes."""
+"""At most so many files are decoded at a time: each may take some hundred megabytes."""
 
 
 class Refused(UserError):  # noqa: N818  (what it is, not what went wrong)
-    """An upload that is not taken; `status` is the HTTP status that says why."""
+    """An upload that is refused with the HTTP status `status`."""
 
     def __init__(self, status: int, line: str) -> None:
         super().__init__(line)
@@ -58,12 +58,12 @@ class Refused(UserError):  # noqa: N818  (what it is, not what went wrong)
 
 
 def videos_readable() -> bool:
-    """Whether the package that reads videos is installed."""
+    """True if the package that reads videos is installed."""
     return importlib.util.find_spec("av") is not None
 
 
 def formats() -> list[str]:
-    """The formats that are taken, for messages and the page."""
+    """The allowed formats, for messages and the page."""
     return [*PHOTO_FORMATS, *(VIDEO_FORMATS if videos_readable() else ())]
 
 
@@ -71,8 +71,8 @@ async def take_in(body: AsyncIterator[bytes], storage: Storage) -> Path:
     """Write a body to a new upload in `storage`, held once; one chunk at a time is in memory.
 
     Raises:
-        Refused: 400 there is none.
-        StorageFull: no room for it. Either way, and where the body breaks off, nothing is left.
+        Refused: 400 the body is empty.
+        StorageFull: no room for it. In both cases, and if the body breaks off, no file is left.
     """
     path = storage.new_upload()
     try:
@@ -91,16 +91,16 @@ async def take_in(body: AsyncIterator[bytes], storage: Storage) -> Path:
 
 
 async def check(path: Path, settings: Settings) -> Kind:
-    """What an upload is, once it is known to be harmless.
+    """Check an upload in a thread and return its kind.
 
     Raises:
-        Refused: 415 no format that is taken, 413 too many pixels or frames, 422 it does not decode.
+        Refused: 415 no allowed format, 413 too many pixels or frames, 422 it does not decode.
     """
     return await anyio.to_thread.run_sync(check_file, path, settings, limiter=_checks)
 
 
 def check_file(path: Path, settings: Settings) -> Kind:
-    """See `check`."""
+    """Check an upload, as `check` does, in this thread."""
     with path.open("rb") as file:
         kind = kind_of(file.read(HEAD_BYTES))
     if kind == "photo":
@@ -187,7 +187,7 @@ _LONGEST_NAME = 120
 
 
 def display_name(raw: str, kind: str) -> str:
-    """A visitor's name for a file, fit to be shown: the last part of a path, no control or direction signs.
+    """Clean a visitor's name for a file: the last part of a path, without control and direction characters.
 
     >>> display_name("../../etc/passwd", "photo")
     'passwd'

@@ -1,4 +1,4 @@
-"""A zip archive as a stream: each member is read, or made, when its turn comes, and nothing is kept."""
+"""Write a zip archive as a stream: each member is read or made in its turn, and nothing is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Member:
     source: Path | bytes | Callable[[], bytes]
 
     def chunks(self) -> Iterator[bytes]:
-        """The content, a piece at a time."""
+        """Yield the content in pieces."""
         if isinstance(self.source, Path):
             with self.source.open("rb") as file:
                 while chunk := file.read(_CHUNK):
@@ -39,10 +39,10 @@ class Member:
 
 
 def zip_stream(members: Iterable[Member]) -> Iterator[bytes]:
-    """The archive's bytes, in order; pictures and videos are stored as they are, other files deflated.
+    """Yield the archive's bytes; pictures and videos are stored, other files deflated.
 
     Raises:
-        OSError: a file is gone by the time its turn comes; what was sent is then no whole archive.
+        OSError: a file no longer exists in its turn; the archive sent so far is incomplete.
     """
     outbox = _Outbox()
     now = time.localtime()[:6]
@@ -63,7 +63,7 @@ def zip_stream(members: Iterable[Member]) -> Iterator[bytes]:
 
 
 class _Outbox(io.RawIOBase):
-    """Takes what the archive writes, and cannot go back in it."""
+    """A buffer that the archive writes to and that cannot seek."""
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The models that the page offers: finished runs, exported files and checkpoints on disk, and networks in memory."""
+"""The catalog of models: finished runs, exported files and checkpoints on disk, and networks in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _RESCAN_SECONDS = 3.0
 
 Stamp = tuple[int, ...]
-"""When files were last written: what was read of them holds as long as this is the same."""
+"""Times and sizes of files; entries read from them stay valid as long as these are unchanged."""
 
 
 class UnknownModel(UserError):  # noqa: N818  (what it is, not what went wrong)
@@ -35,11 +35,11 @@ class UnknownModel(UserError):  # noqa: N818  (what it is, not what went wrong)
 
 
 class Catalog:
-    """Lists models, loads each once, and drops the least recently used when they take too much memory.
+    """Models on disk and in memory: each is loaded once, and the least recently used are dropped to save memory.
 
     Args:
-        settings: `runs` and `models` are what is listed; `memory_bytes` bounds all loaded networks together, of
-            which one is kept in any case; `device`, `precision` and `batch_size` are how they predict.
+        settings: `runs` and `models` are listed; `memory_bytes` bounds all loaded networks together, but one is
+            always kept; `device`, `precision` and `batch_size` are passed to the predictors.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,7 +54,7 @@ class Catalog:
         self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def models(self) -> list[dict[str, Any]]:
-        """Every model as `/api/models` lists it: by task, the best score first. The disk is asked every few seconds."""
+        """All models as `/api/models` lists them: by task, best score first. The disk is scanned every few seconds."""
         with self._scanning:
             if time.monotonic() - self._scanned > _RESCAN_SECONDS:
                 self._scan()
@@ -77,9 +77,9 @@ class Catalog:
         return self._entry(model_id).label_space
 
     def predictor(self, model_id: str, views: Views | None = None) -> Predictor:
-        """The model's network, loaded if it is not; several threads may ask, and each model loads on its own.
+        """Get the model's network, loading it if needed; safe to call from several threads.
 
-        One that is dropped to make room stays whole for whoever still has it.
+        A network that is dropped to save memory stays usable for those who still hold it.
 
         Raises:
             UnknownModel: there is none of this id.
@@ -118,18 +118,18 @@ class Catalog:
             unchanged = before is not None and before[0] == stamp
             read[file] = before if before and unchanged else (stamp, self._read(file, run))
         self._read_at = read
-        found = [entry for _, entry in read.values() if entry is not None]
-        names = titles([(entry.plain["title"], entry.seed, entry.plain["name"]) for entry in found])
-        plain = [entry.plain | {"title": title} for entry, title in zip(found, names, strict=True)]
+        entries = [entry for _, entry in read.values() if entry is not None]
+        names = titles([(entry.plain["title"], entry.seed, entry.plain["name"]) for entry in entries])
+        plain = [entry.plain | {"title": title} for entry, title in zip(entries, names, strict=True)]
         self._listed = sorted(plain, key=_best_first)
         self._entries = {
             listed["id"]: Entry(entry.path, entry.run, entry.label_space, entry.seed, listed)
-            for entry, listed in zip(found, plain, strict=True)
+            for entry, listed in zip(entries, plain, strict=True)
         }
         self._scanned = time.monotonic()
 
     def _on_disk(self) -> Iterator[tuple[Path, RunRecord | None]]:
-        """File and record of every run that has its best epoch, of what was exported of it, and every file named.
+        """Yield file and record of each run's best checkpoint, its exported files, and each file named in the settings.
 
         The paths are resolved.
         """
@@ -150,7 +150,7 @@ class Catalog:
                     yield from ((file, run) for file in sorted(exported) if file.suffix in EXPORTED)
 
     def _read(self, file: Path, run: RunRecord | None) -> Entry | None:
-        """The model at that place; None, with a line in the log, where it cannot be read."""
+        """Read the entry of a model; None, with a line in the log, where it cannot be read."""
         try:
             if run is not None and run.unfinished() is not None:
                 return None
@@ -160,8 +160,8 @@ class Catalog:
         except UserError as error:
             log.warning("left out: %s", error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # a value of another kind than ours
-            what = f"{type(error).__name__}: {error}"
-            log.warning("left out: %s is damaged (%s)", run.path if run else file, what)
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("left out: %s is damaged (%s)", run.path if run else file, reason)
         return None
 
     def _read_checkpoint(self, path: Path) -> Entry:
@@ -174,18 +174,22 @@ class Catalog:
         from streetlab.inference.predictor import Predictor
 
         settings = self.settings
-        how: dict[str, Any] = {"device": settings.device, "batch_size": settings.batch_size}
-        asked = how | {"precision": settings.precision}
+        options: dict[str, Any] = {"device": settings.device, "batch_size": settings.batch_size}
+        with_precision = options | {"precision": settings.precision}
         began = time.perf_counter()
         try:
             if path.suffix in EXPORTED:
-                predictor = Predictor.from_export(path, **how)
+                predictor = Predictor.from_export(path, **options)
             else:
-                predictor = Predictor.from_run(run, **asked) if run else Predictor.from_checkpoint(path, **asked)
+                predictor = (
+                    Predictor.from_run(run, **with_precision)
+                    if run
+                    else Predictor.from_checkpoint(path, **with_precision)
+                )
         except UserError as error:
             log.warning("%s does not load: %s", path, error)
             raise UserError(f"model: {title} does not load ({_without_folders(error, path)})") from error
-        except Exception as error:  # whatever a damaged file makes of torch: the visitor gets a line, the log the rest
+        except Exception as error:  # torch raises anything on damaged files: the visitor gets a line, the log the rest
             log.exception("%s does not load", path)
             line = _without_folders(first_line(error) or type(error).__name__, path)
             raise UserError(f"model: {title} does not load ({line})") from error
@@ -230,9 +234,9 @@ def _stamp(*paths: Path) -> Stamp:
     return tuple(stamp)
 
 
-def _without_folders(said: object, path: Path) -> str:
-    """A message without where on this machine the files lie, which is no visitor's business."""
-    text = " ".join(str(said).split())
+def _without_folders(message: object, path: Path) -> str:
+    """Remove the folders of this machine from a message for visitors."""
+    text = " ".join(str(message).split())
     for folder in path.parents:
         if len(folder.parts) > 1:
             text = text.replace(f"{folder}/", "")

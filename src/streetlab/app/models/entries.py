@@ -1,4 +1,4 @@
-"""What the page is told of a model: from its run's record, from an exported file, or from a checkpoint alone."""
+"""Describe a model for the page: from its run's record, an exported file, or a checkpoint alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Entry:
 
     Attributes:
         path: its checkpoint or exported file.
-        run: the record that it belongs to; None for a file alone.
+        run: its record; None for a file without one.
         label_space: its classes.
         seed: of the run, where known.
         plain: its entry in `/api/models`.
@@ -44,11 +44,11 @@ class Entry:
 
 
 def run_entry(checkpoint: Path, run: RunRecord) -> Entry:
-    """The entry of a completed run.
+    """Describe a completed run.
 
     Raises:
         UserError: a file of the record is missing or damaged.
-        AttributeError, KeyError, TypeError, ValueError: it holds values of another kind than a record does.
+        AttributeError, KeyError, TypeError, ValueError: it holds values of the wrong type.
     """
     status, metrics, config = run.status, run.metrics, run.config
     label_space = LabelSpace.from_dict(metrics["label_space"])
@@ -68,10 +68,10 @@ def run_entry(checkpoint: Path, run: RunRecord) -> Entry:
 
 
 def export_entry(file: Path, run: RunRecord | None) -> Entry:
-    """The entry of an exported file, which is not loaded for it.
+    """Describe an exported file without loading it.
 
-    Of its run it has the data set, and the numbers where it computes what the run was tested with; where the report
-    beside the file tells of a test of its own, it has those.
+    Data set and title come from its run. The numbers come from the report beside the file if it holds a test, else
+    from the run if the precision is the same.
 
     Raises:
         UserError, AttributeError, KeyError, TypeError, ValueError: as of `run_entry`; or the file is damaged.
@@ -96,7 +96,7 @@ def export_entry(file: Path, run: RunRecord | None) -> Entry:
 
 
 def checkpoint_entry(path: Path, predictor: Predictor) -> Entry:
-    """The entry of a checkpoint alone, which says what it is only when it is loaded."""
+    """Describe a checkpoint without a run; it has to be loaded for this."""
     plain = _plain(
         id=_model_id(path), name=predictor.name, title=predictor.name, variant=None, data_set=None,
         image_size=list(predictor.image_size), label_space=predictor.label_space,
@@ -106,7 +106,7 @@ def checkpoint_entry(path: Path, predictor: Predictor) -> Entry:
 
 
 def _tested(file: Path) -> tuple[str | None, dict[str, float]]:
-    """Split and numbers of the test that the report beside an exported file tells of; none where it tells of none."""
+    """Split and numbers of the test in the report beside an exported file; empty without one."""
     try:
         quality = json.loads(report_of(file).read_text(encoding="utf-8"))["quality"]
         return str(quality["split"]), {key: value for key, value in quality["exported"].items() if _is_number(value)}
@@ -119,7 +119,7 @@ def _plain(
     metrics: Mapping[str, float] | None = None, split: str | None = None, ended: str | None = None,
     calibrated: bool = False, activations: bool = True, **named: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """An entry of `/api/models`; what is not known is null."""
+    """An entry of `/api/models`; unknown values are null."""
     categories = label_space.categories or (None,) * len(label_space)
     criteria = label_space.criteria or (None,) * len(label_space)
     return {
@@ -148,12 +148,12 @@ def _plain(
 
 
 def _experiment(run: RunRecord) -> str | None:
-    """The preset of a record that keeps no choices: what was asked names it."""
+    """The preset of a record that keeps no choices, read from its overrides."""
     try:
-        asked = [word.partition("=") for word in run.overrides]
+        overrides = [word.partition("=") for word in run.overrides]
     except UserError:
         return None
-    return next((value for key, _, value in reversed(asked) if key.lstrip("+") == "experiment"), None)
+    return next((value for key, _, value in reversed(overrides) if key.lstrip("+") == "experiment"), None)
 
 
 def _cost(run: RunRecord) -> dict[str, Any]:
@@ -168,5 +168,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _model_id(file: Path) -> str:
-    """The same after every restart, and no path: a bookmark may hold it and anyone may see it."""
+    """A stable id that reveals no path: bookmarks may hold it and anyone may see it."""
     return hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:_ID_LENGTH]

@@ -1,4 +1,4 @@
-"""What a run is called on the page: the original study's variants by their names, other networks by theirs."""
+"""Titles of runs on the page: the variants of the original study by their names, other networks by theirs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _DATA_SETS = {
 
 
 def variant_name(experiment: str | None) -> str | None:
-    """The variant that a preset is: `segmentation_hrnet_2_plus` is HRNet 2+; None for other presets.
+    """The variant of a preset: HRNet 2+ for `segmentation_hrnet_2_plus`; None for other presets.
 
     >>> variant_name("segmentation_deeplabv3_1")
     'DeepLabV3 1'
     """
-    found = _VARIANT.fullmatch(experiment or "")
-    if found is None:
+    match = _VARIANT.fullmatch(experiment or "")
+    if match is None:
         return None
-    family, number, deeper, ours = found.groups()
+    family, number, deeper, ours = match.groups()
     return f"{_FAMILIES[family]} {number}{' ResNet-101' if deeper else ''}{'+' if ours else ''}"
 
 
 def network_name(model: Mapping[str, Any]) -> str:
-    """What the config's node `model` builds, in a few words."""
+    """The name of the network that the config node `model` builds."""
     target = str(model.get("_target_", "")).rpartition(".")[2]
     if target == "deeplabv3":
         return f"DeepLabV3 {str(model.get('backbone', '')).replace('resnet', 'ResNet-')}".strip()
@@ -47,24 +47,24 @@ def network_name(model: Mapping[str, Any]) -> str:
 
 
 def data_set_name(name: str) -> str:
-    """A data set as a person writes it."""
+    """The name of a data set as people write it."""
     return _DATA_SETS.get(name, name)
 
 
 def titles(named: Sequence[tuple[str, Any, str]]) -> list[str]:
-    """Titles that differ: where several are called the same, the seed is added, or else the folder's name.
+    """Make titles unique: equal ones get the seed, or else the folder's name, appended.
 
     Args:
         named: title, seed and folder of each.
     """
     plain = Counter(title for title, _, _ in named)
     seeded = Counter((title, seed) for title, seed, _ in named)
-    told = []
+    unique = []
     for title, seed, folder in named:
         if plain[title] == 1:
-            told.append(title)
+            unique.append(title)
         elif seed is not None and seeded[title, seed] == 1:
-            told.append(f"{title}, seed {seed}")
+            unique.append(f"{title}, seed {seed}")
         else:
-            told.append(f"{title}, {folder}")
-    return told
+            unique.append(f"{title}, {folder}")
+    return unique

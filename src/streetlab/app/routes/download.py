@@ -53,7 +53,7 @@ def add_download(app: FastAPI, catalog: Catalog, jobs: Jobs) -> None:
 
 
 class _Held(Response):
-    """A response whose files stay until it has been sent, or the client has left."""
+    """A response that keeps its files until it has been sent, or the client has left."""
 
     def __init__(self, response: Response, release: Callable[[], None]) -> None:
         self._response = response

@@ -23,7 +23,7 @@ _FAULTS = {
     404: "No such model or job, or not any more",
     408: "The upload stood still",
     409: "The job has not ended well",
-    411: "How long the body is must be said",
+    411: "The length of the body is missing",
     413: "Too many bytes, pixels or frames",
     415: "Not a format that is taken",
     422: "The file does not decode",

@@ -1,4 +1,4 @@
-"""The routes of one job: its state, its files, its overlay, its attention, its end."""
+"""The routes of one job: state, cancellation, overlay, files, attention."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JobId = Annotated[str, InPath(alias="id")]
 
 
 def known_job(jobs: Jobs, id_: str) -> Job:
-    """The job with this id.
+    """Get the job with this id.
 
     Raises:
         UnknownJob: there is none, or it has expired.
@@ -34,7 +34,7 @@ def known_job(jobs: Jobs, id_: str) -> Job:
 
 
 def ended_well(jobs: Jobs, id_: str) -> Job:
-    """The job with this id, which has a result.
+    """Get the job with this id, which must have a result.
 
     Raises:
         UnknownJob: as `known_job`.
@@ -57,7 +57,7 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
     """Add the routes under `/api/jobs`."""
     view: dict[int | str, dict[str, Any]] = {200: {"model": schemas.JobView}, **faults(404)}
 
-    @app.get("/api/jobs/{id}", responses=view, summary="How a job stands, and its result")
+    @app.get("/api/jobs/{id}", responses=view, summary="The state of a job, and its result")
     async def job(id_: JobId) -> JSONResponse:
         return JSONResponse(to_plain(jobs.describe(known_job(jobs, id_))))
 
@@ -69,7 +69,7 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
         "/api/jobs/{id}/render",
         status_code=202,
         responses={202: {"model": schemas.Accepted, "description": "Queued"}, **faults(400, 404, 409, 413, 429, 507)},
-        summary="Paint the overlay of a finished job as shown; the network is not asked",
+        summary="Paint the overlay of a finished job as shown, without running the network",
     )
     def render(id_: JobId, look: schemas.Look) -> JSONResponse:
         source = ended_well(jobs, id_)
@@ -90,18 +90,18 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
         summary="A file that the result of a job names",
     )
     async def file(id_: JobId, name: str) -> FileResponse:
-        found = known_job(jobs, id_)
+        owner = known_job(jobs, id_)
         media_type = results.MEDIA_TYPES.get(Path(name).suffix)
-        path = found.folder / name
-        if name not in _named_files(found) or media_type is None or path.is_symlink() or not path.is_file():
+        path = owner.folder / name
+        if name not in _named_files(owner) or media_type is None or path.is_symlink() or not path.is_file():
             raise HTTPException(404, "the job has no such file")
-        seconds = max(0, int((found.expires or 0) - time.time()))
+        seconds = max(0, int((owner.expires or 0) - time.time()))
         headers = {"Cache-Control": f"private, max-age={seconds}, immutable"}
         return FileResponse(path, media_type=media_type, headers=headers)
 
 
 def _named_files(job: Job) -> set[str]:
-    """The names of the files to which a result has addresses."""
+    """The names of the files whose addresses are in the result."""
     start = f"/api/jobs/{job.id}/files/"
     names: set[str] = set()
     nodes: list[Any] = [job.result]
@@ -117,13 +117,13 @@ def _named_files(job: Job) -> set[str]:
 
 
 def attention_routes(jobs: Jobs) -> APIRouter:
-    """`GET /api/jobs/{id}/attention?with=OTHER`: a classification's map over a segmentation of the same photo."""
+    """Build `GET /api/jobs/{id}/attention?with=OTHER`: a classification's map and a segmentation of the same photo."""
     router = APIRouter()
     job = InPath(alias="id", description="A classification job")
     segmented = Query(alias="with", description="A segmentation job of the same photo")
     whose = Query(None, alias="class", description="Whose map; the predicted class's if left out")
 
-    @router.get("/api/jobs/{id}/attention", summary="How much of what a classifier looks at is ground")
+    @router.get("/api/jobs/{id}/attention", summary="Share of a classifier's attention that lies on ground")
     def attention(id_: str = job, other: str = segmented, class_: int | None = whose) -> dict[str, Any]:
         return attention_of(jobs.get(id_), jobs.get(other), class_)
 

@@ -16,7 +16,7 @@ from streetlab.io.files import to_plain
 def add_models(app: FastAPI, settings: Settings, catalog: Catalog) -> None:
     """Add `GET /api/models`."""
 
-    @app.get("/api/models", responses={200: {"model": schemas.Models}, **faults()}, summary="What can be asked")
+    @app.get("/api/models", responses={200: {"model": schemas.Models}, **faults()}, summary="Models and limits")
     def models() -> JSONResponse:
         limits = {
             "upload_bytes": settings.upload_bytes,

@@ -1,4 +1,4 @@
-"""The words of a prediction's address: how the network is asked."""
+"""Query parameters of a prediction."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MOST_SCALES = 5
 _SMALLEST, _LARGEST = 0.25, 2.0
 
 
-def check_names(found: Iterable[str]) -> None:
-    """Refuse words that nobody knows, which would else do nothing.
+def check_names(names: Iterable[str]) -> None:
+    """Refuse unknown parameters, which would else be ignored silently.
 
     Raises:
-        UserError: names it and the nearest that is known.
+        UserError: one is unknown (the nearest known one is named) or given twice.
     """
     seen: set[str] = set()
-    for name in found:
+    for name in names:
         if name not in PARAMETERS:
             near = did_you_mean(name[:40], PARAMETERS)
             raise UserError(f"no parameter {name[:40]!a}{near} (parameters: {', '.join(PARAMETERS)})")
@@ -30,10 +30,10 @@ def check_names(found: Iterable[str]) -> None:
 
 
 def read_options(mode: str, flip: bool, scales: str, smooth: float, cam: bool) -> dict[str, Any]:
-    """The options of a job, checked.
+    """Check the options of a job.
 
     Args:
-        scales: the photo is seen at these multiples of its size, `0.75,1,1.25`.
+        scales: the network sees the photo at these multiples of its size, `0.75,1,1.25`.
         smooth: weight of the frame before in a video, from 0 to below 1.
 
     Raises:

@@ -28,7 +28,7 @@ def add_pages(app: FastAPI) -> None:
 
 
 class _Static(StaticFiles):
-    """The page's own files; browsers ask whether they have changed."""
+    """Static files that browsers revalidate."""
 
     def file_response(self, *arguments: Any, **named: Any) -> Response:
         response = super().file_response(*arguments, **named)

@@ -46,7 +46,7 @@ def add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs) 
         request: Request,
         model: Annotated[str, Query(max_length=100, description="Id of a model of /api/models")],
         name: Annotated[str, Query(max_length=4000, description="What the file is called; for showing only")] = "",
-        source: Annotated[str, Query(max_length=100, description="A job whose upload is asked again")] = "",
+        source: Annotated[str, Query(max_length=100, description="A job whose upload is predicted again")] = "",
         mode: Annotated[schemas.Mode, Query(description="How large the network sees the photo")] = "resized",
         flip: Annotated[bool, Query(description="Ask the mirrored photo too")] = False,
         scales: Annotated[str, Query(max_length=100, description="Ask at these multiples, 0.75,1")] = "1",
@@ -55,9 +55,9 @@ def add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs) 
     ) -> JSONResponse:
         check_names(key for key, _ in request.query_params.multi_items())
         options = read_options(mode, flip, scales, smooth, cam)
-        asked = await run_in_threadpool(catalog.entry, model)
-        if cam and asked["task"] == "classification" and not asked["activations"]:
-            raise UserError(f"cam: {asked['title']} is an exported model; maps are made of runs and checkpoints")
+        entry = await run_in_threadpool(catalog.entry, model)
+        if cam and entry["task"] == "classification" and not entry["activations"]:
+            raise UserError(f"cam: {entry['title']} is an exported model; maps are made of runs and checkpoints")
         jobs.refuse_if_full()
         if source:
             return accepted(jobs, await _again(request, jobs, source, name, model, options))

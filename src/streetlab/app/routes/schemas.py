@@ -1,4 +1,4 @@
-"""What the interface answers, for /openapi.json: every field by name, kind and meaning."""
+"""Requests and responses of the API for /openapi.json."""
 
 from __future__ import annotations
 
@@ -179,11 +179,11 @@ class JobView(BaseModel):
 
 
 def without_defaults(described: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI description without FastAPI's own 422, in whose place a 400 is answered here."""
+    """Remove FastAPI's default 422 from an OpenAPI description; this server responds with 400 instead."""
     for methods in described["paths"].values():
         for operation in methods.values():
-            own = operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
-            if own.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):
+            default = operation["responses"].get("422", {}).get("content", {}).get("application/json", {})
+            if default.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         described.get("components", {}).get("schemas", {}).pop(name, None)
@@ -206,7 +206,7 @@ class Look(BaseModel):
     threshold: Share | None = Field(default=None, description="Pixels of less confidence are not painted")
 
     def given(self) -> dict[str, Any]:
-        """What was not left out."""
+        """The fields that were given."""
         return self.model_dump(exclude_none=True)
 
 
