@@ -1,4 +1,4 @@
-/** The page: its controls and what they move. Painting asks nothing of the server; only files and models do. */
+/** The page: connect the controls to session, stage and paint styles. Painting needs no request to the server. */
 
 import * as api from "./api/client.js";
 import {byId} from "./controls/dom.js";
@@ -30,7 +30,7 @@ const legend = new Legend(document.querySelector(".legend"), paintStyles, () => 
 const session = new Session(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
 const download = new DownloadMenu(byId("download"), () => {
   const {job, stage: picture} = stage.main;
-  const others = session.uploads.all.map(({answer}) => answer).filter(answer => answer && answer !== job);
+  const others = session.uploads.all.map(({finishedJob}) => finishedJob).filter(other => other && other !== job);
   if (!job) return {jobs: []};
   return {jobs: [job, ...others], paintStyle: stage.paintStyle, snapshot: () => picture.snapshot(stage.paintStyle), difference: stage.onlyDifference};
 }, () => session.recheck());
@@ -64,10 +64,10 @@ function changeModel() {
   const model = modelIn("models");
   byId("detail").textContent = model ? detailLine(model) : "";
   fillSelect(byId("second"), models.filter(({id}) => id !== model?.id), "no second model");
-  session.ask();
+  session.predict();
 }
 
-/** Pictures came or went: the legend, the controls and the downloads are about what there is. */
+/** Update legend, controls and downloads after pictures were shown or removed. */
 function showChange() {
   const {leader, second} = stage;
   const {job, model, shares} = leader;
@@ -84,7 +84,7 @@ function showChange() {
   download.refresh();
 }
 
-/** The controls say what is so. */
+/** Show the current settings in the controls. */
 function showSettings() {
   const {alpha, threshold, outlines} = paintStyles.settings;
   for (const [name, share] of Object.entries({alpha, threshold})) {
@@ -133,7 +133,7 @@ field("order").addEventListener("change", event => legend.sort(event.target.valu
 options.addEventListener("submit", event => event.preventDefault());
 options.addEventListener("change", () => {
   byId("options-changed").textContent = changedOptions(options).map(option => ` · ${option}`).join("");
-  session.ask();
+  session.predict();
 });
 document.addEventListener("pointerdown", event => {
   if (!byId("options").contains(event.target)) byId("options").open = false;

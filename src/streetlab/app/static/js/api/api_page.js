@@ -1,4 +1,4 @@
-/** The page that lists what the server answers, read from /openapi.json; every text of it is set as text. */
+/** The reference page of the API, built from /openapi.json; all texts are set as text, never as HTML. */
 
 import {byId, element} from "../controls/dom.js";
 import {curlOf, fieldsOf, typeOf} from "./openapi.js";
@@ -14,17 +14,17 @@ function contentsOf(content) {
   return kinds.map(([kind, {schema}]) => schema && kind === "application/json" ? typeOf(schema) : kind).join(" or ");
 }
 
-function operation(origin, path, method, told, schemas) {
+function operation(origin, path, method, described, schemas) {
   const parts = [element("h2", {id: anchorOf(method, path), tabIndex: -1}, element("span", {class: "method"}, method.toUpperCase()), ` ${path}`)];
-  parts.push(element("p", {}, told.description ?? told.summary ?? ""));
+  parts.push(element("p", {}, described.description ?? described.summary ?? ""));
   const add = (title, rows) => rows.length && parts.push(element("h3", {}, title), table(rows));
-  add("parameters", (told.parameters ?? []).map(({name, in: where, required, schema = {}, description = ""}) => [
+  add("parameters", (described.parameters ?? []).map(({name, in: where, required, schema = {}, description = ""}) => [
     name, [typeOf(schema), where === "path" ? "in the path" : required ? "required" : ""].filter(Boolean).join(", "),
     [description, "default" in schema && schema.default !== null && schema.default !== "" ? `default ${JSON.stringify(schema.default)}` : ""].filter(Boolean).join("; "),
   ]));
-  if (told.requestBody) add("body", [[contentsOf(told.requestBody.content), told.requestBody.required ? "required" : "", told.requestBody.description ?? ""]]);
-  add("answers", Object.entries(told.responses ?? {}).map(([status, {description = "", content}]) => [status, contentsOf(content), description]));
-  parts.push(element("h3", {}, "example"), element("pre", {}, element("code", {}, curlOf(origin, path, method, told, schemas))));
+  if (described.requestBody) add("body", [[contentsOf(described.requestBody.content), described.requestBody.required ? "required" : "", described.requestBody.description ?? ""]]);
+  add("answers", Object.entries(described.responses ?? {}).map(([status, {description = "", content}]) => [status, contentsOf(content), description]));
+  parts.push(element("h3", {}, "example"), element("pre", {}, element("code", {}, curlOf(origin, path, method, described, schemas))));
   return element("section", {class: "operation", "aria-labelledby": anchorOf(method, path)}, ...parts);
 }
 
@@ -34,18 +34,18 @@ function shape(name, schema) {
 }
 
 async function show() {
-  let told;
+  let openapi;
   try {
-    const answer = await fetch("/openapi.json");
-    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-    told = await answer.json();
+    const response = await fetch("/openapi.json");
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    openapi = await response.json();
   } catch (error) {
     byId("about").textContent = `openapi.json: ${error.message}`;
     return;
   }
-  const schemas = told.components?.schemas ?? {};
-  const all = Object.entries(told.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, one]) => [path, method, one]));
-  byId("about").textContent = [told.info.description, `Version ${told.info.version}.`].filter(Boolean).join(" ");
+  const schemas = openapi.components?.schemas ?? {};
+  const all = Object.entries(openapi.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, one]) => [path, method, one]));
+  byId("about").textContent = [openapi.info.description, `Version ${openapi.info.version}.`].filter(Boolean).join(" ");
   byId("contents").replaceChildren(...all.map(([path, method]) =>
     element("a", {href: `#${anchorOf(method, path)}`}, element("span", {class: "method"}, method.toUpperCase()), ` ${path}`)));
   byId("operations").replaceChildren(...all.map(([path, method, one]) => operation(location.origin, path, method, one, schemas)));

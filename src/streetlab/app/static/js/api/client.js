@@ -1,6 +1,6 @@
-/** What the page asks of the server, and how it waits for it. */
+/** The client of the REST API: requests, and waiting for jobs. */
 
-/** A request that was refused or lost; its message is one line for people. */
+/** A refused or failed request; its message is one line for people. */
 export class Fault extends Error {
   constructor(message, status = 0, retryAfter = null) {
     super(message);
@@ -13,35 +13,35 @@ const LOST = "the server does not answer";
 const PAUSE = {first: 200, most: 2000};
 const OVER = new Set(["done", "partial", "failed", "cancelled"]);
 
-/** Whether a job has come to its end. */
+/** True if a job has ended. */
 export const isOver = job => OVER.has(job.state);
 
 function faultOf(status, text, retryAfter) {
-  let said = null;
+  let message = null;
   try {
-    said = JSON.parse(text).error;
+    message = JSON.parse(text).error;
   } catch {
-    // not ours: something between the page and the server answered
+    // no JSON: the response comes from a proxy
   }
   const seconds = Number.parseFloat(retryAfter ?? "");
-  return new Fault(said ?? `the server answered ${status}`, status, Number.isFinite(seconds) ? seconds : null);
+  return new Fault(message ?? `the server answered ${status}`, status, Number.isFinite(seconds) ? seconds : null);
 }
 
-async function answered(path, options) {
-  let answer;
+async function fetchChecked(path, options) {
+  let response;
   try {
-    answer = await fetch(path, options);
+    response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Fault(LOST);
   }
-  if (!answer.ok) throw faultOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));
-  return answer;
+  if (!response.ok) throw faultOf(response.status, await response.text(), response.headers.get("Retry-After"));
+  return response;
 }
 
-async function asked(path, options = {}) {
-  const answer = await answered(path, options);
-  return answer.status === 204 ? null : answer.json();
+async function requestJson(path, options = {}) {
+  const response = await fetchChecked(path, options);
+  return response.status === 204 ? null : response.json();
 }
 
 const sent = body => ({method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
@@ -49,35 +49,35 @@ const sent = body => ({method: "POST", headers: {"Content-Type": "application/js
 const addressOf = parameters => `/api/predict?${new URLSearchParams(parameters)}`;
 
 /** {models, limits} */
-export const models = () => asked("/api/models");
+export const models = () => requestJson("/api/models");
 
-export const jobOf = id => asked(`/api/jobs/${encodeURIComponent(id)}`);
+export const jobOf = id => requestJson(`/api/jobs/${encodeURIComponent(id)}`);
 
-/** Stop a job and drop its files; one that is gone already is no fault. */
-export const dropJob = id => asked(`/api/jobs/${encodeURIComponent(id)}`, {method: "DELETE"}).catch(() => null);
+/** Cancel or delete a job; a job that is gone already is no fault. */
+export const dropJob = id => requestJson(`/api/jobs/${encodeURIComponent(id)}`, {method: "DELETE"}).catch(() => null);
 
-/** Ask for a prediction of what an earlier job uploaded; the new job. */
-export const askAgain = (source, parameters) => asked(addressOf({...parameters, source}), {method: "POST"});
+/** Predict the upload of an earlier job again; returns the new job. */
+export const predictAgain = (source, parameters) => requestJson(addressOf({...parameters, source}), {method: "POST"});
 
-/** Paint the overlay of a finished video with a plain paint style, from its stored ids; the new job. */
-export const render = (id, paintStyle) => asked(`/api/jobs/${encodeURIComponent(id)}/render`, sent(paintStyle));
+/** Paint the overlay of a finished video from its stored ids; returns the new job. */
+export const render = (id, paintStyle) => requestJson(`/api/jobs/${encodeURIComponent(id)}/render`, sent(paintStyle));
 
-/** {blob, name}: parts of finished jobs, one file as it is or many as a zip; overlays are painted with a plain paint style. */
+/** Download parts of finished jobs as {blob, name}: one file as it is, or many as a zip. */
 export async function download(jobs, paintStyle, parts, signal) {
-  const answer = await answered("/api/download", {...sent({jobs, look: paintStyle, parts}), signal});
-  const said = answer.headers.get("Content-Disposition") ?? "";
-  const encoded = /filename\*=utf-8''([^;]+)/i.exec(said)?.[1];
-  const name = encoded ? decodeURIComponent(encoded) : /filename="([^"]+)"/.exec(said)?.[1];
-  return {blob: await answer.blob(), name: name ?? "streetlab"};
+  const response = await fetchChecked("/api/download", {...sent({jobs, look: paintStyle, parts}), signal});
+  const disposition = response.headers.get("Content-Disposition") ?? "";
+  const encoded = /filename\*=utf-8''([^;]+)/i.exec(disposition)?.[1];
+  const name = encoded ? decodeURIComponent(encoded) : /filename="([^"]+)"/.exec(disposition)?.[1];
+  return {blob: await response.blob(), name: name ?? "streetlab"};
 }
 
-/** What a classification's map of a class and the ground of a segmentation of the same photo have in common. */
+/** Compare a classification's map of a class with the ground of a segmentation of the same photo. */
 export const attention = (id, other, chosen) =>
-  asked(`/api/jobs/${encodeURIComponent(id)}/attention?${new URLSearchParams({with: other, class: chosen})}`);
+  requestJson(`/api/jobs/${encodeURIComponent(id)}/attention?${new URLSearchParams({with: other, class: chosen})}`);
 
 /**
- * Upload a file and ask for its prediction; the new job. `onSent` hears the share that was sent.
- * Fetch cannot tell how much was sent, so this is an XMLHttpRequest.
+ * Upload a file to predict; returns the new job. `onSent` receives the share that was sent.
+ * An XMLHttpRequest, because fetch reports no progress of an upload.
  */
 export function upload(file, parameters, onSent, signal) {
   return new Promise((resolve, reject) => {
@@ -101,7 +101,7 @@ export function upload(file, parameters, onSent, signal) {
   });
 }
 
-/** Resolves after some seconds; rejects at once when the signal aborts. */
+/** Resolve after some seconds; reject at once when the signal aborts. */
 function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, 1000 * seconds);
@@ -112,11 +112,11 @@ function pause(seconds, signal) {
   });
 }
 
-/** `ask()` until it is not refused for a full queue; `onFull(seconds)` hears how long each wait lasts. */
-export async function patiently(ask, onFull, signal) {
+/** Repeat `send()` while the queue is full; `onFull(seconds)` receives the length of each wait. */
+export async function patiently(send, onFull, signal) {
   for (;;) {
     try {
-      return await ask();
+      return await send();
     } catch (error) {
       if (error.status !== 429) throw error;
       const seconds = Math.max(0.1, error.retryAfter ?? 5);
@@ -126,7 +126,7 @@ export async function patiently(ask, onFull, signal) {
   }
 }
 
-/** The job when it is over; `onState(job)` hears each state on the way. One lost answer is not the end. */
+/** Wait until a job is over and return it; `onState(job)` receives each state. Single lost responses are ignored. */
 export async function finished(id, onState, signal) {
   let wait = PAUSE.first;
   let lost = 0;

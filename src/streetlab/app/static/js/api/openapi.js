@@ -1,6 +1,6 @@
-/** Words for the parts of an OpenAPI document: types, fields, and a call of curl that can be pasted. */
+/** Format the parts of an OpenAPI document: types, fields, and a curl command. */
 
-/** A schema as people say it: "integer or null", "list of string", "resized | direct". */
+/** Describe the type of a schema: "integer or null", "list of string", "resized | direct". */
 export function typeOf(schema) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
   if (schema.const !== undefined) return JSON.stringify(schema.const);
@@ -15,14 +15,14 @@ export function typeOf(schema) {
   return schema.format === "binary" ? "bytes" : schema.type ?? "anything";
 }
 
-/** Rows of name, type and description of a schema's fields. */
+/** List name, type and description of each field of a schema. */
 export function fieldsOf({properties = {}, required = []}) {
   return Object.entries(properties).map(([name, schema]) => [
     name, typeOf(schema) + (required.includes(name) ? "" : ", optional"), schema.description ?? "",
   ]);
 }
 
-/** A small value that a schema allows. */
+/** Make a small example value of a schema. */
 function exampleOf(schema, schemas) {
   if (schema.$ref) return exampleOf(schemas[typeOf(schema)] ?? {}, schemas);
   if (schema.examples?.length) return schema.examples[0];
@@ -41,19 +41,19 @@ function exampleOf(schema, schemas) {
 
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A call with what is required; what only the caller knows stands in capitals. */
-export function curlOf(origin, path, method, told, schemas) {
-  const asked = (told.parameters ?? []).filter(({in: where, required}) => where === "query" && required);
-  const query = asked.map(({name}) => `${name}=${name.toUpperCase()}`).join("&");
+/** Write a curl command with the required parameters; placeholders are in capitals. */
+export function curlOf(origin, path, method, operation, schemas) {
+  const queried = (operation.parameters ?? []).filter(({in: where, required}) => where === "query" && required);
+  const query = queried.map(({name}) => `${name}=${name.toUpperCase()}`).join("&");
   const place = path.replaceAll(/\{(\w+?)_?\}/g, (_, name) => name.toUpperCase());
   const words = ["curl"];
   if (method !== "get") words.push("-X", method.toUpperCase());
-  const content = told.requestBody?.content ?? {};
+  const content = operation.requestBody?.content ?? {};
   if (content["application/json"]) {
     words.push("-H", quoted("Content-Type: application/json"), "-d", quoted(JSON.stringify(exampleOf(content["application/json"].schema ?? {}, schemas))));
   } else if (content["application/octet-stream"]) words.push("-H", quoted("Content-Type: application/octet-stream"), "--data-binary", "@street.jpg");
-  const answers = Object.keys(told.responses?.["200"]?.content ?? {});
-  if (answers.length && !answers.includes("application/json")) words.push("-OJ");
+  const types = Object.keys(operation.responses?.["200"]?.content ?? {});
+  if (types.length && !types.includes("application/json")) words.push("-OJ");
   words.push(quoted(`${origin}${place}${query && `?${query}`}`));
   return words.join(" ");
 }

@@ -1,7 +1,7 @@
-/** Elements from plain data: texts are always set as text, so a hostile name stays a name. */
+/** Create elements; texts are always set as text, so that a hostile name stays a name. */
 
 /**
- * A new element.
+ * Create an element.
  * @param {string} tag
  * @param {object} [set] properties of the element; `class`, `data` (an object), `on` (listeners) and attributes with a
  *   dash or without a property of that name are set as such; what is undefined, and attributes that are null or false, are left out
@@ -21,10 +21,10 @@ export function element(tag, set = {}, ...children) {
   return made;
 }
 
-/** The one element of the page with this id. */
+/** Get the element with this id. */
 export const byId = id => document.getElementById(id);
 
-/** A share as people read it: "12.3 %", "<0.1 %", "0 %". */
+/** Format a share: "12.3 %", "<0.1 %", "0 %". */
 export function percent(share) {
   if (!(share > 0)) return "0 %";
   if (share < 0.001) return "<0.1 %";

@@ -17,7 +17,7 @@ const FILMED = {
 };
 const LABELLED = {csv: "Probabilities, table"};
 
-/** What can be had of a finished job, by part. */
+/** The parts of a finished job that can be downloaded, with their labels. */
 function partsOf({kind, result}) {
   if (result.task === "classification") return LABELLED;
   if (kind !== "video") return SEGMENTED;
@@ -29,9 +29,9 @@ export class DownloadMenu {
 
   /**
    * @param {Element} box receives the menu
-   * @param {() => {jobs: object[], paintStyle: object, snapshot: () => Promise<Blob>, difference: boolean}} shown what is to
-   *   be downloaded now: the job on the stage first, then the session's other finished jobs; the paint style; the picture as
-   *   shown; whether that shows only where two models differ
+   * @param {() => {jobs: object[], paintStyle: object, snapshot: () => Promise<Blob>, difference: boolean}} shown returns
+   *   the jobs to download, that on the stage first; the paint style; the picture as shown; true if the picture shows
+   *   only the pixels where two models differ
    * @param {() => void} onGone the server has forgotten a job
    */
   constructor(box, shown, onGone = () => {}) {
@@ -41,15 +41,15 @@ export class DownloadMenu {
     this.menu = element("details", {class: "menu", on: {toggle: () => this.menu.open && this.#fill()}}, this.summary, this.list);
     this.bar = element("progress", {max: 1, "aria-label": "progress of the overlay", hidden: true});
     this.cancel = element("button", {type: "button", class: "quiet-button cancel", hidden: true, on: {click: () => this.#running?.abort()}}, "cancel");
-    this.said = element("p", {class: "quiet", role: "status"});
-    this.box = element("div", {class: "download", on: {keydown: event => this.#key(event)}}, this.menu, this.said, this.bar, this.cancel);
+    this.status = element("p", {class: "quiet", role: "status"});
+    this.box = element("div", {class: "download", on: {keydown: event => this.#key(event)}}, this.menu, this.status, this.bar, this.cancel);
     box.append(this.box);
     document.addEventListener("pointerdown", event => {
       if (!this.menu.contains(event.target)) this.menu.open = false;
     });
   }
 
-  /** Offer what is on the stage; without a job the menu is gone. */
+  /** Offer the job on the stage; hide the menu without one. */
   refresh() {
     this.box.hidden = this.shown().jobs.length === 0;
     if (this.menu.open) this.#fill();
@@ -66,7 +66,7 @@ export class DownloadMenu {
     if (job.result.task === "classification") {
       items.push(item("Picture as shown", "snapshot", () => this.#snapshot(job, job.kind === "video" ? "frame" : "map")));
     } else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), signal)));
-    // one paint style fits one model's classes
+    // a paint style fits the classes of one model
     const photos = [job, ...others.filter(({kind, model}) => kind === "photo" && model === job.model)];
     if (job.kind === "photo" && photos.length > 1) {
       items.push(item(`All of ${photos.length} photos, zip`, "photos", signal => this.#get(photos, Object.keys(SEGMENTED), signal)));
@@ -91,7 +91,7 @@ export class DownloadMenu {
     }
   }
 
-  /** The parts of the jobs; a video's overlay is painted on the server first, from the stored ids. */
+  /** Download parts of jobs; a video's overlay is painted on the server first, from the stored ids. */
   async #get(jobs, parts, signal) {
     const paintStyle = plainPaintStyle(this.shown().paintStyle);
     const ids = jobs.map(({id}) => id);
@@ -120,13 +120,13 @@ export class DownloadMenu {
     return painted;
   }
 
-  async #snapshot(job, what) {
+  async #snapshot(job, suffix) {
     const blob = await this.shown().snapshot();
-    save({blob, name: `${job.name.replace(/\.[^.]*$/, "")}_${what}.png`});
+    save({blob, name: `${job.name.replace(/\.[^.]*$/, "")}_${suffix}.png`});
   }
 
   #say(text) {
-    this.said.textContent = text;
+    this.status.textContent = text;
   }
 
   #key(event) {

@@ -1,4 +1,4 @@
-/** The classes: shown or hidden, their colours, the share that each takes. */
+/** The legend: a row per class with its visibility, colour and share. */
 
 import {element, percent} from "./dom.js";
 import {titleOf} from "./models.js";
@@ -26,8 +26,8 @@ export class Legend {
   }
 
   /**
-   * The rows of a model; `ranking` (one share per class) orders them. The classes that only the `second` model beside it
-   * has come after them.
+   * Show the rows of a model, ordered by `ranking` (one share per class). Classes that only the `second` model has
+   * follow.
    */
   show(model, ranking, second = null) {
     if (model !== this.#model || second !== this.#second) {
@@ -61,8 +61,7 @@ export class Legend {
   }
 
   /**
-   * The shares to read now, for a video those of the frame, and those of the second model; none where nothing is shown.
-   * The order stays.
+   * Show the current shares, for a video those of the frame, and those of the second model. The order stays.
    */
   setShares(shares, seconds = []) {
     for (const {model, id, row, share, level} of this.#rows) {

@@ -1,4 +1,4 @@
-/** The models to choose from: the select, the line about the chosen one, the table of all. */
+/** The choice of models: select, line of details, table. */
 
 import {element} from "./dom.js";
 
@@ -16,7 +16,7 @@ const numeral = value => value >= 10 ? value.toFixed(0) : value.toFixed(1);
 /** What a model is called: for one of the six variants of the original study that one, and the data it was trained on. */
 export const titleOf = model => model.title ?? model.name;
 
-/** Score, size and speed in one line, as far as they are known. */
+/** Score, size and speed in one line, where known. */
 export function detailLine(model) {
   return [
     score(model) && `${metricName(model.objective)} ${score(model)}${model.split ? ` on ${model.split}` : ""}`,

@@ -1,4 +1,4 @@
-/** How a model looks at a photo: the fields of the options panel as parameters of a request. */
+/** Read the options panel as parameters of a prediction request. */
 
 /** @param {HTMLFormElement} form @param {object} model @param {boolean} isVideo */
 export function parametersOf(form, model, isVideo) {
@@ -13,7 +13,7 @@ export function parametersOf(form, model, isVideo) {
   return parameters;
 }
 
-/** The options that differ from the usual ones, for the button that opens the panel. */
+/** List the options that differ from the defaults, for the button that opens the panel. */
 export function changedOptions(form) {
   const {mode, flip, scales, smooth} = form.elements;
   return [

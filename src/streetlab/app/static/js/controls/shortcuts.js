@@ -1,17 +1,17 @@
-/** Keys for what a hand on the keyboard wants most, and the switch that turns them off. */
+/** Keyboard shortcuts, and the switch that turns them off. */
 
 const PLACE = "streetlab.shortcuts";
 
 const MOVES = /^(Arrow|Home|End|Page)/;
 
-/** Whether a key belongs to the element that has the focus. */
+/** True if the focused element itself uses the key. */
 export function isTaken(key, target) {
   if (target.closest("select, textarea, summary, dialog[open]")) return true;
   if (target.matches("input[type=range], input[type=radio], [role=slider]")) return MOVES.test(key);
   return target.matches("input:not([type=checkbox], [type=color], [type=file])");
 }
 
-/** Whether a person left the keys on. */
+/** True unless a person turned the shortcuts off. */
 export function keysAreOn() {
   try {
     return localStorage.getItem(PLACE) !== "off";

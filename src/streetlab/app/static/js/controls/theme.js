@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, until a person says otherwise. */
+/** Light or dark theme: the system's, until a person chooses. */
 
 const PLACE = "streetlab.theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -11,7 +11,7 @@ function kept() {
   }
 }
 
-/** Make a button switch between light and dark; a choice that equals the system's is forgotten, so it follows again. */
+/** Make a button switch the theme; a choice that equals the system's is dropped, so that the page follows it again. */
 export function switchTheme(button) {
   const root = document.documentElement;
   const system = () => dark.matches ? "dark" : "light";

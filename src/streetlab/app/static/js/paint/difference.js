@@ -1,4 +1,4 @@
-/** Where two models say different things about the same photo: compared by the names of the classes. */
+/** Find the pixels where two models disagree, comparing classes by name. */
 
 const IDS = 256;
 const MOST_SWAPS = 6;

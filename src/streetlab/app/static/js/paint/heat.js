@@ -1,4 +1,4 @@
-/** Heat maps over photos: where a network looked, in the colours of `streetlab.plots.heat`. */
+/** Paint activation maps as heat, in the colours of `streetlab.plots.heat`. */
 
 /** Matplotlib's `inferno` from a quarter on, at every 15th of 256 values. */
 const STOPS = [
@@ -7,7 +7,7 @@ const STOPS = [
 ];
 const APART = 15;
 
-/** Opacity grows faster than the heat, or half of it would be hard to see. */
+/** Opacity grows faster than the heat, so that low heat stays visible. */
 const POWER = 0.6;
 
 /** Uint32Array(256): RGBA of each heat (little endian); nothing below `threshold` (0 to 1), and nothing at 0. */
@@ -21,7 +21,7 @@ export function heatTable(threshold = 0) {
   });
 }
 
-/** The heat at full weight into `out` (Uint32Array); the canvas's own opacity is the paint style's. */
+/** Paint the heat at full opacity into `out` (Uint32Array); the canvas has the opacity of the paint style. */
 export function paintHeat(values, paintStyle, out) {
   const table = heatTable(paintStyle.threshold);
   for (let at = 0; at < out.length; at++) out[at] = table[values[at]];

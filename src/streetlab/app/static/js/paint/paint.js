@@ -1,5 +1,5 @@
 /**
- * Painting of class ids, as pure functions over typed arrays: no DOM, no network.
+ * Paint class ids: pure functions over typed arrays, without DOM or requests.
  *
  * A paint style is {alpha, hidden: Set of ids, colors: [[r, g, b], ... one per class], outlines: bool, threshold: 0 to 1}.
  * The rules are those of `streetlab.plots.paint`, so that the page shows what a download will hold: a pixel is shown where
@@ -22,8 +22,8 @@ export function tableOf(paintStyle) {
 }
 
 /**
- * The overlay at full weight into `out` (Uint32Array of width * height). The photo is to show through by the opacity of
- * the canvas that is laid over it: `paintStyle.alpha`.
+ * Paint the overlay at full opacity into `out` (Uint32Array of width * height). The canvas over the photo has the
+ * opacity `paintStyle.alpha`.
  */
 export function paintIds(ids, width, height, paintStyle, confidence, out) {
   const table = tableOf(paintStyle);
@@ -36,7 +36,7 @@ export function paintIds(ids, width, height, paintStyle, confidence, out) {
   for (let at = 0; at < count; at++) out[at] = confidence[at] >= least ? table[ids[at]] : NEVER;
 }
 
-/** The outlines alone into `out`, everything else transparent: for a second canvas that hides the photo fully. */
+/** Paint the outlines alone into `out`, all other pixels transparent, for a second canvas of full opacity. */
 export function paintOutlines(ids, width, height, paintStyle, confidence, out) {
   if (!paintStyle.outlines) {
     out.fill(NEVER);
@@ -59,7 +59,7 @@ export function paintOutlines(ids, width, height, paintStyle, confidence, out) {
 }
 
 /**
- * The photo with the paint style over it, every byte as `streetlab.plots.paint.paint` has it, into the photo's own array.
+ * Paint the overlay into the photo's own array, byte for byte like `streetlab.plots.paint.paint`.
  *
  * @param photo Uint8ClampedArray of RGBA bytes, changed in place
  */
@@ -92,7 +92,7 @@ export function sharesOf(ids, classes) {
 }
 
 /**
- * The values of an 8-bit grey PNG, exactly: without colour management and without multiplication by alpha.
+ * Read the exact values of an 8-bit grey PNG, without colour management and premultiplied alpha.
  *
  * @param source a Blob, or the address of one on this server
  * @returns {Promise<{values: Uint8Array, width: number, height: number}>}

@@ -1,4 +1,4 @@
-/** How predictions are painted: opacity, classes shown, colours, outlines, threshold. Nothing here asks the server. */
+/** The paint style of predictions: opacity, visible classes, colours, outlines, threshold. */
 
 const PLACE = "streetlab.colors.";
 
@@ -10,7 +10,7 @@ export const hexOf = rgb => `#${rgb.map(value => value.toString(16).padStart(2, 
 
 const placeOf = model => PLACE + JSON.stringify(model.classes.map(({name}) => name));
 
-/** Colours that a person chose for the classes of a label space, by name; {} where storage is empty or refused. */
+/** Load the colours that a person chose for the classes of a label space, by name; {} without any. */
 function chosenColors(model) {
   try {
     const kept = JSON.parse(localStorage.getItem(placeOf(model)) ?? "{}");
@@ -25,7 +25,7 @@ function keep(model, colors) {
     if (Object.keys(colors).length) localStorage.setItem(placeOf(model), JSON.stringify(colors));
     else localStorage.removeItem(placeOf(model));
   } catch {
-    // a browser that keeps nothing still paints until the page is left
+    // without storage the colours last until the page is closed
   }
 }
 
@@ -61,7 +61,7 @@ export class PaintStyles extends EventTarget {
     this.#changed();
   }
 
-  /** Of the classes of these models, show exactly those that `wanted(name)` names. */
+  /** Show only those classes of these models for which `wanted(name)` is true. */
   showOnly(models, wanted) {
     this.#hidden = new Set(models.flatMap(model => model.classes.map(({name}) => name)).filter(name => !wanted(name)));
     this.#changed();
@@ -73,7 +73,7 @@ export class PaintStyles extends EventTarget {
     return this.#colors.get(place);
   }
 
-  /** Whether a person changed a colour of this model's label space. */
+  /** True if a person changed a colour of this model's label space. */
   hasOwnColors(model) {
     return Object.keys(this.#chosen(model)).length > 0;
   }
@@ -85,15 +85,15 @@ export class PaintStyles extends EventTarget {
 
   /** Give a class a colour, kept in this browser for the label space; null for id and hex: the original ones. */
   recolor(model, id, hex) {
-    const own = id === null ? {} : {...this.#chosen(model), [model.classes[id].name]: hex};
-    this.#colors.set(placeOf(model), own);
-    keep(model, own);
+    const colors = id === null ? {} : {...this.#chosen(model), [model.classes[id].name]: hex};
+    this.#colors.set(placeOf(model), colors);
+    keep(model, colors);
     this.#changed();
   }
 
   /**
-   * The paint style that stages paint with. A class that `leader` knows by the same name has the leader's colour, so that two
-   * models side by side say the same thing in the same colour.
+   * Get the paint style of a model. A class that `leader` has under the same name takes the leader's colour, so that two
+   * models side by side show the same class in the same colour.
    */
   of(model, leader = model) {
     const names = leader.classes.map(({name}) => name);
@@ -110,7 +110,7 @@ export class PaintStyles extends EventTarget {
   }
 }
 
-/** A paint style as the server reads it. */
+/** Convert a paint style to the JSON that the server reads. */
 export function plainPaintStyle(paintStyle) {
   const {alpha, outlines, threshold} = paintStyle;
   return {alpha, hidden: [...paintStyle.hidden], colors: paintStyle.colors.map(hexOf), outlines, threshold};

@@ -1,4 +1,4 @@
-/** The files of this session on the stage: which is open, what is asked about it, what is said while it is awaited. */
+/** The session of a visitor: its files, the open one, and the state shown while its prediction runs. */
 
 import {byId} from "../controls/dom.js";
 import {titleOf} from "../controls/models.js";
@@ -15,22 +15,22 @@ export class Session {
   /**
    * @param {Stage} stage
    * @param {HTMLFormElement} options
-   * @param {{model: () => object, other: () => object|null}} chosen the models to ask
+   * @param {{model: () => object, other: () => object|null}} chosen the models to predict with
    */
   constructor(stage, options, chosen) {
     Object.assign(this, {stage, options, chosen});
-    const ask = question => this.ask(question);
+    const show = prediction => this.predict(prediction);
     this.list = new UploadList(document.querySelector(".jobs"), this.uploads, {
       onOpen: upload => this.open(upload),
       onCancel: upload => upload.cancel(),
-      onRetry: upload => upload === this.opened ? ask(upload.retry(this.uploads.lane)) : upload.retry(this.uploads.lane),
+      onRetry: upload => upload === this.opened ? show(upload.retry(this.uploads.lane)) : upload.retry(this.uploads.lane),
       onRemove: upload => this.#remove(upload),
     });
-    byId("waiting-retry").addEventListener("click", () => ask(this.opened.retry(this.uploads.lane)));
+    byId("waiting-retry").addEventListener("click", () => show(this.opened.retry(this.uploads.lane)));
     this.uploads.addEventListener("change", event => event.detail === this.opened && this.#showState());
   }
 
-  /** Take files in: the first is opened, all are asked about. */
+  /** Take files in: open the first, predict all. */
   receive(files) {
     if (!this.chosen.model()) {
       announce("there is no model yet that could look at a photo");
@@ -46,36 +46,36 @@ export class Session {
     this.opened = upload;
     document.body.classList.add("opened");
     this.list.open(upload);
-    this.ask();
+    this.predict();
   }
 
-  /** Open the file that is so many places further in the list. */
+  /** Open the file `by` places further in the list. */
   step(by) {
     const upload = this.uploads.all[this.uploads.all.indexOf(this.opened) + by];
     if (upload) this.open(upload);
   }
 
-  /** Show what the chosen model says about the open file as soon as it is known. */
-  async ask(asked = this.opened && this.#want(this.opened)) {
+  /** Show the chosen model's prediction of the open file as soon as it is done. */
+  async predict(wanted = this.opened && this.#want(this.opened)) {
     const upload = this.opened;
     if (!upload) return;
     const model = this.chosen.model();
-    const question = await asked;
-    if (upload !== this.opened || question !== upload.wanted) return;
+    const prediction = await wanted;
+    if (upload !== this.opened || prediction !== upload.wanted) return;
     announce(`${upload.name}: ${stateLine(upload)}`);
-    if (!question.answered) return;
+    if (!prediction.succeeded) return;
     try {
-      if (!await this.stage.show(question.job, model)) return;
+      if (!await this.stage.show(prediction.job, model)) return;
     } catch (error) {
       await upload.recheck();
-      if (question.answered) upload.fail(error.message);
+      if (prediction.succeeded) upload.fail(error.message);
       return;
     }
     this.#showState();
     await this.compare();
   }
 
-  /** Show the second model's answer beside the main one, or take it away. */
+  /** Show the second model's prediction beside the main one, or remove it. */
   async compare() {
     const {job} = this.stage.main;
     const select = byId("second");
@@ -88,17 +88,17 @@ export class Session {
     }
     const upload = this.opened;
     byId("second-state").textContent = `asking ${titleOf(model)}`;
-    const question = await upload.also(this.#parameters(upload, model), this.uploads.lane);
+    const prediction = await upload.also(this.#parameters(upload, model), this.uploads.lane);
     if (this.stage.main.job !== job || this.chosen.other() !== model) return;
     try {
-      if (question.answered && !await this.stage.showBeside(question.job, model)) return;
-      byId("second-state").textContent = question.answered ? "" : question.error ?? question.state;
+      if (prediction.succeeded && !await this.stage.showBeside(prediction.job, model)) return;
+      byId("second-state").textContent = prediction.succeeded ? "" : prediction.error ?? prediction.state;
     } catch (error) {
       byId("second-state").textContent = error.message;
     }
   }
 
-  /** The server has forgotten something: what it was is offered to be asked again. */
+  /** Find predictions that the server has deleted, and offer to repeat them. */
   recheck() {
     for (const upload of this.uploads.all) upload.recheck();
   }
@@ -127,18 +127,18 @@ export class Session {
     this.#showState();
   }
 
-  /** The state of the open file, over the stage as long as its answer is not shown there. */
+  /** Show the state of the open file over the stage until its prediction is shown there. */
   #showState() {
     const upload = this.opened;
-    const question = upload?.wanted;
-    const shown = !upload || (question?.answered && this.stage.main.job === question.job);
-    const failed = Boolean(question?.over) && !question.answered;
+    const prediction = upload?.wanted;
+    const shown = !upload || (prediction?.succeeded && this.stage.main.job === prediction.job);
+    const failed = Boolean(prediction?.over) && !prediction.succeeded;
     if (!failed && document.activeElement === byId("waiting-retry")) byId("stage").focus(); // the button goes
     byId("waiting").hidden = shown;
     byId("stage").classList.toggle("busy", !shown);
     if (shown) return;
     byId("waiting-text").textContent = `${upload.name}: ${stateLine(upload)}`;
     byId("waiting-bar").hidden = failed;
-    byId("waiting-retry").hidden = !failed || question.refused;
+    byId("waiting-retry").hidden = !failed || prediction.refused;
   }
 }

@@ -1,13 +1,13 @@
-/** The files of this session and what models said about them: sending, waiting, asking again, cancelling. */
+/** The files of this session and their predictions: send, wait, repeat, cancel. */
 
 import * as api from "../api/client.js";
 
 const SENDERS = 2;
 
-/** Whether a file's own name or type says video; the server decides by its content. */
+/** Guess from name and type whether a file is a video; the server decides by its content. */
 export const looksLikeVideo = file => file.type.startsWith("video/") || /\.(mp4|m4v|mov|mkv|webm|avi)$/i.test(file.name);
 
-/** Runs at most so many asynchronous tasks at a time, in their order. */
+/** Run at most `width` asynchronous tasks at a time, in their order. */
 class Lane {
   #free;
   #waiting = [];
@@ -29,15 +29,15 @@ class Lane {
   }
 }
 
-/** Too large, of another format, damaged. */
+/** HTTP statuses of refused files: too large, another format, damaged. */
 const REFUSALS = [413, 415, 422];
 
-/** One question about a file: a model and options, the job that answers, and how far it is. */
-class Question {
+/** One prediction of a file: the model and options, the job, and its progress. */
+class Prediction {
   stop = new AbortController();
   state = "waiting";
   error = null;
-  /** the file itself is not taken: asking again cannot help */
+  /** the file itself is refused: a retry cannot help */
   refused = false;
   sent = 0;
   wait = 0;
@@ -52,19 +52,19 @@ class Question {
     return ["done", "partial", "failed", "cancelled"].includes(this.state);
   }
 
-  get answered() {
+  get succeeded() {
     return this.state === "done" || this.state === "partial";
   }
 }
 
-/** A file, the questions asked about it, and the one whose answer is wanted now. */
+/** A file, its predictions, and the one that is wanted now. */
 export class Upload {
   static #count = 0;
   key = `u${++Upload.#count}`;
   /** the id of a job that holds the file on the server */
   source = null;
   wanted = null;
-  #questions = new Map();
+  #predictions = new Map();
   #arriving = null;
 
   constructor(file, changed) {
@@ -74,91 +74,91 @@ export class Upload {
     this.changed = changed;
   }
 
-  /** The finished job of the wanted question, or null. */
-  get answer() {
-    return this.wanted?.answered ? this.wanted.job : null;
+  /** The finished job of the wanted prediction, or null. */
+  get finishedJob() {
+    return this.wanted?.succeeded ? this.wanted.job : null;
   }
 
   /**
-   * Want the answer to these parameters: at once where it is known, else the server is asked, without sending the file
-   * a second time. Answers to the question; it may end as failed or cancelled.
+   * Want the prediction with these parameters: a known one, or a new one, for which the file is not sent a second time.
+   * Resolves to the prediction when it is over; it may have failed or been cancelled.
    */
   async want(parameters, lane) {
     const before = this.wanted;
-    this.wanted = this.#questionOf(parameters);
+    this.wanted = this.#predictionOf(parameters);
     if (before && before !== this.wanted && !before.over && before.job && before.job.id !== this.source) this.#drop(before);
     this.changed();
-    return this.#answered(this.wanted, lane);
+    return this.#finished(this.wanted, lane);
   }
 
-  /** The answer of a second model, beside the wanted one. */
+  /** The prediction of a second model, beside the wanted one. */
   async also(parameters, lane) {
-    return this.#answered(this.#questionOf(parameters), lane);
+    return this.#finished(this.#predictionOf(parameters), lane);
   }
 
-  /** Stop what is wanted; the server forgets it. */
+  /** Cancel the wanted prediction; the server deletes it. */
   cancel() {
     if (this.wanted && !this.wanted.over) this.#drop(this.wanted);
   }
 
-  /** What was answered cannot be shown (its files are gone): say why, and let it be asked again. */
+  /** Mark the wanted prediction as failed because it cannot be shown (its files are gone). */
   fail(error) {
     Object.assign(this.wanted, {state: "failed", error});
     this.changed();
   }
 
-  /** Find out which answers the server has forgotten, so that they can be asked for again. */
+  /** Mark the predictions that the server has deleted, so that they can be repeated. */
   async recheck() {
-    const answers = [...this.#questions.values()].filter(({answered}) => answered);
-    await Promise.all(answers.map(question => api.jobOf(question.job.id).catch(({status}) => {
-      if (status === 404) Object.assign(question, {state: "failed", error: "the server has forgotten this answer"});
+    const finished = [...this.#predictions.values()].filter(({succeeded}) => succeeded);
+    await Promise.all(finished.map(prediction => api.jobOf(prediction.job.id).catch(({status}) => {
+      if (status === 404) Object.assign(prediction, {state: "failed", error: "the server has forgotten this answer"});
     })));
     this.changed();
   }
 
-  /** Ask the wanted question once more. */
+  /** Repeat the wanted prediction. */
   retry(lane) {
     const {parameters} = this.wanted;
-    this.#questions.delete(keyOf(parameters));
+    this.#predictions.delete(keyOf(parameters));
     return this.want(parameters, lane);
   }
 
-  /** Forget all answers; the server drops the jobs and the file. */
+  /** Drop all predictions; the server deletes the jobs and the file. */
   forget() {
-    for (const question of this.#questions.values()) this.#drop(question);
-    this.#questions.clear();
+    for (const prediction of this.#predictions.values()) this.#drop(prediction);
+    this.#predictions.clear();
   }
 
-  #questionOf(parameters) {
+  #predictionOf(parameters) {
     const key = keyOf(parameters);
-    const known = this.#questions.get(key);
-    const stale = known?.over && !known.answered;
+    const known = this.#predictions.get(key);
+    const stale = known?.over && !known.succeeded;
     if (known && !stale) return known;
-    const question = new Question(parameters);
-    this.#questions.set(key, question);
-    return question;
+    const prediction = new Prediction(parameters);
+    this.#predictions.set(key, prediction);
+    return prediction;
   }
 
-  #drop(question) {
-    question.stop.abort();
-    if (!question.job) return;
-    if (question.job.id === this.source) this.source = null;
-    api.dropJob(question.job.id);
+  #drop(prediction) {
+    prediction.stop.abort();
+    if (!prediction.job) return;
+    if (prediction.job.id === this.source) this.source = null;
+    api.dropJob(prediction.job.id);
   }
 
-  #answered(question, lane) {
-    question.running ??= this.#run(question, lane);
-    return question.running;
+  #finished(prediction, lane) {
+    prediction.running ??= this.#run(prediction, lane);
+    return prediction.running;
   }
 
-  async #run(question, lane) {
-    const {signal} = question.stop;
+  async #run(prediction, lane) {
+    const {signal} = prediction.stop;
     const tell = changes => {
-      Object.assign(question, changes);
+      Object.assign(prediction, changes);
       this.changed();
     };
     try {
-      const job = await this.#ask(question, lane, tell);
+      const job = await this.#submit(prediction, lane, tell);
       tell({job, state: job.state});
       const over = await api.finished(job.id, now => tell({job: now, state: now.state}), signal);
       tell({job: over, state: over.state, error: over.error ?? null});
@@ -166,20 +166,20 @@ export class Upload {
       if (signal.aborted) tell({state: "cancelled", error: null});
       else tell({state: "failed", error: error.message, refused: REFUSALS.includes(error.status)});
     }
-    return question;
+    return prediction;
   }
 
-  /** The job that answers: by the file that the server has already, else by sending it. */
-  async #ask(question, lane, tell) {
-    const {parameters, stop: {signal}} = question;
+  /** Create the job: from the file that the server has already, else by sending it. */
+  async #submit(prediction, lane, tell) {
+    const {parameters, stop: {signal}} = prediction;
     const onFull = wait => tell({state: "full", wait});
     if (this.#arriving) await this.#arriving.catch(() => null);
     if (this.source) {
       try {
-        return await api.patiently(() => api.askAgain(this.source, parameters), onFull, signal);
+        return await api.patiently(() => api.predictAgain(this.source, parameters), onFull, signal);
       } catch (error) {
         if (error.status !== 404 || signal.aborted) throw error;
-        this.source = null; // it expired: the file goes there once more
+        this.source = null; // it expired: send the file again
       }
     }
     this.#arriving = lane.run(() => {

@@ -4,19 +4,19 @@ import {element} from "../controls/dom.js";
 
 const THUMBNAIL = 160;
 
-/** One line that says how far the wanted answer is. */
+/** The state of the wanted prediction in one line. */
 export function stateLine(upload) {
-  const question = upload.wanted;
-  if (!question) return "not asked yet";
-  const {state, job} = question;
+  const prediction = upload.wanted;
+  if (!prediction) return "not asked yet";
+  const {state, job} = prediction;
   switch (state) {
     case "waiting": return "waiting";
-    case "sending": return question.sent < 1 ? `sending, ${Math.floor(100 * question.sent)} %` : "sent";
-    case "full": return `the queue is full, again in ${Math.ceil(question.wait)} s`;
+    case "sending": return prediction.sent < 1 ? `sending, ${Math.floor(100 * prediction.sent)} %` : "sent";
+    case "full": return `the queue is full, again in ${Math.ceil(prediction.wait)} s`;
     case "queued": return job.position ? `queued, number ${job.position}` : "queued";
     case "running": return runningLine(job.progress);
     case "partial": return "done in part";
-    case "failed": return question.error || "failed";
+    case "failed": return prediction.error || "failed";
     default: return state;
   }
 }
@@ -36,7 +36,7 @@ function shareOf({state, sent, job}) {
   return state === "running" && total ? done / total : null;
 }
 
-/** A small picture of the file, made here; what the browser cannot read keeps its plain tile. */
+/** Make a thumbnail of the file; a file that the browser cannot read keeps its plain tile. */
 async function drawThumbnail(canvas, file) {
   try {
     const bitmap = await createImageBitmap(file, {resizeHeight: THUMBNAIL, resizeQuality: "medium"});
@@ -50,7 +50,7 @@ async function drawThumbnail(canvas, file) {
   }
 }
 
-/** Keeps `list` (an ol) in step with the uploads. */
+/** Keep `list` (an ol) in step with the uploads. */
 export class UploadList {
   #rows = new Map();
   #decoding = Promise.resolve();
@@ -78,22 +78,22 @@ export class UploadList {
     }
     if (!this.#rows.has(upload)) this.#add(upload);
     const {row, open, state, bar, cancel, retry} = this.#rows.get(upload);
-    const question = upload.wanted;
-    const busy = Boolean(question && !question.over);
-    row.dataset.state = question?.state ?? "waiting";
-    row.dataset.id = question?.job?.id ?? upload.key;
+    const prediction = upload.wanted;
+    const busy = Boolean(prediction && !prediction.over);
+    row.dataset.state = prediction?.state ?? "waiting";
+    row.dataset.id = prediction?.job?.id ?? upload.key;
     state.textContent = state.title = stateLine(upload);
     bar.hidden = !busy;
-    const share = busy ? shareOf(question) : null;
+    const share = busy ? shareOf(prediction) : null;
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;
     const left = [cancel, retry].includes(document.activeElement);
     cancel.hidden = !busy;
-    retry.hidden = !question?.over || question.answered || question.refused;
+    retry.hidden = !prediction?.over || prediction.succeeded || prediction.refused;
     if (left && document.activeElement?.hidden !== false) open.focus();
   }
 
-  /** Take a row away; a hand on the keyboard goes on at its neighbour. */
+  /** Remove a row; keyboard focus moves to its neighbour. */
   #remove(upload) {
     const row = this.#rows.get(upload)?.row;
     if (!row) return;

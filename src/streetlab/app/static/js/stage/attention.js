@@ -1,4 +1,4 @@
-/** How much of what a classifier looks at is ground, as a second, segmenting model sees the same photo. */
+/** Ground attention: the share of a classifier's activation map that lies on the ground of a segmentation. */
 
 import * as api from "../api/client.js";
 import {element, percent} from "../controls/dom.js";
@@ -7,7 +7,7 @@ import {greyOf} from "../paint/paint.js";
 const LINE = 0xffffffff;
 const AROUND = 0xff000000;
 
-/** A sentence on what the server found; texts only. */
+/** Write the server's numbers as a sentence. */
 export function sentenceOf({on_ground: onGround, ground_looked_at: lookedAt, ground}, name) {
   if (ground === 0) return "The second model sees no ground in this photo.";
   if (onGround === null) return `Nothing in this photo speaks for ${name}.`;
@@ -15,9 +15,9 @@ export function sentenceOf({on_ground: onGround, ground_looked_at: lookedAt, gro
   return `${share}; ${percent(lookedAt)} of the ground is looked at closely.`;
 }
 
-/** Writes the sentence about two finished jobs of one photo into an element, and draws the ground's outline. */
+/** Show the sentence about two finished jobs of one photo, and draw the outline of the ground. */
 export class GroundAttention {
-  #asked = 0;
+  #turn = 0;
 
   /** @param {HTMLCanvasElement} canvas of the photo's size, over it @param {() => void} onGone the server forgot a job */
   constructor(canvas, onGone) {
@@ -30,22 +30,22 @@ export class GroundAttention {
    * @param {number} chosen the class whose map is shown @param {string} name of that class
    */
   async show(job, other, chosen, name) {
-    const turn = ++this.#asked;
+    const turn = ++this.#turn;
     this.box.hidden = this.canvas.hidden = !other;
     if (!other) return;
     try {
-      const [found, ids] = await Promise.all([api.attention(job.id, other.id, chosen), greyOf(other.result.files.ids)]);
-      if (turn !== this.#asked) return;
-      this.box.textContent = sentenceOf(found, name);
+      const [overlap, ids] = await Promise.all([api.attention(job.id, other.id, chosen), greyOf(other.result.files.ids)]);
+      if (turn !== this.#turn) return;
+      this.box.textContent = sentenceOf(overlap, name);
       this.#outline(ids, new Set(other.result.ground));
     } catch (error) {
-      if (turn !== this.#asked) return;
+      if (turn !== this.#turn) return;
       this.box.textContent = error.message;
       if (error.status === 404) this.onGone();
     }
   }
 
-  /** A white line inside the ground's edge, a dark one outside: seen on any photo. */
+  /** Draw a white line inside the ground's edge and a dark one outside, visible on any photo. */
   #outline({values, width, height}, ground) {
     const pixels = new ImageData(width, height);
     const out = new Uint32Array(pixels.data.buffer);

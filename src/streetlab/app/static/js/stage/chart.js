@@ -1,4 +1,4 @@
-/** Probabilities over time: one band per class, as high as it is probable, and where the video stands. */
+/** A chart of probabilities over time: one band per class, and the playhead. */
 
 const SPACE = "http://www.w3.org/2000/svg";
 const MOST_POINTS = 1500;
@@ -15,7 +15,7 @@ export class TimeChart {
   /**
    * @param {number[][]} probabilities of each frame, one per class
    * @param {string[]} colors of the classes
-   * @param {string} label what is said of the chart to those who do not see it
+   * @param {string} label the accessible name of the chart
    * @param {(frame: number) => void} onFrame a place was pressed
    */
   constructor(probabilities, colors, label, onFrame) {

@@ -1,4 +1,4 @@
-/** What a classifier says: a photo with the map of a class, or a video with its probabilities over time. */
+/** The stage of a classification: a photo with the map of a class, or a video with its probabilities over time. */
 
 import {GroundAttention} from "./attention.js";
 import {TimeChart} from "./chart.js";
@@ -62,7 +62,7 @@ export class ClassificationStage {
     if (this.paintStyle) this.repaint(this.paintStyle);
   }
 
-  /** Say how the map meets the ground of another job, a segmentation of the same photo; null: of none. */
+  /** Show how the map overlaps the ground of another job, a segmentation of the same photo; null: of none. */
   relate(other) {
     this.#other = other;
     if (this.#chosen !== null) this.attention.show(this.job, other, this.#chosen, this.model.classes[this.#chosen].name);
@@ -183,6 +183,6 @@ export class ClassificationStage {
 function summaryOf(probabilities, {classes}) {
   const counts = classes.map(() => 0);
   for (const shares of probabilities) counts[shares.indexOf(Math.max(...shares))]++;
-  const said = classes.map(({name}, id) => counts[id] && `${name} ${counts[id]}`).filter(Boolean);
-  return `probabilities over time; of ${probabilities.length} frames: ${said.join(", ")}`;
+  const counted = classes.map(({name}, id) => counts[id] && `${name} ${counts[id]}`).filter(Boolean);
+  return `probabilities over time; of ${probabilities.length} frames: ${counted.join(", ")}`;
 }

@@ -1,4 +1,4 @@
-/** Two models on one photo: what a person reads about their difference. */
+/** Describe the difference of two models on one photo. */
 
 import {differenceOf} from "../paint/difference.js";
 import {element, percent} from "../controls/dom.js";
@@ -13,7 +13,7 @@ export function differenceBetween(first, second) {
   return differenceOf(one, other, namesOf(first.model), namesOf(second.model));
 }
 
-/** Say in `box` how much two models differ and in what. */
+/** Write into `box` how much two models differ, and in which classes. */
 export function describe(box, {share, swaps}, first, second) {
   const said = element("p", {}, element("b", {id: "differing"}, percent(share)), " of the pixels differ");
   const head = element("tr", {}, ...[titleOf(first.model), titleOf(second.model), "share"].map(text => element("th", {scope: "col"}, text)));

@@ -1,4 +1,4 @@
-/** When each frame of a video is shown: the one place where seconds become frame numbers and back. */
+/** Times of the frames of a video: convert seconds to frame numbers and back. */
 
 export class FrameTimes {
   #times;

@@ -1,4 +1,4 @@
-/** A frame with a picture and what lies over it: zoomed, panned and divided together. */
+/** A picture and its overlays, zoomed, panned and divided together. */
 
 import {element} from "../controls/dom.js";
 import {View} from "./view.js";

@@ -1,4 +1,4 @@
-/** A video element's events as promises, and the picture that it shows together with that picture's own time. */
+/** Video elements: events as promises, and the current picture with its own time. */
 
 import {element} from "../controls/dom.js";
 

@@ -1,22 +1,22 @@
-/** The pictures on the stage: one per model asked, each in a pane with the model's name. */
+/** Panes of the stage: one picture per model, with the model's name. */
 
 import {element} from "../controls/dom.js";
 import {PhotoStage} from "./photo_stage.js";
 
-/** The stage that shows a job's result; those that not every session needs are loaded when they are. */
+/** Get the stage class for a job's result; the less common ones are loaded when needed. */
 async function stageClass(job) {
   if (job.result.task === "classification") return (await import("./classification_stage.js")).ClassificationStage;
   if (job.kind === "video") return (await import("./video_stage.js")).VideoStage;
   return PhotoStage;
 }
 
-/** One picture: `job`, `model` and `stage` are null until something was shown, and so are the `shares` that it said. */
+/** One picture: `job`, `model`, `stage` and `shares` are null until one is shown. */
 export class Pane {
   job = null;
   model = null;
   stage = null;
   shares = null;
-  #asked = 0;
+  #turn = 0;
 
   /** @param {Element} container @param {object} options passed on to the stages */
   constructor(container, options) {
@@ -26,12 +26,12 @@ export class Pane {
     container.append(this.box);
   }
 
-  /** Show a finished job; true, or false where another was asked for in the meantime. What was shown stays until then. */
+  /** Show a finished job; false if another one was requested meanwhile. The old picture stays until the new one is ready. */
   async show(job, model, title, onReady) {
-    const turn = ++this.#asked;
+    const turn = ++this.#turn;
     const host = element("div", {class: "host arriving"});
     const Stage = await stageClass(job);
-    if (turn !== this.#asked) return false;
+    if (turn !== this.#turn) return false;
     this.box.hidden = false;
     this.box.append(host);
     const stage = new Stage(host, this.options);
@@ -43,7 +43,7 @@ export class Pane {
       this.box.hidden = !this.stage;
       throw error;
     }
-    if (turn !== this.#asked) {
+    if (turn !== this.#turn) {
       stage.destroy();
       host.remove();
       return false;
@@ -64,7 +64,7 @@ export class Pane {
   }
 
   clear() {
-    this.#asked++;
+    this.#turn++;
     this.#leave();
     this.shares = null;
     this.box.hidden = true;

@@ -1,4 +1,4 @@
-/** A photo with the classes of its pixels: painted here from one picture of ids, never by asking again. */
+/** The stage of a segmented photo, painted in the browser from one picture of class ids. */
 
 import {element} from "../controls/dom.js";
 import {Layers} from "./layers.js";
@@ -49,9 +49,9 @@ export class PhotoStage {
     if (!this.ids) return;
     this.fill.style.opacity = paintStyle.alpha;
     const {hidden, threshold, outlines} = paintStyle;
-    const asked = JSON.stringify([[...hidden], paintStyle.colors, threshold, outlines]);
-    if (this.#painted?.asked === asked && this.#painted.only === this.only) return;
-    this.#painted = {asked, only: this.only};
+    const style = JSON.stringify([[...hidden], paintStyle.colors, threshold, outlines]);
+    if (this.#painted?.style === style && this.#painted.only === this.only) return;
+    this.#painted = {style, only: this.only};
     this.#paint(this.fill, paintIds, paintStyle);
     this.#paint(this.lines, paintOutlines, paintStyle);
   }

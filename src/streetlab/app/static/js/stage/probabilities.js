@@ -1,4 +1,4 @@
-/** What a classifier says of a photo or a frame: a bar for each class, one of which is chosen to be shown on the photo. */
+/** Bars of class probabilities of a photo or frame; a class can be chosen to show its map. */
 
 import {element, percent} from "../controls/dom.js";
 

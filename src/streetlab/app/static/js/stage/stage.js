@@ -1,4 +1,4 @@
-/** The stage: one model's picture, a second model's beside it, and what they disagree about. */
+/** The stage: one model's picture, a second model's beside it, and their difference. */
 
 import {describe, differenceBetween} from "./compare.js";
 import {byId, percent} from "../controls/dom.js";
@@ -11,7 +11,7 @@ export class Stage {
 
   /**
    * @param {PaintStyles} paintStyles @param {View} view
-   * @param {{onChange: () => void, onShares: (shares: number[]) => void, onGone: () => void}} hears when pictures come
+   * @param {{onChange: () => void, onShares: (shares: number[]) => void, onGone: () => void}} listeners called when pictures come
    *   and go, the share of each class in the leading one, and that the server has forgotten a job
    */
   constructor(paintStyles, view, {onChange, onShares, onGone}) {
@@ -49,7 +49,7 @@ export class Stage {
     return this.#panes.map(({model}) => model);
   }
 
-  /** Show a job of the chosen model; false where another was asked for in the meantime. */
+  /** Show a job of the chosen model; false if another one was requested meanwhile. */
   async show(job, model) {
     return this.main.show(job, model, titleOf(model), () => this.#refresh());
   }
@@ -89,7 +89,7 @@ export class Stage {
     return this.paintStyles.of(model, this.leader.model);
   }
 
-  /** Whether only the pixels are painted where the two differ. */
+  /** True if only the pixels are painted where the two differ. */
   get onlyDifference() {
     return this.#onlyDifference && this.#difference !== null;
   }
@@ -114,7 +114,7 @@ export class Stage {
     this.onChange();
   }
 
-  /** Two pictures lie over each other where that leaves each more room than side by side: never above a verdict. */
+  /** Stack two pictures where that gives each more room than side by side; never above a classification. */
   #arrange() {
     const {width, height} = this.main.job?.result ?? {};
     const {clientWidth, clientHeight} = this.box;
@@ -124,13 +124,13 @@ export class Stage {
     this.box.classList.toggle("stacked", pictures && stacked > beside);
   }
 
-  /** Say what each picture has at a pixel. */
+  /** Show the class of each picture at a pixel. */
   #name(point) {
-    const said = point && this.#panes.map(({stage, model}) => {
+    const names = point && this.#panes.map(({stage, model}) => {
       const {id, confidence} = stage.idAt(point.x, point.y) ?? {};
       const name = model.classes[id]?.name;
       return name && typeof confidence === "number" ? `${name} ${percent(confidence)}` : name;
     });
-    byId("hover").textContent = said ? said.filter(Boolean).join("  |  ") : "";
+    byId("hover").textContent = names ? names.filter(Boolean).join("  |  ") : "";
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Videos of the same frames that are only ever shown together: the photo and its class ids.
+ * Play videos of the same frames in step: the photo and its class ids.
  *
  * Browsers promise neither that two videos advance together nor that what a canvas draws from one is the frame whose
  * time was just reported. So each picture is taken as a VideoFrame, which carries its own time; pictures are paired by
@@ -226,10 +226,10 @@ export class SyncedVideos {
   }
 
   #stop() {
-    const told = this.playing;
+    const wasPlaying = this.playing;
     this.playing = false;
     this.#halt();
-    if (told) this.#hears.onChange();
+    if (wasPlaying) this.#hears.onChange();
   }
 
   #seekOrTell(frame) {

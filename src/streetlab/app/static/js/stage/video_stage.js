@@ -1,4 +1,4 @@
-/** A video with the classes of its pixels: photo and ids of the same frame, painted here, at rest and while it plays. */
+/** The stage of a segmented video: photo and ids of the same frame, painted in the browser. */
 
 import {element} from "../controls/dom.js";
 import {FrameTimes} from "./frame_times.js";

@@ -1,4 +1,4 @@
-/** What every picture on the stage shares: how far it is zoomed, where to, and where the divider stands. */
+/** The view that all pictures on the stage share: zoom, position, divider. */
 
 const MOST = 40;
 
