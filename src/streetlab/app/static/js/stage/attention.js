@@ -19,7 +19,7 @@ export function sentenceOf({on_ground: onGround, ground_looked_at: lookedAt, gro
 export class GroundAttention {
   #turn = 0;
 
-  /** @param {HTMLCanvasElement} canvas of the photo's size, over it @param {() => void} onGone the server forgot a job */
+  /** @param {HTMLCanvasElement} canvas of the photo's size, over it @param {() => void} onGone called if the server has deleted a job */
   constructor(canvas, onGone) {
     Object.assign(this, {canvas, onGone});
     this.box = element("p", {class: "attention", role: "status", hidden: true});

@@ -99,7 +99,7 @@ export class ClassificationStage {
     return this.#videos.pause();
   }
 
-  /** The photo or frame with the map as shown, as a PNG. */
+  /** Encode the photo or frame with the map as a PNG. */
   async snapshot(paintStyle) {
     const {width, height} = this.job.result;
     const canvas = new OffscreenCanvas(width, height);
@@ -179,7 +179,7 @@ export class ClassificationStage {
   }
 }
 
-/** "of 100 frames: Clean 80, Litter 20", each by its most probable class. */
+/** Summarise a video by the most probable class of each frame: "of 100 frames: Clean 80, Litter 20". */
 function summaryOf(probabilities, {classes}) {
   const counts = classes.map(() => 0);
   for (const shares of probabilities) counts[shares.indexOf(Math.max(...shares))]++;

@@ -28,12 +28,12 @@ export class FrameTimes {
     return this.#times[frame];
   }
 
-  /** Half way through the frame: to seek there finds it however the player rounds. */
+  /** Get the middle of a frame: a seek to it hits the frame, however the player rounds. */
   middleOf(frame) {
     return (this.#times[frame] + this.#endOf(frame)) / 2;
   }
 
-  /** The frame that begins closest to `seconds`; containers round times (WebM to a millisecond). */
+  /** Find the frame that begins closest to `seconds`; containers round times (WebM to a millisecond). */
   nearest(seconds) {
     const after = this.#firstAfter(seconds);
     if (after === 0) return 0;
@@ -41,7 +41,7 @@ export class FrameTimes {
     return this.#times[after] - seconds < seconds - this.#times[after - 1] ? after : after - 1;
   }
 
-  /** The frame that is on at `seconds`; the first and the last beyond the ends. */
+  /** Find the frame shown at `seconds`; the first or the last one beyond the ends. */
   shownAt(seconds) {
     return Math.max(0, this.#firstAfter(seconds) - 1);
   }

@@ -1,5 +1,5 @@
 /**
- * Class ids out of the frames of an id stream: a lossless video whose luma holds them.
+ * Read class ids from the frames of an id stream, a lossless video that stores them in its luma.
  *
  * A pixel of the upper part is `16 + layout.step * id`; below, at half size, confidence in 20 levels is
  * `16 + 10 * level`. Chroma is neutral, so that after the conversion to RGB by the formula of BT.601 and BT.709
@@ -10,7 +10,7 @@ const CONFIDENCE_STEP = 10;
 const CONFIDENCE_LEVELS = 20;
 const LUMA_FIRST = new Set(["I420", "I420A", "NV12"]);
 
-/** Uint8Array(256): what each byte stands for, where value v is stored as luma `16 + step * v`. */
+/** Make the table byte to value (Uint8Array of 256), where value v is stored as luma `16 + step * v`. */
 export function valuesOf(step, fromRed = false) {
   return Uint8Array.from({length: 256}, (_, byte) => {
     const above = fromRed ? (byte * 219) / 255 : byte - 16;
@@ -50,7 +50,7 @@ export class IdFrames {
     if (layout.confidence) this.#coarse = new Uint8Array(layout.confidence[2] * layout.confidence[3]);
   }
 
-  /** Reads `ids` and the confidences of one frame: a VideoFrame, or a video that stands still. */
+  /** Read `ids` and confidences of one frame: a VideoFrame, or a paused video. */
   async read(picture) {
     if (LUMA_FIRST.has(picture.format)) await this.#readLuma(picture);
     else this.#readRed(picture);
@@ -77,7 +77,7 @@ export class IdFrames {
     return this.#whole;
   }
 
-  /** The luma plane as it was decoded: no colour conversion, and several times faster than through a canvas. */
+  /** Copy the decoded luma plane: exact, and several times faster than through a canvas. */
   async #readLuma(picture) {
     const size = picture.allocationSize();
     if (this.#planes.length < size) this.#planes = new Uint8Array(size);

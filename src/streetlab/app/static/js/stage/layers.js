@@ -18,7 +18,7 @@ export class Layers {
   /**
    * @param {Element} container receives the frame
    * @param {{view?: View, onPoint?: (point: {x: number, y: number} | null) => void, divided?: boolean}} options the
-   *   shared view; what is told the pixel under the pointer (null: none); whether this frame carries the divider
+   *   shared view; receives the pixel under the pointer (null: none); true if this frame has the divider
    */
   constructor(container, {view = new View(), onPoint = () => {}, divided = true} = {}) {
     this.view = view;
@@ -35,7 +35,7 @@ export class Layers {
     this.resized.observe(this.frame);
   }
 
-  /** The size of the picture in its own pixels; the elements in both stacks are laid out at it. */
+  /** Set the size of the picture in its own pixels; the elements of both stacks get this size. */
   resize(width, height) {
     this.#width = width;
     this.#height = height;
@@ -47,7 +47,7 @@ export class Layers {
     this.#place();
   }
 
-  /** The pixel of the picture under a pointer event, or null beside the picture. */
+  /** Get the pixel of the picture under a pointer event; null beside the picture. */
   pixelAt(event) {
     const box = this.photo.getBoundingClientRect();
     if (!box.width || !box.height) return null;
@@ -126,12 +126,12 @@ export class Layers {
     });
     for (const type of ["pointerup", "pointercancel"]) on(type, event => this.#fingers.delete(event.pointerId));
     on("pointerleave", event => {
-      // a tap leaves at once: what it named stays readable
+      // a tap leaves at once; the class shown stays readable
       if (event.pointerType === "mouse") this.onPoint(null);
     });
   }
 
-  /** Zoom about the point of the screen that an event or a pair of fingers names. */
+  /** Zoom about the point of a wheel event or a pair of fingers. */
   #zoom(factor, {clientX, clientY}) {
     const box = this.photo.getBoundingClientRect();
     this.view.zoomBy(factor, (clientX - box.left) / box.width, (clientY - box.top) / box.height);

@@ -2,12 +2,12 @@
 
 import {element} from "../controls/dom.js";
 
-/** An unseen element that decodes a video for a canvas. */
+/** Create a hidden element that decodes a video for a canvas. */
 export function sourceOf(src, muted) {
   return element("video", {class: "source", src, muted, playsInline: true, preload: "auto", "aria-hidden": "true", tabIndex: -1});
 }
 
-/** The element's current picture as a VideoFrame (to be closed), or null where there is none or no such thing. */
+/** Get the current picture as a VideoFrame (to be closed); null if there is none or the browser has no VideoFrame. */
 export function pictureOf(video) {
   if (!globalThis.VideoFrame || video.readyState < video.HAVE_CURRENT_DATA) return null;
   try {
@@ -17,7 +17,7 @@ export function pictureOf(video) {
   }
 }
 
-/** Resolves when the first frame can be taken; rejects with one line where the browser does not play the video. */
+/** Wait for the first frame; rejects with one line if the browser cannot play the video. */
 export async function firstFrame(video) {
   await until(video, "loadeddata", () => video.readyState >= video.HAVE_CURRENT_DATA);
   // the event may come before the picture
@@ -32,13 +32,13 @@ export async function firstFrame(video) {
   }
 }
 
-/** Sets the element to a time and resolves when it is there. */
+/** Seek to a time; resolves when the element is there. */
 export function sought(video, seconds) {
   video.currentTime = seconds;
   return until(video, "seeked");
 }
 
-/** Starts the element; where sound needs a person's click first, without sound. */
+/** Start playing; muted if the browser requires a click before sound. */
 export async function started(video) {
   try {
     await video.play();
@@ -50,7 +50,7 @@ export async function started(video) {
   }
 }
 
-/** Resolves when the screen was painted with all that is there now. */
+/** Wait until the screen has been painted. */
 export const painted = () => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 
 function until(video, type, already = () => false) {

@@ -61,20 +61,20 @@ export class PhotoStage {
     canvas.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
-  /** Paint only the pixels where `mask` (one byte per pixel) is not 0; null: all. Seen at the next repaint. */
+  /** Paint only the pixels where `mask` (one byte per pixel) is not 0; null: all. Takes effect at the next repaint. */
   showOnly(mask) {
     this.only = mask && this.ids.map((id, at) => mask[at] ? id : NONE);
     this.layers.frame.classList.toggle("dimmed", mask !== null);
   }
 
-  /** {id, confidence, x, y} of a pixel, or null where there is none. */
+  /** Get {id, confidence, x, y} of a pixel; null outside. */
   idAt(x, y) {
     if (!this.ids || x < 0 || y < 0 || x >= this.width || y >= this.height) return null;
     const at = y * this.width + x;
     return {id: this.ids[at], confidence: this.confidence[at] / 255, x, y};
   }
 
-  /** The photo with the overlay as shown, as a PNG: the bytes that the server would paint. */
+  /** Encode the photo with its overlay as a PNG, with the same pixels as the server paints. */
   async snapshot(paintStyle) {
     const canvas = new OffscreenCanvas(this.width, this.height);
     const context = canvas.getContext("2d");

@@ -7,8 +7,8 @@ export class ProbabilityBars {
 
   /**
    * @param {object} model with its classes
-   * @param {{calibrated: boolean, mapped: Set<number>, onChoose: (id: number) => void}} options whether the
-   *   probabilities are; the classes whose map can be shown; hears which one is to be
+   * @param {{calibrated: boolean, mapped: Set<number>, onChoose: (id: number) => void}} options true if the
+   *   probabilities are calibrated; the classes that have a map; called with the class whose map is chosen
    */
   constructor(model, {calibrated, mapped, onChoose}) {
     this.model = model;

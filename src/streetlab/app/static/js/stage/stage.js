@@ -59,13 +59,13 @@ export class Stage {
     return this.second.show(job, model, titleOf(model), () => this.#refresh());
   }
 
-  /** Take the second picture away. */
+  /** Remove the second picture. */
   showAlone() {
     this.second.clear();
     this.#refresh();
   }
 
-  /** Make room for another photo. */
+  /** Clear the stage for another photo. */
   clear() {
     this.main.clear();
     this.showAlone();
@@ -84,7 +84,7 @@ export class Stage {
     for (const pane of this.#panes) pane.stage.repaint(this.#paintStyleOf(pane));
   }
 
-  /** A name that both models know has the colour that it has in the leading picture. */
+  /** Get a pane's paint style; a class of both models has the colour of the leading picture. */
   #paintStyleOf({model}) {
     return this.paintStyles.of(model, this.leader.model);
   }

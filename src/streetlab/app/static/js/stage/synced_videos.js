@@ -3,9 +3,9 @@
  *
  * Browsers promise neither that two videos advance together nor that what a canvas draws from one is the frame whose
  * time was just reported. So each picture is taken as a VideoFrame, which carries its own time; pictures are paired by
- * frame number, and only pairs are drawn. While playing, the first video leads (it has the sound) and the others are
- * slowed or hurried a little. Where a machine decodes too slowly for pairs to meet, or a browser has no VideoFrames
- * with times of their own, playing is stepping: each frame is sought as when paused, without sound.
+ * frame number, and only pairs are drawn. While playing, the first video leads (it has the sound) and the speed of the
+ * others is adjusted a little. Where the machine decodes too slowly to form pairs, or the browser has no VideoFrames with
+ * their own times, the player steps: it seeks each frame as when paused, without sound.
  */
 
 import {firstFrame, painted, pictureOf, sought, started} from "./media.js";
@@ -19,7 +19,7 @@ export class SyncedVideos {
   #videos;
   #times;
   #draw;
-  #hears;
+  #listeners;
   #offsets;
   #kept;
   #exact = false;
@@ -34,23 +34,23 @@ export class SyncedVideos {
   /** The number of the frame that is drawn. */
   frame = 0;
   playing = false;
-  /** Whether playing is stepping, without sound. */
+  /** True while playing steps from frame to frame, without sound. */
   stepping = false;
   loop = false;
 
   /**
    * @param {HTMLVideoElement[]} videos the leading one first
    * @param {FrameTimes} times of the frames in all of them
-   * @param {(frame: number, pictures: CanvasImageSource[]) => Promise<void>|void} draw gets a picture of each video,
-   *   all of the same frame; is never called again before it is done
-   * @param {{onChange?: () => void, onError?: (error: Error) => void}} hears another frame is drawn, or `playing` or
-   *   `stepping` changed; a frame could not be shown
+   * @param {(frame: number, pictures: CanvasImageSource[]) => Promise<void>|void} draw receives a picture of each
+   *   video, all of the same frame; is not called again before it is done
+   * @param {{onChange?: () => void, onError?: (error: Error) => void}} listeners: another frame is drawn, or `playing`
+   *   or `stepping` changed; a frame could not be shown
    */
   constructor(videos, times, draw, {onChange = () => {}, onError = () => {}} = {}) {
     this.#videos = videos;
     this.#times = times;
     this.#draw = draw;
-    this.#hears = {onChange, onError};
+    this.#listeners = {onChange, onError};
     this.#offsets = videos.map(() => 0);
     this.#kept = videos.map(() => new Map());
   }
@@ -61,7 +61,7 @@ export class SyncedVideos {
     if (this.#gone) return;
     this.#offsets = this.#videos.map(video => timeShown(video) - this.#times.startOf(0));
     await Promise.all(this.#videos.map((video, which) => sought(video, this.#middle(0, which))));
-    // the time of a picture is to be that of its frame, not the place that was sought
+    // a picture shall have the time of its frame, not the time of the seek
     this.#exact = this.#videos.every((video, which) => {
       const time = timeShown(video) - this.#offsets[which];
       return time - this.#times.startOf(0) < this.#times.middleOf(0) - time;
@@ -69,14 +69,14 @@ export class SyncedVideos {
     await this.seek(0);
   }
 
-  /** Resolves when the frame is drawn; of several wanted in the meantime only the last is. */
+  /** Seek a frame; resolves when it is drawn. Of several requests in the meantime only the last is drawn. */
   seek(frame) {
     this.#wanted = this.#times.clamp(frame);
     this.#settling ??= this.#settle();
     return this.#settling;
   }
 
-  /** So many frames on or back, standing still. */
+  /** Pause and step `by` frames forward or back. */
   step(by) {
     const from = this.#headed();
     this.#stop();
@@ -87,12 +87,12 @@ export class SyncedVideos {
     if (this.playing) return;
     this.playing = true;
     this.stepping = !this.#exact;
-    this.#hears.onChange();
+    this.#listeners.onChange();
     if (this.frame >= this.#times.count - 1) this.#seekOrTell(0);
     else if (!this.#settling) this.#begin();
   }
 
-  /** Resolves when the frame that was on stands still. */
+  /** Pause; resolves when the current frame stands still. */
   async pause() {
     if (!this.playing) return;
     const on = this.#headed();
@@ -140,7 +140,7 @@ export class SyncedVideos {
     return this.frame;
   }
 
-  /** The frame that is wanted, being sought, on or drawn. */
+  /** The frame that is wanted, being sought, shown or drawn. */
   #headed() {
     return this.#wanted ?? this.#aim ?? (this.playing && !this.stepping ? this.#leading() : this.frame);
   }
@@ -152,7 +152,7 @@ export class SyncedVideos {
     else for (const picture of pictures) picture?.close?.();
   }
 
-  /** The picture of a frame; null where another is wanted by now. */
+  /** Get the picture of a frame; null if another one is wanted by now. */
   async #arrive(video, which, frame, run) {
     const there = this.#pictureIf(video, which, frame);
     if (there) return there;
@@ -188,14 +188,14 @@ export class SyncedVideos {
     return this.#times.nearest(picture.timestamp / 1e6 - this.#offsets[which]);
   }
 
-  /** Draws pictures and closes them, one set after the other. */
+  /** Draw pictures and close them, one set after the other. */
   #present(frame, pictures) {
     const turn = this.#drawn.then(async () => {
       try {
         if (this.#gone) return;
         await this.#draw(frame, pictures);
         this.frame = frame;
-        this.#hears.onChange();
+        this.#listeners.onChange();
       } finally {
         for (const picture of pictures) picture.close?.();
       }
@@ -212,7 +212,7 @@ export class SyncedVideos {
     running.catch(error => {
       if (run !== this.#run || this.#gone) return;
       this.#stop();
-      this.#hears.onError(error);
+      this.#listeners.onError(error);
     });
   }
 
@@ -229,14 +229,14 @@ export class SyncedVideos {
     const wasPlaying = this.playing;
     this.playing = false;
     this.#halt();
-    if (wasPlaying) this.#hears.onChange();
+    if (wasPlaying) this.#listeners.onChange();
   }
 
   #seekOrTell(frame) {
-    this.seek(frame).catch(this.#hears.onError);
+    this.seek(frame).catch(this.#listeners.onError);
   }
 
-  /** At each repaint of the screen: take what the videos show, draw what belongs together. */
+  /** At each repaint of the screen: take the pictures of all videos and draw a matching set. */
   async #follow(run) {
     const [leader, ...others] = this.#videos;
     this.rate = this.#rate;
@@ -279,7 +279,7 @@ export class SyncedVideos {
     kept.delete(number);
   }
 
-  /** Draws the latest frame that every video has given; false if there is none. */
+  /** Draw the latest frame that every video has delivered; false if there is none. */
   async #presentPair() {
     const [first, ...others] = this.#kept;
     const common = [...first.keys()].filter(number => others.every(kept => kept.has(number)));
@@ -306,11 +306,11 @@ export class SyncedVideos {
 
   #struggle() {
     this.stepping = true;
-    this.#hears.onChange();
+    this.#listeners.onChange();
     this.#seekOrTell(this.#leading());
   }
 
-  /** As many frames as can be found in time, each with its ids. */
+  /** Play by seeking: as many frames as can be sought in time, each with its ids. */
   async #stepAlong(run) {
     let seconds = this.#times.startOf(this.frame);
     let before = performance.now();
@@ -326,7 +326,7 @@ export class SyncedVideos {
   }
 }
 
-/** Seconds of the picture that the element shows, or where it stands. */
+/** Get the time of the picture that the element shows, or the element's own time. */
 function timeShown(video) {
   const picture = pictureOf(video);
   const time = picture ? picture.timestamp / 1e6 : video.currentTime;
@@ -336,7 +336,7 @@ function timeShown(video) {
 
 const isWaiting = video => !video.ended && video.readyState < video.HAVE_FUTURE_DATA;
 
-/** Bring a video nearer to the leader by its speed; false if it is too far away for that. */
+/** Move a video towards the leader by its speed; false if it is too far away. */
 function hurried(video, leader, offset, rate) {
   const ahead = video.currentTime - leader.currentTime - offset;
   const wanted = Math.abs(ahead) < 0.004 ? rate : rate * (1 - Math.max(-0.4, Math.min(0.4, 3 * ahead)));

@@ -1,4 +1,4 @@
-/** The controls of a video: play, frame by frame, place, speed, loop, sound; and their keys. */
+/** The controls of a video and their keys: play, step, seek, speed, loop, sound. */
 
 import {element} from "../controls/dom.js";
 import {isTaken, keysAreOn} from "../controls/shortcuts.js";
@@ -22,8 +22,8 @@ export class Transport {
 
   /**
    * @param {Element} container receives the controls
-   * @param {{videos: SyncedVideos, times: FrameTimes, leader: HTMLVideoElement, audio: boolean}} of what they move
-   * @param {(error: Error) => void} onError hears of a frame that cannot be shown
+   * @param {{videos: SyncedVideos, times: FrameTimes, leader: HTMLVideoElement, audio: boolean}} parts the videos to control
+   * @param {(error: Error) => void} onError called when a frame cannot be shown
    */
   constructor(container, {videos, times, leader, audio}, onError) {
     this.#videos = videos;
@@ -57,7 +57,7 @@ export class Transport {
     this.update();
   }
 
-  /** Show where the video is. */
+  /** Show the current time and state. */
   update() {
     const {frame, playing} = this.#videos;
     const last = this.#times.count - 1;

@@ -69,7 +69,7 @@ export class VideoStage {
     if (this.#videos) this.#paint();
   }
 
-  /** {id, confidence (0-1, or null), x, y} of a pixel of the frame that is shown, or null where there is none. */
+  /** Get {id, confidence (0-1, or null), x, y} of a pixel of the current frame; null outside. */
   idAt(x, y) {
     if (!this.frames || x < 0 || y < 0 || x >= this.frames.width || y >= this.frames.height) return null;
     return {id: this.frames.ids[y * this.frames.width + x], confidence: this.frames.confidenceAt(x, y), x, y};
@@ -79,7 +79,7 @@ export class VideoStage {
     return this.#videos.frame;
   }
 
-  /** Resolves with the number of the frame when it and its ids are painted. */
+  /** Seek a frame; resolves with its number when it and its ids are painted. */
   seekFrame(frame) {
     return this.#videos.seek(frame);
   }
@@ -88,12 +88,12 @@ export class VideoStage {
     this.#videos.play();
   }
 
-  /** Resolves when the frame that was on stands still. */
+  /** Pause; resolves when the current frame stands still. */
   pause() {
     return this.#videos.pause();
   }
 
-  /** The frame with the overlay as shown, as a PNG. */
+  /** Encode the frame with its overlay as a PNG. */
   async snapshot(paintStyle) {
     const {width, height} = this.photo;
     const canvas = new OffscreenCanvas(width, height);
@@ -135,7 +135,7 @@ export class VideoStage {
     canvas.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
-  /** Spreading the confidences over all pixels takes time that only a threshold is worth. */
+  /** Get the confidences of all pixels, only if a threshold needs them: spreading them takes time. */
   #confidence(paintStyle) {
     return paintStyle.threshold > 0 ? this.frames.confidence() : null;
   }

@@ -36,7 +36,7 @@ export class View extends EventTarget {
   }
 
   #moveTo(x, y, zoom) {
-    // the place that the whole picture took stays filled: nothing is ever lost from sight
+    // the picture always covers the area that it covers unzoomed
     const room = 0.5 - 0.5 / zoom;
     this.zoom = zoom;
     this.x = Math.min(0.5 + room, Math.max(0.5 - room, x));
@@ -44,7 +44,7 @@ export class View extends EventTarget {
     this.#changed();
   }
 
-  /** Set the divider to a share of the frame, or take it away with null. */
+  /** Set the divider to a share of the frame; null removes it. */
   divide(share) {
     this.divider = share === null ? null : Math.min(1, Math.max(0, share));
     this.#changed();
