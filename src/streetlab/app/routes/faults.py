@@ -18,14 +18,14 @@ from streetlab.errors import UserError, first_line
 from streetlab.io.filenames import one_line
 
 _FAULTS = {
-    400: "A parameter or the body is not as it should be",
+    400: "A parameter or the body is invalid",
     403: "Wrong Host or Origin",
-    404: "No such model or job, or not any more",
+    404: "No such model or job, or it has expired",
     408: "The upload stood still",
     409: "The job has not ended well",
     411: "The length of the body is missing",
     413: "Too many bytes, pixels or frames",
-    415: "Not a format that is taken",
+    415: "Not an allowed format",
     422: "The file does not decode",
     429: "The queue is full; Retry-After says for how long, probably",
     507: "The storage is full; Retry-After says when something expires",

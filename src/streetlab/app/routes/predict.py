@@ -45,13 +45,15 @@ def add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs) 
     async def predict(
         request: Request,
         model: Annotated[str, Query(max_length=100, description="Id of a model of /api/models")],
-        name: Annotated[str, Query(max_length=4000, description="What the file is called; for showing only")] = "",
+        name: Annotated[str, Query(max_length=4000, description="Name of the file; for showing only")] = "",
         source: Annotated[str, Query(max_length=100, description="A job whose upload is predicted again")] = "",
-        mode: Annotated[schemas.Mode, Query(description="How large the network sees the photo")] = "resized",
-        flip: Annotated[bool, Query(description="Ask the mirrored photo too")] = False,
-        scales: Annotated[str, Query(max_length=100, description="Ask at these multiples, 0.75,1")] = "1",
+        mode: Annotated[schemas.Mode, Query(description="Size at which the network sees the photo")] = "resized",
+        flip: Annotated[bool, Query(description="Predict the mirrored photo too")] = False,
+        scales: Annotated[
+            str, Query(max_length=100, description="Predict at these multiples of the size, 0.75,1")
+        ] = "1",
         smooth: Annotated[float, Query(description="Weight of the frame before in a video, below 1")] = 0.0,
-        cam: Annotated[bool, Query(description="What in a photo spoke for a class")] = False,
+        cam: Annotated[bool, Query(description="Make class activation maps of a photo")] = False,
     ) -> JSONResponse:
         check_names(key for key, _ in request.query_params.multi_items())
         options = read_options(mode, flip, scales, smooth, cam)

@@ -14,9 +14,9 @@ Mode = Literal["resized", "direct", "window"]
 
 
 class Fault(BaseModel):
-    """What every answer with a 4xx or 5xx status holds."""
+    """The body of every response with a 4xx or 5xx status."""
 
-    error: str = Field(description="One line: what was found and what is allowed", examples=["no such job"])
+    error: str = Field(description="One line: the value and what is allowed", examples=["no such job"])
 
 
 class ModelClass(BaseModel):
@@ -55,18 +55,18 @@ class ModelEntry(BaseModel):
 
 
 class Limits(BaseModel):
-    """What an upload may be."""
+    """Limits on uploads."""
 
     upload_bytes: int
     pixels: int = Field(description="Of a photo or frame")
     video_frames: int
-    formats: list[str] = Field(description="Told by content, not by name")
+    formats: list[str] = Field(description="Detected by content, not by name")
     videos: bool
     expire_minutes: float
 
 
 class Models(BaseModel):
-    """What can be asked, and with what."""
+    """The models, and the limits on uploads."""
 
     models: list[ModelEntry] = Field(description="The best score first within a task")
     limits: Limits
@@ -82,7 +82,7 @@ class Accepted(BaseModel):
 
 
 class Progress(BaseModel):
-    """In frames for a video, in photos else."""
+    """Progress, in frames of a video or in photos."""
 
     done: int
     total: int | None
@@ -101,7 +101,7 @@ class Activation(BaseModel):
 class _Result(BaseModel):
     model_config = ConfigDict(extra="allow")
     task: Task
-    files: Files = Field(description="Addresses by what they are: photo, ids, confidence, palette, csv")
+    files: Files = Field(description="Addresses by role: photo, ids, confidence, palette, csv")
 
 
 class SegmentedPhoto(_Result):
@@ -115,7 +115,7 @@ class SegmentedPhoto(_Result):
 
 
 class ClassifiedPhoto(_Result):
-    """Probabilities, and with cam=true what in the photo spoke for a class."""
+    """Probabilities, and with cam=true class activation maps."""
 
     task: Literal["classification"]
     width: int
@@ -157,14 +157,14 @@ class ClassifiedVideo(_Result):
 
 
 class Rendered(BaseModel):
-    """An overlay as shown."""
+    """The overlay that a render job has painted."""
 
     model_config = ConfigDict(extra="allow")
     files: Files
 
 
 class JobView(BaseModel):
-    """A job as it stands."""
+    """The current state of a job."""
 
     id: str
     kind: Kind
@@ -196,7 +196,7 @@ ClassId = Annotated[int, Field(ge=0, le=255)]
 
 
 class Look(BaseModel):
-    """How an overlay is painted; what is left out is as the page begins."""
+    """The paint style of an overlay; missing fields have the page's defaults."""
 
     model_config = ConfigDict(extra="forbid")
     alpha: Share | None = None
@@ -211,7 +211,7 @@ class Look(BaseModel):
 
 
 class Download(BaseModel):
-    """What is to be downloaded: one part of one job as it is, anything else as a zip."""
+    """A request to download: one part of one job comes as it is, anything else as a zip."""
 
     model_config = ConfigDict(extra="forbid")
     jobs: list[str] = Field(min_length=1, max_length=200)

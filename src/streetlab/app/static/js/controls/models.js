@@ -13,7 +13,7 @@ const size = ([height, width]) => `${width}×${height}`;
 const millions = count => count >= 1e6 ? `${(count / 1e6).toFixed(1)} M` : `${Math.max(1, Math.round(count / 1e3))} k`;
 const numeral = value => value >= 10 ? value.toFixed(0) : value.toFixed(1);
 
-/** What a model is called: for one of the six variants of the original study that one, and the data it was trained on. */
+/** The title of a model: its variant of the original study, if it is one, and the data it was trained on. */
 export const titleOf = model => model.title ?? model.name;
 
 /** Score, size and speed in one line, where known. */
