@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.errors import UserError
+from streetlab.lightning_compat import next_epoch
 from streetlab.loading.augment import Augment, draws, normalize
 from streetlab.loading.cache import CachedSplit, open_cache
 from streetlab.loading.coverage import check_classes, check_labels
@@ -52,13 +53,6 @@ class Rows(Dataset):
 
 def _as_it_is(batch: Batch) -> Batch:
     return batch
-
-
-def _epoch(trainer: pl.Trainer | None) -> int:
-    """The epoch about to be drawn; `current_epoch` lags by one while the hooks of an epoch's end run."""
-    if trainer is None:
-        return 0
-    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
 class StreetData(pl.LightningDataModule):
@@ -224,7 +218,7 @@ class StreetData(pl.LightningDataModule):
             self._keys[split],
             self.batch_size,
             self.seed,
-            epoch=lambda: _epoch(trainer),
+            epoch=lambda: next_epoch(trainer) if trainer else 0,
             shuffle=shuffle,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

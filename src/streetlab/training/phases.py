@@ -28,6 +28,7 @@ from torch.optim import Optimizer
 
 from streetlab.checkpoints.write import in_folder
 from streetlab.errors import UserError, did_you_mean
+from streetlab.lightning_compat import batches_begun, set_max_epochs
 from streetlab.networks.groups import freeze_except, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
 from streetlab.training.fused import build_fused
@@ -186,7 +187,7 @@ class PhaseSchedule(pl.Callback):
             checkpoint = resumed.checkpoint if resumed is not None and index == first else None
             self.index = index
             self._enter(trainer, task, checkpoint is not None)
-            trainer.fit_loop.max_epochs = self.first_epoch(index) + self.phase.epochs
+            set_max_epochs(trainer, self.first_epoch(index) + self.phase.epochs)
             # plain tensors and containers only
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
 
@@ -285,8 +286,7 @@ class PhaseSchedule(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # dropout is a function of (seed, batch, rank), so a resumed run needs no saved random state
-        batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        torch.manual_seed((self.seed * 1_000_003 + batches) * 1_009 + trainer.global_rank)
+        torch.manual_seed((self.seed * 1_000_003 + batches_begun(trainer)) * 1_009 + trainer.global_rank)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
