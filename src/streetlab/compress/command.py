@@ -151,14 +151,13 @@ def _as_it_is(
     """What `training.train.train` does, without training."""
     experiment = build_experiment(cfg, config, source)
     experiment.data.setup()
-    experiment.regime.phases = []
     record.write_status(**experiment.source.split_record(experiment.data.samples))
     files.write_csv(record.path / "metrics.csv", [], ("epoch", "step", "phase"))
     for name in ("best.ckpt", "last.ckpt"):
         write_checkpoint(record.checkpoints / name, experiment.task.state_dict(), experiment.task.card)
     trainer: pl.Trainer = instantiate(cfg.trainer, root=record.path, enable_checkpointing=False)
     try:
-        return evaluate_best(trainer, experiment, record)
+        return evaluate_best(trainer, experiment, record, phases=())
     except SystemExit:  # Lightning's way to leave after Ctrl-C
         raise KeyboardInterrupt from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,9 +69,6 @@ class StreetData(pl.LightningDataModule):
         batch_size: per process.
         num_workers: processes that copy rows; the batches are the same for any number.
         seed: of order and augmentation.
-
-    Attributes:
-        tested: the split that `test_dataloader` gives; `train` too comes in its own order, as it is.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class StreetData(pl.LightningDataModule):
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
-        self.tested = "test"
+        self._tested = "test"
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
         self._resident: dict[str, dict[str, Tensor]] = {}
@@ -107,7 +105,7 @@ class StreetData(pl.LightningDataModule):
         Raises:
             UserError: see `open_cache` and `check_classes`.
         """
-        stages = {"fit": ("train", "val"), "validate": ("val",), "test": (self.tested,)}
+        stages = {"fit": ("train", "val"), "validate": ("val",), "test": (self._tested,)}
         trains = stage in (None, "fit") and not self._checked
         if trains:
             check_labels(self.source)  # before hours of decoding
@@ -123,6 +121,15 @@ class StreetData(pl.LightningDataModule):
                 self._check_workers(split)
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
+
+    def evaluating(self, split: str) -> StreetData:
+        """Copy this for one evaluation, by `Trainer.validate` of val or `Trainer.test` of any other split.
+
+        The copy shares all that is open; `train` too comes in its own order, without augmentation.
+        """
+        shared = copy.copy(self)
+        shared._tested = split
+        return shared
 
     def samples(self, split: str) -> list[Sample]:
         """The split's samples; a batch's `rows` index this list. None of a split without truth.
@@ -150,7 +157,7 @@ class StreetData(pl.LightningDataModule):
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.tested)
+        return self._loader(self._tested)
 
     def train_batch(self, count: int, device: torch.device) -> Batch:
         """The first rows of train as a training step gets them: augmented, on the device."""

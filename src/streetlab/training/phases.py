@@ -160,6 +160,13 @@ class PhaseSchedule(pl.Callback):
         """The epoch, counted from 0, that a phase begins with."""
         return sum(phase.epochs for phase in self.phases[:index])
 
+    def timeline(self) -> list[dict[str, Any]]:
+        """Name, first epoch (counted from 1) and length of every phase, as metrics.json holds them."""
+        return [
+            {"name": phase.name, "first_epoch": self.first_epoch(index) + 1, "epochs": phase.epochs}
+            for index, phase in enumerate(self.phases)
+        ]
+
     def check(self, network: nn.Module) -> None:
         """Every name in every phase matches a parameter, every optimizer has a rate to scale; else a UserError."""
         for phase in self.phases:
@@ -179,6 +186,7 @@ class PhaseSchedule(pl.Callback):
     ) -> None:
         """Train all phases; with `resumed`, from the end of the epoch that its checkpoint was written after."""
         self.check(task.network)
+        task.optimize_with(lambda network: self.build_optimizer(self.phase, network))
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision
         self._may_fuse = not trainer.gradient_clip_val or "mixed" not in str(trainer.precision)
         self._resumed = resumed
@@ -225,7 +233,6 @@ class PhaseSchedule(pl.Callback):
                 raise UserError(f"phase '{phase.name}' starts from the best epoch, but no epoch has been kept yet")
             task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
         freeze_except(task.network, phase.train)
-        task.build_optimizer = partial(self.build_optimizer, phase)
         trained = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
         log.info(
             "phase %s: %d epochs, %s (%.2f M parameters)",

@@ -170,7 +170,7 @@ def train(
         try:
             experiment.regime.fit(trainer, experiment.task, experiment.data, start.resumed if start else None)
             record_logger.enabled = False
-            metrics = evaluate_best(trainer, experiment, record)
+            metrics = evaluate_best(trainer, experiment, record, experiment.regime.timeline())
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
