@@ -14,7 +14,7 @@ from streetlab.checkpoints.write import retire
 from streetlab.config.run_names import config_hash
 from streetlab.records.identity import Identity
 from streetlab.records.record import RunRecord, now
-from streetlab.training.interruption import ends_as_ctrl_c, waits_for_the_first
+from streetlab.training.interruption import ends_as_ctrl_c, exit_as_ctrl_c, waits_for_the_first
 from streetlab.training.provenance import provenance
 from streetlab.training.rendezvous import followed, is_first
 from streetlab.training.run_log import RunLog
@@ -55,14 +55,14 @@ class RunSession:
         Only the first process writes; the others leave the record and signals to it.
         """
         if not is_first():
-            with waits_for_the_first(), _lightning_exit_as_ctrl_c():
+            with waits_for_the_first(), exit_as_ctrl_c():
                 yield
             return
         began = time.perf_counter()
         self._begin()
         with followed((self.record, self.checkpoint)), ends_as_ctrl_c(), one_run(self.record):
             try:
-                with _lightning_exit_as_ctrl_c():
+                with exit_as_ctrl_c():
                     yield
             except BaseException as error:
                 self._write_failure(error)
@@ -87,11 +87,3 @@ class RunSession:
         else:
             # as text: a handler that keeps log entries would keep the error's frames, and with them the network
             log.error("failed: %s", self.record.write_end("failed", error)["traceback"] or error)
-
-
-@contextmanager
-def _lightning_exit_as_ctrl_c() -> Iterator[None]:
-    try:
-        yield
-    except SystemExit:  # Lightning's way to leave after Ctrl-C
-        raise KeyboardInterrupt from None
