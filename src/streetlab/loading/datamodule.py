@@ -122,6 +122,10 @@ class StreetData(pl.LightningDataModule):
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
 
+    def resize_batches(self, batch_size: int) -> None:
+        """Give loaders that are built from now on the size that a trial found."""
+        self.batch_size = batch_size
+
     def evaluating(self, split: str) -> StreetData:
         """Copy this for one evaluation, by `Trainer.validate` of val or `Trainer.test` of any other split.
 
