@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers
 from streetlab.training.loggers import RecordLogger
-from streetlab.training.phases import Phase
+from streetlab.training.phases import Phase, PhaseSchedule
 from streetlab.training.schedules import none
 from streetlab.training.terminal import quiet_lightning
 from streetlab.training.trainer import resolve_accelerator, resolve_precision
@@ -124,10 +124,12 @@ class Streetlab:
 
     def __init__(self, cfg: DictConfig) -> None:
         self._cfg = cfg
-        self.experiment: Experiment = build_experiment(cfg, plain(cfg), instantiate(cfg.dataset))
+        experiment = build_experiment(cfg, plain(cfg), instantiate(cfg.dataset))
+        # a plateau would want a whole validation
+        phase = {"name": PHASE.name, "epochs": PHASE.epochs, "train": PHASE.train}
+        regime = PhaseSchedule([phase], instantiate(cfg.optimizer), none, seed=cfg.seed)
+        self.experiment: Experiment = replace(experiment, regime=regime)
         self.experiment.data.setup()
-        self.experiment.regime.phases = [PHASE]
-        self.experiment.regime.scheduler = none  # a plateau would want a whole validation
 
     def train(
         self,

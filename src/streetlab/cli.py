@@ -18,6 +18,7 @@ from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import ERRORS, one_line
 from streetlab.process_rank import place
+from streetlab.sweeps.outcome import Outcome, collect_outcome
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,18 +53,6 @@ class JobFailed(Exception):  # noqa: N818  (it is what happened to a job, not a 
     """Stands for the error of a job of a sweep, whose frames (network, GPU memory) it does not keep alive."""
 
 
-@dataclass
-class _Outcome:
-    """What the jobs of this process came to; the exit code follows from it."""
-
-    error: BaseException | None = None
-    failed: dict[str, str] = field(default_factory=dict)
-    """A line for each failed job, by the name of its folder."""
-
-
-_outcome = _Outcome()
-
-
 @dataclass(frozen=True)
 class Job:
     """Hydra's task function. Picklable: a launcher may run it in another process."""
@@ -72,6 +61,8 @@ class Job:
     records: bool = False
     show_traceback: bool = False
     argv: tuple[str, ...] = ()
+    outcome: Outcome = field(default_factory=Outcome, compare=False)
+    """Where a failure is noted; a job in another process has one of its own."""
 
     def __call__(self, cfg: DictConfig) -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -94,7 +85,7 @@ class Job:
                 return self._run(cfg)
         except Exception as error:
             if not sweeping:
-                _outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
+                self.outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
                 if self.records:
                     with suppress(OSError):
                         Path(hydra.runtime.output_dir).rmdir()  # Hydra made it; it stays where something is in it
@@ -106,7 +97,7 @@ class Job:
         finally:
             if sweeping:
                 _release_memory()  # the next job's network comes when this one's is gone
-        _outcome.failed[folder.name] = f"{hydra.job.num}: {asked}"
+        self.outcome.failed[folder.name] = f"{hydra.job.num}: {asked}"
         in_this_process = "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
         if in_this_process:
             return None  # the sweep goes on, batch by batch
@@ -155,9 +146,14 @@ def run(argv: Sequence[str]) -> int:
 
     0 success, 1 a job of a sweep failed or the fault is ours, 2 bad input, 130 Ctrl-C.
     """
-    global _outcome
-    _outcome = _Outcome()
     _print_any_name()
+    with collect_outcome() as outcome:
+        code = _run(argv, outcome)
+    return code if code is not None else _sum_up_failures(outcome)
+
+
+def _run(argv: Sequence[str], outcome: Outcome) -> int | None:
+    """Run one command line; None leaves the exit code to the outcome of its jobs."""
     words = [word for word in argv if word != "--traceback"]
     show_traceback = len(words) < len(argv)
     try:
@@ -167,9 +163,9 @@ def run(argv: Sequence[str]) -> int:
         if words[0] in ("-V", "--version"):
             print(f"streetlab {__version__}")
             return 0
-        _run_command(words[0], words[1:], show_traceback)
-        if _outcome.error is not None:
-            raise _outcome.error
+        _run_command(words[0], words[1:], show_traceback, outcome)
+        if outcome.error is not None:
+            raise outcome.error
     except KeyboardInterrupt:
         print("streetlab: interrupted", file=sys.stderr)
         return 130
@@ -179,12 +175,12 @@ def run(argv: Sequence[str]) -> int:
     except SystemExit as stop:  # Hydra's --help, and a command that has said everything itself
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except JobFailed as failed:  # in another process, which has printed the line; the records tell of the others
-        if not _outcome.failed:
-            _outcome.failed[""] = str(failed)
+        if not outcome.failed:
+            outcome.failed[""] = str(failed)
     except Exception as error:
         _report(error, show_traceback)
         return 2 if isinstance(error, UserError) else 1
-    return _sum_up_failures()
+    return None
 
 
 def _print_any_name() -> None:
@@ -211,7 +207,7 @@ def _help() -> str:
     )
 
 
-def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
+def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome: Outcome) -> None:
     command = COMMANDS.get(name)
     if command is None:
         raise UserError(f"no command '{name}'{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})")
@@ -231,7 +227,7 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
     argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
-        app(Job(command.module, command.records, show_traceback, tuple(argv)))()
+        app(Job(command.module, command.records, show_traceback, tuple(argv), outcome))()
     except (JobFailed, UserError):
         raise
     except Exception as error:
@@ -240,7 +236,7 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool) -> None:
             raise
         raise known from error
     finally:
-        _close_sweep()
+        outcome.close()
         sys.argv = argv
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -260,14 +256,6 @@ def _report(error: BaseException, show_traceback: bool, prefix: str = "") -> str
     return text
 
 
-def _close_sweep() -> None:
-    """Count the failures that the records tell of as well: those of other processes are known from nowhere else."""
-    reports = sys.modules.get("streetlab.sweeps.report")  # the callback of a sweep has imported it
-    sweep = reports.take_running() if reports else None
-    for name, line in sweep.close().items() if sweep else ():
-        _outcome.failed.setdefault(name, line)
-
-
 def _release_memory() -> None:
     import gc
 
@@ -277,10 +265,10 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _sum_up_failures() -> int:
-    if not _outcome.failed:
+def _sum_up_failures(outcome: Outcome) -> int:
+    if not outcome.failed:
         return 0
-    print(f"streetlab: failed jobs: {len(_outcome.failed)}", file=sys.stderr)
-    for job in _outcome.failed.values():
+    print(f"streetlab: failed jobs: {len(outcome.failed)}", file=sys.stderr)
+    for job in outcome.failed.values():
         print(f"  {one_line(job)}", file=sys.stderr)
     return 1

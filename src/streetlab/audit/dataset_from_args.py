@@ -14,6 +14,7 @@ from streetlab.config.translation import translate
 from streetlab.config.values import check_nothing_missing
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
+from streetlab.hydra_compat import has_mapping
 
 ROOT = "train"
 """The root config whose words choose a data set."""
@@ -74,5 +75,5 @@ def _skip_unreadable(node: DictConfig) -> None:
     for key in list(node):
         if key == "on_error":
             node[key] = "skip"
-        elif isinstance(node._get_node(key), DictConfig):
+        elif has_mapping(node, str(key)):
             _skip_unreadable(node[key])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -28,15 +26,16 @@ from streetlab.io import files
 from streetlab.io.filenames import one_line
 from streetlab.records.identity import identify
 from streetlab.records.process_status import writer
-from streetlab.records.record import RunRecord, now
+from streetlab.records.record import now
 from streetlab.records.resume import open_record
 from streetlab.training.build import build_experiment
 from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.provenance import provenance
 from streetlab.training.rebuild import as_built, rebuild
 from streetlab.training.run_log import run_log
+from streetlab.training.session import RunSession
 from streetlab.training.terminal import quiet_lightning
-from streetlab.training.train import GIVEN, complete, train
+from streetlab.training.train import GIVEN, train
 
 START = "pruned.ckpt"
 """The checkpoint that training goes on from, among the new run's."""
@@ -139,28 +138,26 @@ def _go_on(options: Options, source: DataSource) -> None:
     config = recorded_config(options.output.config, []).config
     bind(config, GIVEN)
     identity = identify(plain(config), source)
-    record, resume = open_record(options.output.path, identity, "auto")
-    work = partial(train if options.epochs else _as_it_is, source=source)
+    record, checkpoint = open_record(options.output.path, identity, "auto")
     with run_log() as log:
-        complete(config, identity, record, resume, options.words, options.choices, log, work)
+        session = RunSession(record, checkpoint, identity, log, options.words, options.choices)
+        with session.running():
+            if options.epochs:
+                train(config, session, source)
+            else:
+                _evaluate_untrained(config, session, source)
 
 
-def _as_it_is(
-    cfg: DictConfig, config: dict[str, Any], record: RunRecord, resume: Path | None, source: DataSource
-) -> dict[str, Any]:
-    """What `training.train.train` does, without training."""
-    experiment = build_experiment(cfg, config, source)
+def _evaluate_untrained(cfg: DictConfig, session: RunSession, source: DataSource) -> None:
+    """Test the pruned network as it is, and write what a training would have left in the record."""
+    record, experiment = session.record, build_experiment(cfg, session.config, source)
     experiment.data.setup()
-    experiment.regime.phases = []
     record.write_status(**experiment.source.split_record(experiment.data.samples))
     files.write_csv(record.path / "metrics.csv", [], ("epoch", "step", "phase"))
     for name in ("best.ckpt", "last.ckpt"):
         write_checkpoint(record.checkpoints / name, experiment.task.state_dict(), experiment.task.card)
     trainer: pl.Trainer = instantiate(cfg.trainer, root=record.path, enable_checkpointing=False)
-    try:
-        return evaluate_best(trainer, experiment, record)
-    except SystemExit:  # Lightning's way to leave after Ctrl-C
-        raise KeyboardInterrupt from None
+    evaluate_best(trainer, experiment, record, phases=())
 
 
 def _device(config: DictConfig) -> torch.device:

@@ -21,7 +21,6 @@ def accumulate_gradients(task: StreetTask, data: StreetData, device: torch.devic
     The photos are as they are, without augmentation, and normalisation keeps its statistics.
     """
     data.open(("train",))
-    data.trainer = None  # of an evaluation before; none takes part in this
     network = task.network.to(device).eval().requires_grad_(True)
     task.loss.to(device)
     network.zero_grad(set_to_none=True)

@@ -18,6 +18,7 @@ from streetlab.progress import track
 from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.training.evaluate_splits import Numbers, evaluate_splits
+from streetlab.training.interruption import exit_as_ctrl_c
 
 _WARM_UP = 5
 _ROUNDS = 100
@@ -37,10 +38,8 @@ def quality(config: DictConfig, task: StreetTask, data: StreetData, record: RunR
     """
     trainer: pl.Trainer = instantiate(config.trainer, enable_checkpointing=False)
     splits = data.splits[1:]
-    try:
+    with exit_as_ctrl_c():
         _, numbers = evaluate_splits(trainer, task, data, record, splits)
-    except SystemExit:  # Lightning's way to leave after Ctrl-C
-        raise KeyboardInterrupt from None
     return shown(task.metrics, numbers)
 
 

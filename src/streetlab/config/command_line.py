@@ -14,6 +14,7 @@ from streetlab.config.quoting import quote, quote_paths
 from streetlab.config.sweeps import defer_values
 from streetlab.config.values import REFUSED
 from streetlab.errors import UserError, did_you_mean
+from streetlab.hydra_compat import command_line_options
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def arrange(words: Sequence[str]) -> CommandLine:
         UserError: an unknown option, a word that is no override, an override that is refused.
     """
     options, overrides, values = [], [], list(words)
-    actions = _hydra_options()
+    actions = command_line_options()
     config_dir = None
     while values:
         word = values.pop(0)
@@ -136,12 +137,6 @@ def _is_sweep(words: Sequence[str]) -> bool:
     presets = [word for word in words if _group(word) == "sweep"]
     by_preset = bool(presets) and presets[-1] != "sweep=" and not _chooses_nothing(presets[-1])
     return by_preset or any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in words)
-
-
-def _hydra_options() -> dict[str, Action]:
-    from hydra._internal.utils import get_args_parser
-
-    return {name: action for action in get_args_parser()._actions for name in action.option_strings}
 
 
 def _takes(action: Action, following: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from streetlab.config.nearest import nearest_in
 from streetlab.config.quoting import escape_interpolations
 from streetlab.config.translation import translate
 from streetlab.errors import UserError
+from streetlab.hydra_compat import apply_overrides
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -102,8 +103,6 @@ def _with_choices(compose: Composer, recorded: Mapping[str, Any], chosen: Sequen
 
 
 def _apply(values: Sequence[Override], config: DictConfig, further: Sequence[str]) -> None:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
     for override in values:
         if not override.is_add() and not override.is_force_add():
             tree: Any = OmegaConf.to_container(config, resolve=False)
@@ -111,7 +110,7 @@ def _apply(values: Sequence[Override], config: DictConfig, further: Sequence[str
                 word = "" if override.is_delete() else str(override.input_line)
                 raise UserError(f"no key {nearest_in(tree, override.key_or_group, further, word)}")
         # Hydra's own, so that a word means here what it means to the command that made the config
-        ConfigLoaderImpl._apply_overrides_to_config([override], config)
+        apply_overrides([override], config)
 
 
 def _has(node: Any, key: str) -> bool:

@@ -11,6 +11,7 @@ from streetlab.config.process_count import check_processes
 from streetlab.config.run_names import does_not_name_a_run, fresh, run_name, sweep_name
 from streetlab.config.sweeps import plan_sweep
 from streetlab.config.values import plain, without_hydra
+from streetlab.hydra_compat import root_of
 
 OUTPUTS = Path("outputs")
 _SWEEP = "streetlab_sweep"
@@ -64,5 +65,5 @@ def swept_words() -> list[str]:
     """The words of the running job that its sweep varies, `key=value` each; all of its words where it runs alone."""
     hydra = HydraConfig.get()
     words = [str(word) for word in hydra.overrides.task]
-    swept = OmegaConf.get_cache(hydra._get_root())[_SWEEP].get("swept")  # type: ignore[attr-defined]
+    swept = OmegaConf.get_cache(root_of(hydra))[_SWEEP].get("swept")  # type: ignore[arg-type]
     return words if swept is None else [word for word in words if word.lstrip("+~").partition("=")[0] in swept]

@@ -10,11 +10,12 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, ValueType
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from streetlab.errors import UserError
+from streetlab.hydra_compat import is_glob
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
 
 def _values(override: Override) -> list[str]:
     values = list(override.sweep_string_iterator())
-    if values or not isinstance(override._value, Glob):
+    if values or not is_glob(override):
         return values
     choices = _loader().get_group_options(override.key_or_group)
     known = f"the choices are {', '.join(choices)}" if choices else f"there is no group '{override.key_or_group}'"

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from streetlab.config.moved import current_target, with_current_targets
 from streetlab.config.values import REFUSED, plain, without_hydra
 from streetlab.errors import UserError, did_you_mean, first_line
+from streetlab.hydra_compat import full_key
 
 Given = Mapping[str, Iterable[str]]
 
@@ -45,7 +46,7 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
     """
     if node is None:
         return None
-    key = str(node._get_full_key(None)) if isinstance(node, (DictConfig, ListConfig)) else ""
+    key = full_key(node) if isinstance(node, (DictConfig, ListConfig)) else ""
     tree = with_current_targets(plain(node) if isinstance(node, (DictConfig, ListConfig)) else node)
     for fault in _faults(tree, key, {key: tuple(kwargs)}):
         raise UserError(fault)

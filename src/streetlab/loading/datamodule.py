@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.errors import UserError
+from streetlab.lightning_compat import next_epoch
 from streetlab.loading.augment import Augment, draws, normalize
 from streetlab.loading.cache import CachedSplit, open_cache
 from streetlab.loading.coverage import check_classes, check_labels
@@ -54,13 +56,6 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def _epoch(trainer: pl.Trainer | None) -> int:
-    """The epoch about to be drawn; `current_epoch` lags by one while the hooks of an epoch's end run."""
-    if trainer is None:
-        return 0
-    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-
-
 class StreetData(pl.LightningDataModule):
     """Train, val and test batches of one data source.
 
@@ -74,9 +69,6 @@ class StreetData(pl.LightningDataModule):
         batch_size: per process.
         num_workers: processes that copy rows; the batches are the same for any number.
         seed: of order and augmentation.
-
-    Attributes:
-        tested: the split that `test_dataloader` gives; `train` too comes in its own order, as it is.
     """
 
     def __init__(
@@ -92,7 +84,7 @@ class StreetData(pl.LightningDataModule):
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
-        self.tested = "test"
+        self._tested = "test"
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
         self._resident: dict[str, dict[str, Tensor]] = {}
@@ -113,7 +105,7 @@ class StreetData(pl.LightningDataModule):
         Raises:
             UserError: see `open_cache` and `check_classes`.
         """
-        stages = {"fit": ("train", "val"), "validate": ("val",), "test": (self.tested,)}
+        stages = {"fit": ("train", "val"), "validate": ("val",), "test": (self._tested,)}
         trains = stage in (None, "fit") and not self._checked
         if trains:
             check_labels(self.source)  # before hours of decoding
@@ -129,6 +121,19 @@ class StreetData(pl.LightningDataModule):
                 self._check_workers(split)
                 self._cached[split] = open_cache(self.source, split, self._cache_size(split))
                 self._keys[split] = sample_keys([sample.id for sample in self._cached[split].samples])
+
+    def resize_batches(self, batch_size: int) -> None:
+        """Give loaders that are built from now on the size that a trial found."""
+        self.batch_size = batch_size
+
+    def evaluating(self, split: str) -> StreetData:
+        """Copy this for one evaluation, by `Trainer.validate` of val or `Trainer.test` of any other split.
+
+        The copy shares all that is open; `train` too comes in its own order, without augmentation.
+        """
+        shared = copy.copy(self)
+        shared._tested = split
+        return shared
 
     def samples(self, split: str) -> list[Sample]:
         """The split's samples; a batch's `rows` index this list. None of a split without truth.
@@ -156,7 +161,7 @@ class StreetData(pl.LightningDataModule):
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.tested)
+        return self._loader(self._tested)
 
     def train_batch(self, count: int, device: torch.device) -> Batch:
         """The first rows of train as a training step gets them: augmented, on the device."""
@@ -224,7 +229,7 @@ class StreetData(pl.LightningDataModule):
             self._keys[split],
             self.batch_size,
             self.seed,
-            epoch=lambda: _epoch(trainer),
+            epoch=lambda: next_epoch(trainer) if trainer else 0,
             shuffle=shuffle,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

@@ -22,6 +22,7 @@ from streetlab.process_rank import place
 from streetlab.records.identity import recorded_hash
 from streetlab.records.process_status import writer
 from streetlab.records.record import RunRecord, now
+from streetlab.sweeps.outcome import current_outcome
 from streetlab.sweeps.summary import in_words, write_summary
 
 
@@ -48,14 +49,6 @@ class Sweep:
         }
 
 
-_running: list[Sweep] = []
-
-
-def take_running() -> Sweep | None:
-    """The sweep that was announced in this process and not yet asked for."""
-    return _running.pop() if _running else None
-
-
 class SweepReport(Callback):
     """Hydra's callback: announces the jobs, and rewrites the sweep's summary after each one, in whatever process."""
 
@@ -66,7 +59,7 @@ class SweepReport(Callback):
             folder = Path(config.hydra.sweep.dir)
         except (UserError, InterpolationResolutionError):
             return
-        _running[:] = [Sweep(folder, now())]
+        current_outcome().close_sweep = Sweep(folder, now()).close
         print(f"{plan}; {folder}", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

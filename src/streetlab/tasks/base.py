@@ -58,8 +58,8 @@ class StreetTask(pl.LightningModule):
         self.mean_loss = MeanLoss()
         self.objective = dict(objective)
         self.card = card or {}
-        self.build_optimizer: Callable[[nn.Module], Optimizer] | None = None  # set by each phase
-        self.distillation: Distillation | None = None  # set where a teacher was asked for
+        self._build_optimizer: Callable[[nn.Module], Optimizer] | None = None
+        self._distillation: Distillation | None = None
 
     @property
     def monitor(self) -> str:
@@ -85,19 +85,27 @@ class StreetTask(pl.LightningModule):
                 "1x1 maps over the batch); at least 2 per process are needed"
             ) from None
 
+    def optimize_with(self, build_optimizer: Callable[[nn.Module], Optimizer]) -> None:
+        """Take what builds the optimizer of each phase; a regime calls this once, before its first phase."""
+        self._build_optimizer = build_optimizer
+
+    def learn_from(self, distillation: Distillation) -> None:
+        """Add a teacher's part to the loss of training batches."""
+        self._distillation = distillation
+
     def with_teacher(self, loss: Tensor, logits: Tensor, batch: Batch, labels: Tensor) -> Tensor:
         """The loss of a training batch on its labels, with the teacher's part where the run has a teacher."""
-        if self.distillation is None:
+        if self._distillation is None:
             return loss
-        told = self.distillation(batch["images"], logits, labels)
+        taught = self._distillation(batch["images"], logits, labels)
         size = len(batch["rows"])
-        self.log("train/distillation_loss", told, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        return self.distillation.mixed(loss, told)
+        self.log("train/distillation_loss", taught, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        return self._distillation.mixed(loss, taught)
 
     def configure_optimizers(self) -> Optimizer:
-        if self.build_optimizer is None:
+        if self._build_optimizer is None:
             raise RuntimeError("no phase has been entered: train through a regime (PhaseSchedule.fit)")
-        return self.build_optimizer(self.network)
+        return self._build_optimizer(self.network)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate_batch(batch)

@@ -102,7 +102,7 @@ class AutoBatchSize(pl.Callback):
         if stage == "fit" and self.chosen is None:
             self.chosen = self._agreed(trainer, self._search(trainer, pl_module, data))
         if self.chosen is not None and data.batch_size != self.chosen:
-            data.batch_size = self.chosen
+            data.resize_batches(self.chosen)
         if stage == "fit" and is_first():
             self.record.write_status(batch_size=self.chosen)
 

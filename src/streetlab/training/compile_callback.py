@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from streetlab.errors import UserError, first_line
+from streetlab.lightning_compat import remaining_epochs
 from streetlab.loading.datamodule import Batch
 from streetlab.tasks.base import StreetTask
 from streetlab.training.dry_run import without_a_trace
@@ -86,8 +87,8 @@ class CompiledNetwork(pl.Callback):
     def _wanted(self, trainer: pl.Trainer) -> bool:
         if self.asked != AUTO:
             return bool(self.asked)
-        epochs = (trainer.fit_loop.max_epochs or 0) - trainer.current_epoch
-        return trainer.strategy.root_device.type == "cuda" and epochs * trainer.num_training_batches >= WORTH_STEPS
+        steps = remaining_epochs(trainer) * trainer.num_training_batches
+        return trainer.strategy.root_device.type == "cuda" and steps >= WORTH_STEPS
 
     def _try_once(self, trainer: pl.Trainer, task: Any, images: Tensor, learns: bool) -> None:
         if self._compiled is None or learns in self._tried:

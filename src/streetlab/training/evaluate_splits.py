@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,15 +25,20 @@ Numbers = dict[str, dict[str, Any]]
 """What was measured, by its key in metrics.json: `val`, `test`, `test_full_resolution`, ..."""
 
 
-def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord) -> dict[str, Any]:
+def evaluate_best(
+    trainer: pl.Trainer, experiment: Experiment, record: RunRecord, phases: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Load the best epoch, predict val and test, and complete the record.
 
     Where the truth of test is withheld, val is the split that is reported.
 
+    Args:
+        phases: that led to the epoch, see `PhaseSchedule.timeline`; none of a network that was not trained.
+
     Returns:
         what metrics.json holds; nothing in processes other than the first.
     """
-    task, regime, data = experiment.task, experiment.regime, experiment.data
+    task, data = experiment.task, experiment.data
     best = record.checkpoints / "best.ckpt"
     checkpoint = torch.load(best, map_location="cpu", weights_only=True)
     task.load_state_dict(checkpoint["state_dict"])
@@ -43,11 +48,7 @@ def evaluate_best(trainer: pl.Trainer, experiment: Experiment, record: RunRecord
         return {}
     report.conclude(numbers, data.splits[-1], temperature=None, prior=None)
     strip(best, checkpoint)
-    phases = [
-        {"name": phase.name, "first_epoch": regime.first_epoch(index) + 1, "epochs": phase.epochs}
-        for index, phase in enumerate(regime.phases)
-    ]
-    metrics = summarize(task, numbers, data.splits[-1], epochs_behind(checkpoint), phases=phases)
+    metrics = summarize(task, numbers, data.splits[-1], epochs_behind(checkpoint), phases=list(phases))
     record.write_status(precision=trainer.precision)
     record.write_metrics(metrics)
     record.write_model(
@@ -74,11 +75,10 @@ def evaluate_splits(
     numbers: Numbers = {}
     for split in splits:
         if split == "val":
-            (values,) = trainer.validate(task, datamodule=data, verbose=False)
+            (values,) = trainer.validate(task, datamodule=data.evaluating(split), verbose=False)
             loss = values["val/loss"]
         else:
-            data.tested = split
-            (values,) = trainer.test(task, datamodule=data, verbose=False)
+            (values,) = trainer.test(task, datamodule=data.evaluating(split), verbose=False)
             loss = values["test/loss"]
         found = report.collect(split)
         found[split] = {"loss": loss} | found[split]

@@ -42,6 +42,15 @@ def ends_as_ctrl_c() -> Iterator[None]:
 
 
 @contextmanager
+def exit_as_ctrl_c() -> Iterator[None]:
+    """Turn SystemExit, by which Lightning leaves after Ctrl-C, back into KeyboardInterrupt."""
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
 def waits_for_the_first() -> Iterator[None]:
     """In a job of submitit, leave it to the first process to act on the cluster's signals, which all processes get.
 

@@ -28,6 +28,7 @@ from torch.optim import Optimizer
 
 from streetlab.checkpoints.write import in_folder
 from streetlab.errors import UserError, did_you_mean
+from streetlab.lightning_compat import batches_begun, set_max_epochs
 from streetlab.networks.groups import freeze_except, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
 from streetlab.training.fused import build_fused
@@ -159,6 +160,13 @@ class PhaseSchedule(pl.Callback):
         """The epoch, counted from 0, that a phase begins with."""
         return sum(phase.epochs for phase in self.phases[:index])
 
+    def timeline(self) -> list[dict[str, Any]]:
+        """Name, first epoch (counted from 1) and length of every phase, as metrics.json holds them."""
+        return [
+            {"name": phase.name, "first_epoch": self.first_epoch(index) + 1, "epochs": phase.epochs}
+            for index, phase in enumerate(self.phases)
+        ]
+
     def check(self, network: nn.Module) -> None:
         """Every name in every phase matches a parameter, every optimizer has a rate to scale; else a UserError."""
         for phase in self.phases:
@@ -178,6 +186,7 @@ class PhaseSchedule(pl.Callback):
     ) -> None:
         """Train all phases; with `resumed`, from the end of the epoch that its checkpoint was written after."""
         self.check(task.network)
+        task.optimize_with(lambda network: self.build_optimizer(self.phase, network))
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision
         self._may_fuse = not trainer.gradient_clip_val or "mixed" not in str(trainer.precision)
         self._resumed = resumed
@@ -186,7 +195,7 @@ class PhaseSchedule(pl.Callback):
             checkpoint = resumed.checkpoint if resumed is not None and index == first else None
             self.index = index
             self._enter(trainer, task, checkpoint is not None)
-            trainer.fit_loop.max_epochs = self.first_epoch(index) + self.phase.epochs
+            set_max_epochs(trainer, self.first_epoch(index) + self.phase.epochs)
             # plain tensors and containers only
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
 
@@ -224,7 +233,6 @@ class PhaseSchedule(pl.Callback):
                 raise UserError(f"phase '{phase.name}' starts from the best epoch, but no epoch has been kept yet")
             task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
         freeze_except(task.network, phase.train)
-        task.build_optimizer = partial(self.build_optimizer, phase)
         trained = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
         log.info(
             "phase %s: %d epochs, %s (%.2f M parameters)",
@@ -285,8 +293,7 @@ class PhaseSchedule(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # dropout is a function of (seed, batch, rank), so a resumed run needs no saved random state
-        batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        torch.manual_seed((self.seed * 1_000_003 + batches) * 1_009 + trainer.global_rank)
+        torch.manual_seed((self.seed * 1_000_003 + batches_begun(trainer)) * 1_009 + trainer.global_rank)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -59,7 +59,7 @@ def teach(cfg: DictConfig, experiment: Experiment) -> Teacher | None:
     teacher, task = read_teacher(cfg.teacher, experiment.data), experiment.task
     if cfg.distillation.kind == "channel" and task.task != "segmentation":
         raise UserError("distillation.kind: 'channel' compares places in an image; one label per photo needs 'pixel'")
-    task.distillation = Distillation(teacher.network, task.network, **cfg.distillation)
+    task.learn_from(Distillation(teacher.network, task.network, **cfg.distillation))
     return teacher
 
 

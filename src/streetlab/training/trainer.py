@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.lightning_compat import leave_signals_alone
 from streetlab.training.compile_callback import AUTO, check_compile
 from streetlab.training.rendezvous import environment
 
@@ -92,7 +93,5 @@ def build_trainer(
         use_distributed_sampler=False,  # the batches know their rank
         **options,
     )
-    # Signals are for training.interruption: on SIGTERM Lightning begins a broadcast, and a process that alone got the
-    # signal waits in it for the others forever.
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    leave_signals_alone(trainer)
     return trainer
