@@ -13,11 +13,11 @@ import numpy as np
 
 from streetlab.compare.grouping import FinishedRun
 from streetlab.errors import UserError
-from streetlab.metrics.classification import summarize_classification
+from streetlab.metrics.classification import calibration_numbers, summarize_classification
 from streetlab.metrics.confusions import Confusions, join_confusions
 from streetlab.metrics.predictions import Predictions, join_predictions
 from streetlab.metrics.segmentation import summarize_segmentation
-from streetlab.metrics.statistics.calibration import apply_temperature, calibration_numbers
+from streetlab.metrics.statistics.calibration import apply_temperature
 from streetlab.records.record import RunRecord
 
 FOLDS = "dataset.folds"

@@ -9,6 +9,7 @@ from typing import Any
 
 from streetlab.compare.grouping import FinishedRun, RunGroup
 from streetlab.compare.pairwise import PairedComparison
+from streetlab.metrics.catalogue import CATALOGUE, Place
 from streetlab.metrics.statistics import wilson_interval
 
 COSTS = (
@@ -23,20 +24,7 @@ COSTS = (
 _OVER_FOLDS: dict[str, Callable[[Sequence[float]], float]] = {"minutes": sum, "peak_memory_bytes": max}
 """What a cost of several folds is; the mean where it is not named."""
 
-MEASURES = (
-    "quadratic_weighted_kappa",
-    "far_errors",
-    "far_error_share",
-    "ece",
-    "ece_by_chance",
-    "ece_calibrated",
-    "ece_by_chance_calibrated",
-    "brier",
-    "brier_calibrated",
-    "nll",
-    "nll_calibrated",
-    "accuracy_ceiling",
-)
+MEASURES = tuple(metric.key for metric in CATALOGUE if Place.LEADERBOARD in metric.shown)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streetlab.compare.leaderboard import Row
-from streetlab.compare.leaderboard_text import words
 from streetlab.compare.options import Options
 from streetlab.compare.select import Selection, limit_key
 from streetlab.compare.verdicts import Verdicts
+from streetlab.metrics.catalogue import words
 from streetlab.metrics.statistics.intervals import FEWEST_SEEDS
 
 _MOST_NAMED = 3

@@ -21,12 +21,12 @@ from streetlab.compare.leaderboard_text import (
     interval_text,
     run_accuracy,
     score,
-    words,
 )
 from streetlab.compare.measures import HEADING, measure_table
 from streetlab.compare.options import Options
 from streetlab.compare.select import Selection
 from streetlab.compare.verdicts import Verdicts
+from streetlab.metrics.catalogue import words
 from streetlab.plots.page import link, render
 
 _MOST_OPEN = 50

@@ -11,25 +11,14 @@ from numpy.typing import NDArray
 from streetlab.compare.grouping import FinishedRun, RunGroup
 from streetlab.datasets.labels import same_names
 from streetlab.errors import UserError
+from streetlab.metrics.catalogue import resampled
 from streetlab.metrics.statistics import wilson_interval
 from streetlab.metrics.statistics.bootstrap import bootstrap_scores, cluster_photos, degrees_of_freedom, strata_of
 from streetlab.metrics.statistics.differences import FEWEST_A_SIDE, Difference, paired_difference
 from streetlab.metrics.statistics.intervals import score_interval, student_interval
-from streetlab.metrics.statistics.scores import (
-    Score,
-    accuracy,
-    image_counts,
-    macro_f1,
-    miou,
-    photo_counts,
-    sum_by_cluster,
-)
+from streetlab.metrics.statistics.scores import Score, image_counts, photo_counts, sum_by_cluster
 from streetlab.metrics.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
 
-_SCORES: dict[str, dict[str, Score]] = {
-    "classification": {"macro_f1": macro_f1, "accuracy": accuracy},
-    "segmentation": {"miou": miou, "pixel_accuracy": accuracy},
-}
 _LEVEL = 0.05
 
 
@@ -125,7 +114,7 @@ def compare_with_baseline(
         base = [_answers(run, metric) for run in baseline.runs]
         for answers in base[1:]:
             answers.require_same_photos(base[0])
-        resampling = _Resampling(base[0], _SCORES[baseline.runs[0].task][metric], draws, seed)
+        resampling = _Resampling(base[0], resampled(baseline.runs[0].task)[metric], draws, seed)
         base_scores, base_drawn = resampling.side(base)
     except UserError as error:
         return [], [(group, f"the baseline cannot be tested: {error}") for group in others]
@@ -175,7 +164,7 @@ def metric_interval(run: FinishedRun, metric: str, draws: int = 2000, seed: int 
     """
     try:
         answers = _answers(run, metric)
-        resampling = _Resampling(answers, _SCORES[run.task][metric], draws, seed)
+        resampling = _Resampling(answers, resampled(run.task)[metric], draws, seed)
         if metric == "accuracy" and answers.right is not None and resampling.clusters == len(answers.ids):
             return wilson_interval(int(answers.right.sum()), len(answers.ids))
         (score,), drawn = resampling.side([answers])
@@ -231,7 +220,7 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
     Raises:
         UserError: the metric cannot be resampled, the record's file is missing or damaged, or a photo is in it twice.
     """
-    known = _SCORES.get(run.task, {})
+    known = resampled(run.task)
     if metric not in known:
         raise UserError(f"{metric} cannot be resampled photo by photo; {' and '.join(known) or 'nothing'} can")
     if run.task == "classification":

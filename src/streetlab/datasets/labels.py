@@ -8,14 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streetlab.datasets.task_spec import TASKS, TaskSpec
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import encodable, fold
 
 IGNORE_INDEX = 255
 """The label of pixels that count for nothing (Cityscapes' convention)."""
-
-TASKS = {"classification": "one label per photo", "segmentation": "one class per pixel"}
-"""What labels are given to, and how that is said in messages."""
 
 Color = tuple[int, int, int]
 
@@ -54,6 +52,11 @@ class LabelSpace:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of the task."""
+        return TASKS[self.task]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, as checkpoints and records hold it."""
