@@ -119,7 +119,7 @@ def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]
 
 def accuracy_key(run: FinishedRun) -> str:
     """The key of the run's share of right answers, which are photos or pixels."""
-    return "accuracy" if run.task == "classification" else "pixel_accuracy"
+    return run.spec.accuracy
 
 
 def run_result(run: FinishedRun, metric: str) -> RunResult:
@@ -127,7 +127,7 @@ def run_result(run: FinishedRun, metric: str) -> RunResult:
     test = run.test
     accuracy, n = _number(test.get(accuracy_key(run))), test.get("n")
     # pixels are no independent trials, so only photos that carry one label each get an interval
-    photos = run.task == "classification"
+    photos = not run.spec.per_pixel
     interval = wilson_interval(round(accuracy * n), n) if photos and n and accuracy is not None else None
     return RunResult(
         seed=run.seed,

@@ -50,7 +50,7 @@ def compare_page(
         accuracy=words(baseline.accuracy_key),
         with_accuracy=metric != baseline.accuracy_key,
         against=against_header(baseline) if any(row.comparison for row in rows) else "",
-        classification=selection.task == "classification",
+        classification=not selection.spec.per_pixel,
         cost_headers=list(COST_HEADERS.values()),
         rows=[_row(colored, ticks, output) for colored in everything],
         open_rows=_MOST_OPEN,

@@ -16,7 +16,7 @@ from streetlab.metrics.statistics import wilson_interval
 from streetlab.metrics.statistics.bootstrap import bootstrap_scores, cluster_photos, degrees_of_freedom, strata_of
 from streetlab.metrics.statistics.differences import FEWEST_A_SIDE, Difference, paired_difference
 from streetlab.metrics.statistics.intervals import score_interval, student_interval
-from streetlab.metrics.statistics.scores import Score, image_counts, photo_counts, sum_by_cluster
+from streetlab.metrics.statistics.scores import Score, sum_by_cluster
 from streetlab.metrics.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
 
 _LEVEL = 0.05
@@ -87,7 +87,7 @@ class PairedComparison:
 
     @property
     def _evidence(self) -> str:
-        noun = "photos" if self.group.runs[0].task == "classification" else "images"
+        noun = self.group.runs[0].spec.noun
         apart = f" ({self.clusters} without their duplicates)" if self.clusters < self.n else ""
         runs = f" and {self.seeds[0]} against {self.seeds[1]} runs" if min(self.seeds) >= FEWEST_A_SIDE else ""
         return f"these {self.n} {noun}{apart}{runs}"
@@ -223,29 +223,16 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
     known = resampled(run.task)
     if metric not in known:
         raise UserError(f"{metric} cannot be resampled photo by photo; {' and '.join(known) or 'nothing'} can")
-    if run.task == "classification":
-        photos = run.predictions()
-        order = _by_id(photos.ids, run)
-        labels, predictions = photos.labels[order], photos.predictions[order]
-        return _Answers(
-            where=run.where,
-            ids=[photos.ids[i] for i in order],
-            groups=[photos.groups[i] for i in order],
-            strata=labels,
-            counts=photo_counts(labels, predictions, len(photos.names)),
-            right=labels == predictions,
-            names=tuple(photos.names),
-        )
-    images = run.confusions()
-    order = _by_id(images.ids, run)
+    results = run.results()
+    order = _by_id(results.ids, run)
     return _Answers(
         where=run.where,
-        ids=[images.ids[i] for i in order],
-        groups=[""] * len(order),
-        strata=np.zeros(len(order), dtype=np.int64),
-        counts=image_counts(images.matrices[order]),
-        right=None,
-        names=tuple(images.names),
+        ids=[results.ids[i] for i in order],
+        groups=[results.groups[i] for i in order],
+        strata=results.strata[order],
+        counts=results.counts[order],
+        right=None if results.right is None else results.right[order],
+        names=tuple(results.names),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from streetlab.compare.folds import join_folds
 from streetlab.compare.grouping import FinishedRun, RunGroup, group_by_seed, read_finished
+from streetlab.datasets.task_spec import TASKS, TaskSpec
 from streetlab.errors import UserError, did_you_mean
 from streetlab.metrics.catalogue import mode_of
 from streetlab.records.record import RunRecord, find_runs, split_usable
@@ -35,6 +36,11 @@ class Selection:
     task: str
     metric: str
     mode: str
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of the task."""
+        return TASKS[self.task]
 
     @property
     def runs(self) -> list[FinishedRun]:
@@ -99,7 +105,7 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
     if different_splits:
         runs = _told_apart(runs)
     else:
-        noun = "photos" if task == "classification" else "images"
+        noun = TASKS[task].noun
         told = "different_splits=true shows them in one table, untested"
         _one(runs, "split hash", _split_hash, told)
         _one(runs, f"contents of the {noun} (data hash)", lambda run: run.status.get("data_hash"), told)

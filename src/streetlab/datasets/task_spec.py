@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class TaskSpec:
     networks: str
 
 
-CLASSIFICATION = "classification"
-SEGMENTATION = "segmentation"
+TaskName = Literal["classification", "segmentation"]
+CLASSIFICATION: Final = "classification"
+SEGMENTATION: Final = "segmentation"
 
 TASKS = {
     spec.name: spec

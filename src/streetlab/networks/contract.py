@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION
 from streetlab.errors import UserError
 from streetlab.networks.groups import found_groups
 from streetlab.networks.segmentation import SegmentationOutput, resize_logits
@@ -30,7 +31,7 @@ def adopt(network: nn.Module, task: str) -> list[str]:
     lines = []
     if getattr(adopted, "task", None) is None:
         adopted.task = task
-        adopted.register_forward_hook(_pixel_output if task == "segmentation" else _label_output)
+        adopted.register_forward_hook(_OUTPUTS[task])
     if getattr(adopted, "parameter_groups", None) is None:
         adopted.parameter_groups = found_groups(network)
         head = adopted.parameter_groups["head"]
@@ -60,6 +61,10 @@ def _pixel_output(network: nn.Module, inputs: tuple[Any, ...], output: Any) -> S
         )
     size = inputs[0].shape[-2:]
     return SegmentationOutput(_at(logits, size), None if aux is None else _at(aux, size))
+
+
+_OUTPUTS = {CLASSIFICATION: _label_output, SEGMENTATION: _pixel_output}
+"""The form of output that each task asks of a network."""
 
 
 def _at(logits: Tensor, size: Sequence[int]) -> Tensor:

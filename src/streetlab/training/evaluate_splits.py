@@ -19,7 +19,7 @@ from streetlab.training.report import Report
 from streetlab.training.report_classification import ClassificationReport
 from streetlab.training.report_segmentation import SegmentationReport
 
-REPORTS: dict[str, type[Report]] = {"classification": ClassificationReport, "segmentation": SegmentationReport}
+REPORTS: dict[str, type[Report]] = {report.spec.name: report for report in (ClassificationReport, SegmentationReport)}
 
 Numbers = dict[str, dict[str, Any]]
 """What was measured, by its key in metrics.json: `val`, `test`, `test_full_resolution`, ..."""

@@ -57,7 +57,7 @@ def teach(cfg: DictConfig, experiment: Experiment) -> Teacher | None:
     if not cfg.teacher:
         return None
     teacher, task = read_teacher(cfg.teacher, experiment.data), experiment.task
-    if cfg.distillation.kind == "channel" and task.task != "segmentation":
+    if cfg.distillation.kind == "channel" and not task.label_space.spec.per_pixel:
         raise UserError("distillation.kind: 'channel' compares places in an image; one label per photo needs 'pixel'")
     task.distillation = Distillation(teacher.network, task.network, **cfg.distillation)
     return teacher
