@@ -24,6 +24,7 @@ from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 from streetlab.loading.datamodule import StreetData
 from streetlab.loading.workers import checked_workers
 from streetlab.networks.build import build_network
+from streetlab.networks.contract import as_network
 from streetlab.networks.image_size import check_image_size
 from streetlab.tasks.base import StreetTask
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
@@ -118,7 +119,7 @@ def build_task(
 def _check_task(network: nn.Module, source: DataSource) -> None:
     """A network for pixels does not train on labels of whole photos, nor the other way round."""
     needed = source.label_space.spec
-    gives: Any = getattr(network, "task", needed.name)
+    gives = as_network(network).task
     if gives != needed.name:
         raise UserError(
             f"model: {type(network).__name__} gives {TASKS[gives].labels}, data set {source.name} has {needed.labels}; "

@@ -11,6 +11,7 @@ import torch
 from streetlab.checkpoints.read import epochs_behind
 from streetlab.checkpoints.write import strip
 from streetlab.loading.datamodule import StreetData
+from streetlab.networks.contract import as_network
 from streetlab.networks.cost import describe
 from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
@@ -107,5 +108,5 @@ def summarize(task: StreetTask, numbers: Numbers, eval_split: str, epoch: int, *
 
 
 def _weights_report(experiment: Experiment) -> dict[str, Any] | None:
-    report: Any = getattr(experiment.task.network, "load_report", None)
+    report = as_network(experiment.task.network).load_report
     return None if report is None else {"path": str(report.path), "sha256": report.sha256, "summary": report.summary()}
