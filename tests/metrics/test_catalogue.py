@@ -27,6 +27,7 @@ def summary_of(task: str) -> dict:
 def test_a_key_stands_once_for_each_task():
     assert len({(metric.task, metric.key) for metric in CATALOGUE}) == len(CATALOGUE)
     assert all(metric.mode == BY_KEY[metric.key].mode for metric in CATALOGUE)
+    assert all(Place.LEADERBOARD in metric.shown for metric in CATALOGUE if metric.column or metric.share)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -29,7 +29,7 @@ def measure_table(rows: Sequence[Row]) -> MeasureTable | None:
 
     A number that is trivial in all rows is not shown.
     """
-    columns = [metric for metric in CATALOGUE if metric.column and _told(rows, metric)]
+    columns = [metric for metric in CATALOGUE if metric.column and _is_informative(rows, metric)]
     if not columns:
         return None
     return MeasureTable(
@@ -39,7 +39,7 @@ def measure_table(rows: Sequence[Row]) -> MeasureTable | None:
     )
 
 
-def _told(rows: Sequence[Row], metric: Metric) -> bool:
+def _is_informative(rows: Sequence[Row], metric: Metric) -> bool:
     return any(value != metric.trivial for row in rows for value in row.values(metric.key))
 
 

@@ -165,7 +165,7 @@ class Predictor:
 
     @property
     def per_pixel(self) -> bool:
-        """Whether each pixel is given a class, and not each photo."""
+        """True where each pixel is given a class, and not each photo."""
         return self.label_space.spec.per_pixel
 
     @property

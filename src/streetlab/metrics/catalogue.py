@@ -240,8 +240,8 @@ def objectives(task: str) -> tuple[str, ...]:
 
 def resampled(task: str) -> dict[str, scores.Score]:
     """Functions of the metrics that can be resampled photo by photo, the task's objective first."""
-    found = {metric.key: metric.from_counts for metric in metrics_of(task, Place.HEADLINE) if metric.from_counts}
-    return {key: found[key] for key in objectives(task) if key in found} if task in TASKS else {}
+    functions = {metric.key: metric.from_counts for metric in metrics_of(task, Place.HEADLINE) if metric.from_counts}
+    return {key: functions[key] for key in objectives(task) if key in functions}
 
 
 def values_from_counts(task: str, counts: NDArray[np.float64]) -> dict[str, float]:

@@ -53,8 +53,7 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
     if absent := [name for name, scores in summary["per_class"].items() if not scores["support"]]:
         summary["absent_classes"] = absent
     if label_space.ordinal:
-        of_order = [metric for metric in metrics_of(CLASSIFICATION) if metric.from_matrix]
-        summary |= {metric.key: metric.from_matrix(matrix) for metric in of_order if metric.from_matrix}
+        summary |= {m.key: m.from_matrix(matrix) for m in metrics_of(CLASSIFICATION) if m.from_matrix}
     summary |= calibration_numbers(predictions.probabilities, predictions.labels)
     summary["accuracy_ceiling"] = accuracy_ceiling(predictions.labels, predictions.groups)
     return summary

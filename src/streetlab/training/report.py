@@ -39,8 +39,7 @@ class Report(ABC):
         """What the terminal shows of one split's numbers before those of each class, by their titles."""
         texts = {}
         for metric in metrics_of(cls.spec.name, Place.TERMINAL):
-            told = metric.trivial is None or summary.get(metric.key) != metric.trivial
-            if metric.key in summary and told:
+            if metric.key in summary and (metric.trivial is None or summary[metric.key] != metric.trivial):
                 texts[cls.title(metric, summary)] = metric_text(metric, summary)
             if metric.key == "loss" and (absent := summary.get("absent_classes")):
                 texts["classes without truth"] = ", ".join(absent)
