@@ -100,7 +100,7 @@ def test_joined_numbers_are_those_of_all_photos_together(fold_run, tmp_path):
     assert run.test["brier"] == pytest.approx(((p - np.eye(3)[labels]) ** 2).sum(1).mean())
     assert run.test["ece"] == pytest.approx(adaptive_ece(p, labels))
     assert run.test["loss"] == pytest.approx(1.5)  # of 0.5, 1.5 and 2.5, each of 30 photos
-    together = run.predictions()
+    together = run.results()
     assert sorted(together.ids) == sorted(IDS)
     assert dict(zip(together.ids, together.groups, strict=True)) == dict(zip(IDS, GROUPS, strict=True))
     assert {record.path for record in records} == {member.record.path for member in run.members}

@@ -11,6 +11,7 @@ from streetlab.datasets.labels import CLEANLINESS, LabelSpace
 from streetlab.errors import UserError
 from streetlab.metrics.classification import (
     accuracy_ceiling,
+    calibration_numbers,
     classification_report,
     far_errors_name,
     report_rows,
@@ -19,7 +20,6 @@ from streetlab.metrics.classification import (
 from streetlab.metrics.expected_precision import Prior, expected_precision
 from streetlab.metrics.predictions import Predictions
 from streetlab.metrics.statistics import wilson_interval
-from streetlab.metrics.statistics.calibration import calibration_numbers
 
 
 def _predictions(labels, predicted, names=CLEANLINESS.names) -> Predictions:

@@ -58,7 +58,7 @@ def test_the_folds_of_a_preset_test_each_photo_once_and_are_joined_by_groups(
     groups_of = {record.name: set(record.predictions("test").groups) for record in records}
     assert sum(len(groups) for groups in groups_of.values()) == len(set.union(*groups_of.values())) == 26
     (joined,) = select([tmp_path / "outputs"]).runs
-    assert len(set(joined.predictions().groups)) == 26
+    assert len(set(joined.results().groups)) == 26
 
 
 def test_a_new_split_under_the_old_name_is_another_run_and_the_old_one_elsewhere_is_the_same(

@@ -14,6 +14,7 @@ from streetlab.config.moved import current_target
 from streetlab.config.targets import locate
 from streetlab.errors import UserError, first_line
 from streetlab.networks.build import build_network
+from streetlab.networks.contract import as_network
 
 _OWN = "streetlab.networks."
 """Where the networks are that a checkpoint from elsewhere may name."""
@@ -45,7 +46,7 @@ def rebuild_network(weights: TrainedWeights, *, trusted: bool) -> nn.Module:
         raise UserError(
             f"checkpoint: the network that {weights.path} describes cannot be built ({first_line(error)})"
         ) from error
-    if getattr(network, "task", label_space.task) != label_space.task:
+    if as_network(network).task != label_space.task:
         raise UserError(
             f"checkpoint: {weights.path} names {node.get('_target_')}, which makes no network for {label_space.task}"
         )

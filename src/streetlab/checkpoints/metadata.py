@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from streetlab.checkpoints.read import TrainedWeights
-from streetlab.datasets.labels import IGNORE_INDEX, TASKS, LabelSpace
+from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
+from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError
 from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
 

@@ -175,7 +175,7 @@ def scale(rows: Sequence[Row]) -> tuple[float, float]:
 
 def _class_score(space: LabelSpace) -> tuple[str, str]:
     """Key and word of the score that a task reports by class."""
-    return ("f1", "F1") if space.task == "classification" else ("iou", "IoU")
+    return space.spec.class_score
 
 
 def _class_scores(run: FinishedRun, space: LabelSpace) -> list[float] | None:

@@ -13,11 +13,10 @@ import numpy as np
 
 from streetlab.compare.grouping import FinishedRun
 from streetlab.errors import UserError
-from streetlab.metrics.classification import summarize_classification
-from streetlab.metrics.confusions import Confusions, join_confusions
-from streetlab.metrics.predictions import Predictions, join_predictions
-from streetlab.metrics.segmentation import summarize_segmentation
-from streetlab.metrics.statistics.calibration import apply_temperature, calibration_numbers
+from streetlab.metrics.classification import calibration_numbers
+from streetlab.metrics.predictions import Predictions
+from streetlab.metrics.results import RESULT_FILES, SplitResults
+from streetlab.metrics.statistics.calibration import apply_temperature
 from streetlab.records.record import RunRecord
 
 FOLDS = "dataset.folds"
@@ -129,28 +128,22 @@ def _numbers(members: Sequence[FinishedRun]) -> dict[str, Any]:
     space = first.label_space
     if space is None:
         raise UserError(f"{first.record.path / 'metrics.json'}: the label space is missing or damaged")
-    if first.task == "classification":
-        photos = [run.predictions() for run in members]
-        _require_apart(members, photos)
-        numbers = summarize_classification(join_predictions(photos), space) | _calibrated(members, photos)
-        counts = list(map(len, photos))
-    else:
-        images = [run.confusions() for run in members]
-        _require_apart(members, images)
-        everything = join_confusions(images)
-        numbers = summarize_segmentation(everything.total, space, len(everything)) | _resolution(members)
-        counts = list(map(len, images))
+    file = RESULT_FILES[first.task]
+    parts = [run.results() for run in members]
+    _require_apart(members, parts)
+    numbers = file.summarize(file.join(parts), space) | _calibrated(members, parts) | _resolution(members)
     losses = _each(members, "loss")
-    return numbers | ({"loss": float(np.average(losses, weights=counts))} if losses else {})
+    return numbers | ({"loss": float(np.average(losses, weights=list(map(len, parts))))} if losses else {})
 
 
-def _calibrated(members: Sequence[FinishedRun], parts: Sequence[Predictions]) -> dict[str, float]:
+def _calibrated(members: Sequence[FinishedRun], parts: Sequence[SplitResults]) -> dict[str, float]:
     """Calibration over all folds, each by the temperature that its own val photos gave; empty without these."""
     temperatures = _each(members, "temperature")
-    if not temperatures:
+    photos = [part for part in parts if isinstance(part, Predictions)]
+    if not temperatures or not photos:
         return {}
-    labels = np.concatenate([part.labels for part in parts])
-    each = zip(parts, temperatures, strict=True)
+    labels = np.concatenate([part.labels for part in photos])
+    each = zip(photos, temperatures, strict=True)
     probabilities = np.concatenate([apply_temperature(part.probabilities, t) for part, t in each])
     return calibration_numbers(probabilities, labels, "_calibrated")
 
@@ -172,7 +165,7 @@ def _resolution(members: Sequence[FinishedRun]) -> dict[str, Any]:
     return {} if size is None else {"resolution": size}
 
 
-def _require_apart(members: Sequence[FinishedRun], tested: Sequence[Predictions | Confusions]) -> None:
+def _require_apart(members: Sequence[FinishedRun], tested: Sequence[SplitResults]) -> None:
     """Raise UserError where a photo was tested twice or the classes are not the same."""
     if len({tuple(part.names) for part in tested}) > 1:
         raise UserError("its folds cannot be joined: their predictions are of different classes")

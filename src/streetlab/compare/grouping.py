@@ -12,9 +12,9 @@ from typing import Any
 
 from streetlab.config.run_names import LEFT_OUT, PATHS, TEACHER, has_teacher, matches
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.task_spec import CLASSIFICATION, TASKS, TaskSpec
 from streetlab.errors import UserError
-from streetlab.metrics.confusions import Confusions, join_confusions
-from streetlab.metrics.predictions import Predictions, join_predictions
+from streetlab.metrics.results import RESULT_FILES, SplitResults
 from streetlab.records.record import RunRecord
 
 _MISSING = "–"
@@ -55,7 +55,12 @@ class FinishedRun:
     @property
     def task(self) -> str:
         """`classification` or `segmentation`."""
-        return str(self.metrics.get("task", "classification"))
+        return str(self.metrics.get("task", CLASSIFICATION))
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of the task."""
+        return TASKS[self.task]
 
     @property
     def eval_split(self) -> str:
@@ -76,21 +81,14 @@ class FinishedRun:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def predictions(self) -> Predictions:
-        """The classifier's predictions on the evaluated split, of all folds together.
+    def results(self) -> SplitResults:
+        """The answers to each photo or image of the evaluated split, of all folds together.
 
         Raises:
-            UserError: see `RunRecord.predictions`.
+            UserError: the record's file of them is missing or damaged, or does not hold the split.
         """
-        return join_predictions([member.record.predictions(self.eval_split) for member in self.members])
-
-    def confusions(self) -> Confusions:
-        """The segmenter's confusion matrix of each image of the evaluated split, of all folds together.
-
-        Raises:
-            UserError: see `RunRecord.confusions`.
-        """
-        return join_confusions([member.record.confusions(self.eval_split) for member in self.members])
+        file = RESULT_FILES[self.task]
+        return file.join([file.read(member.record.path / file.name, self.eval_split) for member in self.members])
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +123,8 @@ def read_finished(record: RunRecord) -> FinishedRun:
     config, metrics, status = record.config, record.metrics, record.status
     if not config or not metrics:
         raise UserError(f"{record.path}: config.yaml or metrics.json is empty")
+    if metrics.get("task", CLASSIFICATION) not in TASKS:
+        raise UserError(f"{record.path / 'metrics.json'}: task {metrics['task']!r} is not {' or '.join(TASKS)}")
     # neither is needed to rank a run: its cost shows as –, its choices are read off the config
     overrides, model = _or_empty(lambda: record.overrides, []), _or_empty(lambda: record.model, {})
     return FinishedRun(

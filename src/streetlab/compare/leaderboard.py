@@ -9,6 +9,7 @@ from typing import Any
 
 from streetlab.compare.grouping import FinishedRun, RunGroup
 from streetlab.compare.pairwise import PairedComparison
+from streetlab.metrics.catalogue import CATALOGUE, Place
 from streetlab.metrics.statistics import wilson_interval
 
 COSTS = (
@@ -23,20 +24,7 @@ COSTS = (
 _OVER_FOLDS: dict[str, Callable[[Sequence[float]], float]] = {"minutes": sum, "peak_memory_bytes": max}
 """What a cost of several folds is; the mean where it is not named."""
 
-MEASURES = (
-    "quadratic_weighted_kappa",
-    "far_errors",
-    "far_error_share",
-    "ece",
-    "ece_by_chance",
-    "ece_calibrated",
-    "ece_by_chance_calibrated",
-    "brier",
-    "brier_calibrated",
-    "nll",
-    "nll_calibrated",
-    "accuracy_ceiling",
-)
+MEASURES = tuple(metric.key for metric in CATALOGUE if Place.LEADERBOARD in metric.shown)
 
 
 @dataclass(frozen=True)
@@ -131,7 +119,7 @@ def rank_groups(groups: Sequence[RunGroup], metric: str, mode: str) -> list[Row]
 
 def accuracy_key(run: FinishedRun) -> str:
     """The key of the run's share of right answers, which are photos or pixels."""
-    return "accuracy" if run.task == "classification" else "pixel_accuracy"
+    return run.spec.accuracy
 
 
 def run_result(run: FinishedRun, metric: str) -> RunResult:
@@ -139,7 +127,7 @@ def run_result(run: FinishedRun, metric: str) -> RunResult:
     test = run.test
     accuracy, n = _number(test.get(accuracy_key(run))), test.get("n")
     # pixels are no independent trials, so only photos that carry one label each get an interval
-    photos = run.task == "classification"
+    photos = not run.spec.per_pixel
     interval = wilson_interval(round(accuracy * n), n) if photos and n and accuracy is not None else None
     return RunResult(
         seed=run.seed,

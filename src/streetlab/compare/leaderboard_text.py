@@ -9,9 +9,9 @@ from rich.text import Text
 
 from streetlab.compare.leaderboard import Row, RunResult
 from streetlab.io.markdown import plain, table
+from streetlab.metrics.catalogue import words
 
 DASH = "–"
-METRIC_WORDS = {"macro_f1": "macro F1", "miou": "mIoU"}
 _LONGEST_NAME = 24
 COST_HEADERS = {
     "best_epoch": "best epoch",
@@ -24,11 +24,6 @@ COST_HEADERS = {
 }
 _SCALE = {"parameters": 1e-6, "checkpoint_bytes": 1e-6, "peak_memory_bytes": 1e-6}
 _DIGITS = {"best_epoch": 0, "peak_memory_bytes": 0, "images_per_second": 0}
-
-
-def words(metric: str) -> str:
-    """`macro_f1` → `macro F1`."""
-    return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
 def score(value: float | None) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streetlab.compare.leaderboard import Row
-from streetlab.compare.leaderboard_text import words
 from streetlab.compare.options import Options
 from streetlab.compare.select import Selection, limit_key
 from streetlab.compare.verdicts import Verdicts
+from streetlab.metrics.catalogue import words
 from streetlab.metrics.statistics.intervals import FEWEST_SEEDS
 
 _MOST_NAMED = 3
@@ -30,7 +30,7 @@ def sentences(verdicts: Verdicts) -> list[str]:
 
 def unit(selection: Selection) -> str:
     """What is counted by n."""
-    return "photos" if selection.task == "classification" else "images"
+    return selection.spec.noun
 
 
 def _measurement(selection: Selection) -> list[str]:
@@ -70,9 +70,9 @@ def _intervals(selection: Selection, rows: Sequence[Row]) -> list[str]:
     if any(row.interval for row in alone):
         told.append(
             f"Brackets: 95% interval of one run's {words(selection.metric)} over the {unit(selection)}"
-            f"{', duplicates drawn together' if selection.task == 'classification' else ''}."
+            f"{', duplicates drawn together' if not selection.spec.per_pixel else ''}."
         )
-    if selection.task == "classification" and alone and selection.metric != "accuracy":
+    if not selection.spec.per_pixel and alone and selection.metric != "accuracy":
         told.append("Brackets beside accuracy: Wilson's 95% interval, as if no photo had a duplicate.")
     counts = [len(row.results) for row in rows]
     if max(counts) > 1:

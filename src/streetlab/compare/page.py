@@ -21,12 +21,12 @@ from streetlab.compare.leaderboard_text import (
     interval_text,
     run_accuracy,
     score,
-    words,
 )
 from streetlab.compare.measures import HEADING, measure_table
 from streetlab.compare.options import Options
 from streetlab.compare.select import Selection
 from streetlab.compare.verdicts import Verdicts
+from streetlab.metrics.catalogue import words
 from streetlab.plots.page import link, render
 
 _MOST_OPEN = 50
@@ -50,7 +50,7 @@ def compare_page(
         accuracy=words(baseline.accuracy_key),
         with_accuracy=metric != baseline.accuracy_key,
         against=against_header(baseline) if any(row.comparison for row in rows) else "",
-        classification=selection.task == "classification",
+        classification=not selection.spec.per_pixel,
         cost_headers=list(COST_HEADERS.values()),
         rows=[_row(colored, ticks, output) for colored in everything],
         open_rows=_MOST_OPEN,

@@ -11,25 +11,14 @@ from numpy.typing import NDArray
 from streetlab.compare.grouping import FinishedRun, RunGroup
 from streetlab.datasets.labels import same_names
 from streetlab.errors import UserError
+from streetlab.metrics.catalogue import resampled
 from streetlab.metrics.statistics import wilson_interval
 from streetlab.metrics.statistics.bootstrap import bootstrap_scores, cluster_photos, degrees_of_freedom, strata_of
 from streetlab.metrics.statistics.differences import FEWEST_A_SIDE, Difference, paired_difference
 from streetlab.metrics.statistics.intervals import score_interval, student_interval
-from streetlab.metrics.statistics.scores import (
-    Score,
-    accuracy,
-    image_counts,
-    macro_f1,
-    miou,
-    photo_counts,
-    sum_by_cluster,
-)
+from streetlab.metrics.statistics.scores import Score, sum_by_cluster
 from streetlab.metrics.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
 
-_SCORES: dict[str, dict[str, Score]] = {
-    "classification": {"macro_f1": macro_f1, "accuracy": accuracy},
-    "segmentation": {"miou": miou, "pixel_accuracy": accuracy},
-}
 _LEVEL = 0.05
 
 
@@ -98,7 +87,7 @@ class PairedComparison:
 
     @property
     def _evidence(self) -> str:
-        noun = "photos" if self.group.runs[0].task == "classification" else "images"
+        noun = self.group.runs[0].spec.noun
         apart = f" ({self.clusters} without their duplicates)" if self.clusters < self.n else ""
         runs = f" and {self.seeds[0]} against {self.seeds[1]} runs" if min(self.seeds) >= FEWEST_A_SIDE else ""
         return f"these {self.n} {noun}{apart}{runs}"
@@ -125,7 +114,7 @@ def compare_with_baseline(
         base = [_answers(run, metric) for run in baseline.runs]
         for answers in base[1:]:
             answers.require_same_photos(base[0])
-        resampling = _Resampling(base[0], _SCORES[baseline.runs[0].task][metric], draws, seed)
+        resampling = _Resampling(base[0], resampled(baseline.runs[0].task)[metric], draws, seed)
         base_scores, base_drawn = resampling.side(base)
     except UserError as error:
         return [], [(group, f"the baseline cannot be tested: {error}") for group in others]
@@ -175,7 +164,7 @@ def metric_interval(run: FinishedRun, metric: str, draws: int = 2000, seed: int 
     """
     try:
         answers = _answers(run, metric)
-        resampling = _Resampling(answers, _SCORES[run.task][metric], draws, seed)
+        resampling = _Resampling(answers, resampled(run.task)[metric], draws, seed)
         if metric == "accuracy" and answers.right is not None and resampling.clusters == len(answers.ids):
             return wilson_interval(int(answers.right.sum()), len(answers.ids))
         (score,), drawn = resampling.side([answers])
@@ -231,32 +220,19 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
     Raises:
         UserError: the metric cannot be resampled, the record's file is missing or damaged, or a photo is in it twice.
     """
-    known = _SCORES.get(run.task, {})
+    known = resampled(run.task)
     if metric not in known:
         raise UserError(f"{metric} cannot be resampled photo by photo; {' and '.join(known) or 'nothing'} can")
-    if run.task == "classification":
-        photos = run.predictions()
-        order = _by_id(photos.ids, run)
-        labels, predictions = photos.labels[order], photos.predictions[order]
-        return _Answers(
-            where=run.where,
-            ids=[photos.ids[i] for i in order],
-            groups=[photos.groups[i] for i in order],
-            strata=labels,
-            counts=photo_counts(labels, predictions, len(photos.names)),
-            right=labels == predictions,
-            names=tuple(photos.names),
-        )
-    images = run.confusions()
-    order = _by_id(images.ids, run)
+    results = run.results()
+    order = _by_id(results.ids, run)
     return _Answers(
         where=run.where,
-        ids=[images.ids[i] for i in order],
-        groups=[""] * len(order),
-        strata=np.zeros(len(order), dtype=np.int64),
-        counts=image_counts(images.matrices[order]),
-        right=None,
-        names=tuple(images.names),
+        ids=[results.ids[i] for i in order],
+        groups=[results.groups[i] for i in order],
+        strata=results.strata[order],
+        counts=results.counts[order],
+        right=None if results.right is None else results.right[order],
+        names=tuple(results.names),
     )
 
 

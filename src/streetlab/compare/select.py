@@ -9,14 +9,14 @@ from typing import Any
 
 from streetlab.compare.folds import join_folds
 from streetlab.compare.grouping import FinishedRun, RunGroup, group_by_seed, read_finished
+from streetlab.datasets.task_spec import TASKS, TaskSpec
 from streetlab.errors import UserError, did_you_mean
+from streetlab.metrics.catalogue import mode_of
 from streetlab.records.record import RunRecord, find_runs, split_usable
 
 _MOST_LISTED = 5
 _COUNTS = ("n", "pixels")
 """Numbers of a split that say how much was tested, not how well."""
-_LESS_IS_BETTER = ("loss", "error", "errors", "error_share", "ece", "brier", "nll")
-"""A metric whose name ends in one of these words, or in one and `calibrated`, is better where it is smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,11 @@ class Selection:
     task: str
     metric: str
     mode: str
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of the task."""
+        return TASKS[self.task]
 
     @property
     def runs(self) -> list[FinishedRun]:
@@ -67,7 +72,7 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
     Args:
         paths: folders of records, or records.
         objective: what to rank by, None for the task's own; a number of the evaluated split such as accuracy. Of
-            a metric that is not the task's own, less is better where its name says so (`_LESS_IS_BETTER`).
+            a metric that is not the task's own, the mode is the catalogue's.
         different_splits: allow runs that were tested on different photos of one data set.
 
     Raises:
@@ -100,7 +105,7 @@ def select(paths: Sequence[Path], objective: str | None = None, different_splits
     if different_splits:
         runs = _told_apart(runs)
     else:
-        noun = "photos" if task == "classification" else "images"
+        noun = TASKS[task].noun
         told = "different_splits=true shows them in one table, untested"
         _one(runs, "split hash", _split_hash, told)
         _one(runs, f"contents of the {noun} (data hash)", lambda run: run.status.get("data_hash"), told)
@@ -221,8 +226,7 @@ def _asked_objective(runs: Sequence[FinishedRun], asked: str) -> tuple[str, str]
         own = run.metrics.get("objective")
         if isinstance(own, dict) and str(own.get("metric")).rpartition("/")[2] == asked and "mode" in own:
             return asked, str(own["mode"])
-    named = f"_{asked.removesuffix('_calibrated')}"
-    return asked, "min" if named.endswith(tuple(f"_{word}" for word in _LESS_IS_BETTER)) else "max"
+    return asked, mode_of(asked)
 
 
 def _scores(run: FinishedRun) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 
 import torch
-from torch import Tensor
+from lightning_fabric.utilities import move_data_to_device
 
-from streetlab.loading.datamodule import StreetData
+from streetlab.loading.datamodule import Batch, StreetData
 from streetlab.progress import track
 from streetlab.tasks.base import StreetTask
 
@@ -26,8 +26,7 @@ def accumulate_gradients(task: StreetTask, data: StreetData, device: torch.devic
     network.zero_grad(set_to_none=True)
     batches = max(1, _IMAGES // data.batch_size)
     for batch in track(islice(data.train_dataloader(), batches), "gradients, in batches of training photos"):
-        here = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        here = data.on_after_batch_transfer(here, 0)
+        here: Batch = data.on_after_batch_transfer(move_data_to_device(batch, device), 0)
         task.label_loss(network(here["images"]), here).backward()
     for parameter in network.parameters():
         if parameter.grad is None:  # it has no part in the loss

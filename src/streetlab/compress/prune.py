@@ -22,6 +22,7 @@ from streetlab.errors import UserError
 from streetlab.export.export_errors import layer_of, reason
 from streetlab.networks.groups import declared_groups
 from streetlab.networks.pruned import Size, sizes
+from streetlab.networks.weights import title
 
 IMPORTANCES = ("magnitude", "taylor", "bn_scale")
 SCOPES = ("uniform", "global")
@@ -92,7 +93,7 @@ def prune(network: nn.Module, num_classes: int, image_size: tuple[int, int], pru
         coupled = _coupled(graph, _last_layers(network, num_classes), pruning.importance)
         if not coupled:
             raise UserError(
-                f"compress: importance={pruning.importance} can't rank the channels of {_title(network)}; allowed: "
+                f"compress: importance={pruning.importance} can't rank the channels of {title(network)}; allowed: "
                 f"{', '.join(IMPORTANCES)}"
             )
         for group, count in zip(coupled, _kept(coupled, pruning), strict=True):
@@ -104,7 +105,7 @@ def prune(network: nn.Module, num_classes: int, image_size: tuple[int, int], pru
     changed = {name: size for name, size in after.items() if size != before[name]}
     if not changed:
         raise UserError(
-            f"ratio: at {pruning.ratio:g} with round_to={pruning.round_to} no layer of {_title(network)} loses "
+            f"ratio: at {pruning.ratio:g} with round_to={pruning.round_to} no layer of {title(network)} loses "
             "a channel; a larger ratio, or round_to=1"
         )
     return changed
@@ -127,7 +128,7 @@ def _last_layers(network: nn.Module, num_classes: int) -> list[nn.Module]:
         and num_classes in (getattr(layer, "out_channels", None), getattr(layer, "out_features", None))
     ]
     if not last:
-        raise UserError(f"compress: {_title(network)} has no layer in its head that gives {num_classes} logits")
+        raise UserError(f"compress: {title(network)} has no layer in its head that gives {num_classes} logits")
     return last
 
 
@@ -206,12 +207,7 @@ def _names_the_layer(network: nn.Module) -> Iterator[None]:
 
 
 def _unfit(network: nn.Module, layer: str, why: str) -> UserError:
-    return UserError(f"compress: {_title(network)} can't be pruned: {layer} does not take fewer channels ({why})")
-
-
-def _title(network: nn.Module) -> str:
-    config: Any = getattr(network, "pretrained_cfg", None) or {}
-    return getattr(network, "name", None) or config.get("architecture") or type(network).__name__
+    return UserError(f"compress: {title(network)} can't be pruned: {layer} does not take fewer channels ({why})")
 
 
 def fits(narrow: nn.Module, network: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from streetlab.compress.options import Options
 from streetlab.compress.prune import Pruning, fits
 from streetlab.config import instantiate, plain
-from streetlab.networks.contract import adopt
+from streetlab.networks.contract import adopt, as_network
 from streetlab.networks.pruned import Size, pruned
 
 _TARGET = f"{pruned.__module__}.{pruned.__qualname__}"
@@ -49,7 +49,7 @@ def rebuilt(model: Mapping[str, Any], network: nn.Module, num_classes: int, chan
         UserError: the node does not describe that network.
     """
     narrow: nn.Module = instantiate(model)(num_classes=num_classes)
-    adopt(narrow, str(network.task))
+    adopt(narrow, as_network(network).task)
     fits(narrow, network)
     narrow.load_state_dict(network.state_dict())
     return narrow.to(memory_format=torch.channels_last if channels_last else torch.preserve_format).eval()

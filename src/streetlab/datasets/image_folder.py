@@ -52,7 +52,7 @@ class ImageFolder(DataSource):
         super().__init__(name, cache_dir, on_error, on_device)
         placement = Placement(split_file, split_seed, folds, fold, on_error, test_from)
         self.root = Path(root).expanduser()
-        spaces = {key: space for key, space in LABEL_SPACES.items() if space.task == "classification"}
+        spaces = {key: space for key, space in LABEL_SPACES.items() if not space.spec.per_pixel}
         if labels is not None and labels not in spaces:
             near = did_you_mean(labels, spaces)
             raise UserError(f"dataset.labels: no label space '{labels}' for photos ({', '.join(spaces)}){near}")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION, TASKS, TaskName, TaskSpec
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import encodable, fold
 
 IGNORE_INDEX = 255
 """The label of pixels that count for nothing (Cityscapes' convention)."""
-
-TASKS = {"classification": "one label per photo", "segmentation": "one class per pixel"}
-"""What labels are given to, and how that is said in messages."""
 
 Color = tuple[int, int, int]
 
@@ -37,7 +35,7 @@ class LabelSpace:
     """
 
     name: str
-    task: Literal["classification", "segmentation"]
+    task: TaskName
     names: tuple[str, ...]
     palette: tuple[Color, ...]
     criteria: tuple[str, ...] = ()
@@ -54,6 +52,11 @@ class LabelSpace:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of the task."""
+        return TASKS[self.task]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, as checkpoints and records hold it."""
@@ -89,7 +92,7 @@ def list_if_tuple(value: Any) -> Any:
 
 CLEANLINESS = LabelSpace(
     name="cleanliness",
-    task="classification",
+    task=CLASSIFICATION,
     names=("Clean", "Medium", "Litter"),
     palette=((46, 160, 103), (235, 172, 35), (199, 62, 58)),
     criteria=(
@@ -141,7 +144,7 @@ _CAMVID = (
 
 CITYSCAPES = LabelSpace(
     name="cityscapes",
-    task="segmentation",
+    task=SEGMENTATION,
     names=tuple(name for name, *_ in _CITYSCAPES),
     palette=tuple(color for *_, color in _CITYSCAPES),
     categories=tuple(category for _, _, category, _ in _CITYSCAPES),
@@ -151,7 +154,7 @@ CITYSCAPES = LabelSpace(
 
 CAMVID = LabelSpace(
     name="camvid",
-    task="segmentation",
+    task=SEGMENTATION,
     names=tuple(name for name, *_ in _CAMVID),
     palette=tuple(color for *_, color in _CAMVID),
     categories=tuple(category for _, category, _ in _CAMVID),

@@ -37,7 +37,7 @@ def target_space(own: LabelSpace, labels: str | None) -> LabelSpace:
     Raises:
         UserError: there is no such label space for masks.
     """
-    spaces = {name: space for name, space in LABEL_SPACES.items() if space.task == "segmentation"}
+    spaces = {name: space for name, space in LABEL_SPACES.items() if space.spec.per_pixel}
     if labels is None:
         return own
     if labels not in spaces:

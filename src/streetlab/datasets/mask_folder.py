@@ -15,6 +15,7 @@ from streetlab.datasets.pairs import Pair, scan_mask_folder
 from streetlab.datasets.scan import Photo, report_passed
 from streetlab.datasets.split_assignment import Placement
 from streetlab.datasets.splits import SplitFile
+from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.archive import ZipMember
 from streetlab.io.filenames import as_text, encodable, fold
@@ -98,7 +99,7 @@ def _file_space(
                 "dataset.classes=[road,sky,...], or with their values, dataset.classes={road: 7, sky: 23}, "
                 "or name a label space with dataset.labels"
             )
-        space = target_space(LabelSpace("", "segmentation", (), ()), labels)
+        space = target_space(LabelSpace("", SEGMENTATION, (), ()), labels)
         kept = space.void_ids if not space.file_ids else ()
         return replace(space, file_ids=(), void_ids=(*kept, *void))
     names = tuple(encodable(class_name(name, "dataset.classes")) for name in classes)
@@ -111,7 +112,7 @@ def _file_space(
         if twice is not None:
             where = "dataset.ignore" if what == "value" and twice in void else "dataset.classes"
             raise UserError(f"{where}: {what} {twice} stands there twice")
-    return LabelSpace(name, "segmentation", names, _colors(palette, names), file_ids=values, void_ids=void)
+    return LabelSpace(name, SEGMENTATION, names, _colors(palette, names), file_ids=values, void_ids=void)
 
 
 def _further_values(values: Mapping[int, str] | None, space: LabelSpace) -> dict[int, str]:

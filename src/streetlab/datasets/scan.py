@@ -10,6 +10,7 @@ from pathlib import Path
 
 from streetlab.datasets.content import HIDDEN, NO_CLASS, NO_SPLIT, PHOTO_SUFFIXES, PassedOver, reason_to_pass
 from streetlab.datasets.labels import LabelSpace, categorical_palette
+from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import as_text, fold
 
@@ -138,7 +139,7 @@ def _named_after_folders(root: Path, key: str, trees: list[Path]) -> LabelSpace:
         )
     # sorted as they are written: so the classes of earlier runs keep their ids
     ordered = tuple(sorted(names.values(), key=str.lower))
-    return LabelSpace(as_text(root.resolve().name), "classification", ordered, categorical_palette(len(ordered)))
+    return LabelSpace(as_text(root.resolve().name), CLASSIFICATION, ordered, categorical_palette(len(ordered)))
 
 
 def folders_in(parent: Path) -> list[Path]:

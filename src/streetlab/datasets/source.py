@@ -102,7 +102,7 @@ class DataSource(ABC):
     @property
     def has_masks(self) -> bool:
         """Whether each pixel has a class, and not each image."""
-        return self.label_space.task == "segmentation"
+        return self.label_space.spec.per_pixel
 
     @abstractmethod
     def samples(self, split: str) -> Sequence[Sample]:

@@ -17,6 +17,7 @@ from PIL import Image
 from streetlab.datasets.labels import CLEANLINESS, LabelSpace, categorical_palette
 from streetlab.datasets.source import Sample, make_cache_folder
 from streetlab.datasets.synthetic_base import Drawn, scene_size
+from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.io.files import write_json
 from streetlab.io.parallel import WORTH_PROCESSES, in_order, process_pool
 from streetlab.progress import track
@@ -116,9 +117,7 @@ class SyntheticItems(_Labelled):
     def __init__(self, size: int = 96, **options) -> None:
         super().__init__(**options)
         self.size = size
-        self.label_space = LabelSpace(
-            "items", "classification", tuple(ITEM_KINDS), categorical_palette(len(ITEM_KINDS))
-        )
+        self.label_space = LabelSpace("items", CLASSIFICATION, tuple(ITEM_KINDS), categorical_palette(len(ITEM_KINDS)))
 
     def draw(self, seed: int) -> tuple[np.ndarray, int]:
         return draw_item(seed, self.size)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
+from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION
 from streetlab.errors import UserError
 from streetlab.explain.classification import explain_classifier
 from streetlab.explain.figures import score_figures
@@ -28,7 +29,7 @@ from streetlab.training.elsewhere import tested_splits, tests_everything
 from streetlab.training.rebuild import rebuild
 from streetlab.training.terminal import quiet_lightning
 
-EXPLAINERS: dict[str, Any] = {"classification": explain_classifier, "segmentation": explain_segmenter}
+EXPLAINERS: dict[str, Any] = {CLASSIFICATION: explain_classifier, SEGMENTATION: explain_segmenter}
 
 
 def run(cfg: DictConfig) -> None:

@@ -107,7 +107,7 @@ def compare(
             same = found.argmax(axis=1) == expected[:count].argmax(axis=1)
             agreeing, compared = agreeing + int(same.sum()), compared + same.size
             largest = max(largest, float(np.abs(found - expected[:count]).max()))
-    of = "pixels" if exported.card.label_space.task == "segmentation" else "labels"
+    of = "pixels" if exported.card.label_space.spec.per_pixel else "labels"
     return Agreement(agreeing, compared, largest, tuple(sizes), BATCHES, of)
 
 

@@ -17,19 +17,18 @@ from torch import nn
 from streetlab.checkpoints.read import TrainedWeights
 from streetlab.config import instantiate
 from streetlab.config.recorded import recorded_config
+from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError
 from streetlab.export.parity import Pixels
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.catalogue import Place, metrics_of
 from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
 from streetlab.training.evaluate_splits import evaluate_splits
 from streetlab.training.rebuild import rebuild
 
-JUDGED_BY = {
-    "segmentation": {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"},
-    "classification": {"accuracy": "accuracy", "macro_f1": "macro-F1"},
-}
+JUDGED_BY = {task: {metric.key: metric.title for metric in metrics_of(task, Place.HEADLINE)} for task in TASKS}
 """The numbers that say what an export has cost, and their titles."""
 
 

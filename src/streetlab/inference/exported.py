@@ -88,7 +88,7 @@ class ExportedNetwork(nn.Module):
         """
         whole = (images.to(self.device).float() * self._std + self._mean).round_().clamp_(0, 255).to(torch.uint8)
         logits = self._graph(whole.permute(0, 2, 3, 1).contiguous()).to(images.device)
-        return SegmentationOutput(logits) if self.card.label_space.task == "segmentation" else logits
+        return SegmentationOutput(logits) if self.card.label_space.spec.per_pixel else logits
 
 
 def runs_on(path: Path, device: torch.device) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from streetlab.datasets.labels import IGNORE_INDEX, TASKS, LabelSpace
+from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
+from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError
 
 KEY = "streetlab"

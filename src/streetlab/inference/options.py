@@ -83,7 +83,7 @@ class Options:
             views: what the network sees, which need not be all that was asked for.
         """
         result: dict[str, Any] = {"smooth": self.smooth, "audio": self.audio} | asdict(views)
-        if label_space.task == "segmentation":
+        if label_space.spec.per_pixel:
             hidden = sorted(self.look(label_space).hidden)
             result |= {"parts": sorted(self.parts), "alpha": self.alpha, "outlines": self.outlines}
             result |= {"ids": self.ids, "hide": [label_space.names[i] for i in hidden]}
@@ -128,9 +128,9 @@ def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
     """Raise a UserError where something is asked for that a network of this task has not."""
     if options.cam and options.is_export:
         raise UserError(f"cam: {options.run} is an exported model; maps are made of runs and checkpoints")
-    if options.cam and label_space.task == "segmentation":
+    if options.cam and label_space.spec.per_pixel:
         raise UserError("cam: the run gives each pixel a class, which its overlay shows; cam=true is for labels")
-    if label_space.task == "classification":
+    if not label_space.spec.per_pixel:
         for key, asked in (("ids", options.ids), ("hide", options.hide), ("outlines", options.outlines)):
             if asked:
                 raise UserError(f"{key}: the run gives a photo one label; only a run with masks has class ids to show")

@@ -122,7 +122,7 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
 
     Files without any result have no row.
     """
-    if label_space.task == "segmentation":
+    if label_space.spec.per_pixel:
         values, prefix, own = "shares", "share_", []
     else:
         values, prefix, own = "probabilities", "p_", ["prediction", "confidence"]

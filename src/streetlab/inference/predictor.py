@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from streetlab.datasets.decode import resize
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, first_line
 from streetlab.inference.compiled_predictor import CompiledNetwork, uncompiled
 from streetlab.inference.exported import ExportedNetwork
@@ -163,9 +164,14 @@ class Predictor:
         return self.fitted if self.views.whole.plain else None
 
     @property
+    def per_pixel(self) -> bool:
+        """True where each pixel is given a class, and not each photo."""
+        return self.label_space.spec.per_pixel
+
+    @property
     def has_activations(self) -> bool:
         """Whether class activation maps can be made: of a classifier, whose layers an exported file has no more."""
-        return self.task == "classification" and not isinstance(self.network, ExportedNetwork)
+        return not self.per_pixel and not isinstance(self.network, ExportedNetwork)
 
     @property
     def memory_bytes(self) -> int:
@@ -190,7 +196,7 @@ class Predictor:
         """
         if activations:
             self._refuse_activations()
-        if self.task == "classification":
+        if not self.per_pixel:
             return [
                 answer for batch in _parts(photos, self.batch_size) for answer in self._classify(batch, activations)
             ]
@@ -267,7 +273,7 @@ class Predictor:
         """Scores of normalised images of one size, averaged over the views of a whole image."""
         with self._failures(images), computing_in(self.precision, self.device):
             whole = self.views.whole
-            if self.task == "segmentation" or whole.plain:
+            if self.per_pixel or whole.plain:
                 return whole(self._logits, images).float()
             views = [rescaled(images, scale) for scale in whole.scales]
             if whole.flip:
@@ -317,7 +323,7 @@ class Predictor:
             yield from _parts(places, min(self.batch_size, max(1, usual // (height * width))))
 
     def _refuse_activations(self) -> None:
-        if self.task == "segmentation":
+        if self.per_pixel:
             raise UserError(f"activations: {self.name} gives each pixel a class; maps are made of classifiers")
         if not self.has_activations:
             raise UserError(f"activations: {self.checkpoint.name} is an exported model; maps are made of runs")
@@ -345,7 +351,7 @@ class Predictor:
 
 
 def _views_for(task: str, views: Views) -> Views:
-    return replace(views, mode="resized", window=None) if task == "classification" else views
+    return replace(views, mode="resized", window=None) if not TASKS[task].per_pixel else views
 
 
 def _rgb(photo: Image.Image) -> Image.Image:

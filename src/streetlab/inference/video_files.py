@@ -43,7 +43,7 @@ class VideoResults:
     def sinks(self, stem: str, path: Path, info: VideoInfo) -> dict[str, Any]:
         """What writes each result of one video, by the result's path under the folder."""
         names = self.label_space.names
-        if self.label_space.task == "classification":
+        if not self.label_space.spec.per_pixel:
             name = f"probabilities/{stem}.csv"
             return {name: ProbabilitiesSink(self.output / name, names)}
         sinks: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def _result(info: VideoInfo, report: VideoReport, label_space: LabelSpace) -> di
         result["note"] = report.restarts_note
     if report.flicker_raw is not None:
         result["flicker_raw"] = report.flicker_raw
-    if label_space.task == "segmentation":
+    if label_space.spec.per_pixel:
         result["shares"] = by_name(report.shares, label_space)
     else:
         result |= label_result(report.shares, label_space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Required, TypedDict, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,7 +23,25 @@ from streetlab.loading.coverage import check_classes, check_labels
 from streetlab.loading.sampler import EpochBatches, Key, sample_keys
 from streetlab.loading.workers import PREFETCHED, check_shared_memory, share
 
-Batch = dict[str, Any]
+
+class Batch(TypedDict, total=False):
+    """A batch of one split.
+
+    Attributes:
+        images: (B, H, W, 3) uint8 as they are cached; on the device (B, 3, H, W) float32, ImageNet-normalised.
+        labels: (B,) int64, where photos carry labels.
+        masks: (B, H, W), 255 = ignore, where pixels do; on the device int64.
+        uniforms: of the augmentation (see `draws`), in training.
+        rows: (B,) int64, the samples' places in `StreetData.samples(split)`.
+        split: train, val or test.
+    """
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor
+    uniforms: np.ndarray
+    rows: Required[Tensor]
+    split: Required[str]
 
 
 class Rows(Dataset):
@@ -43,7 +61,7 @@ class Rows(Dataset):
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         rows = np.fromiter((row for _, row in keys), np.int64, len(keys))
-        batch: Batch = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
+        batch = cast("Batch", {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()})
         if self.seed is not None:
             batch["uniforms"] = draws(self.keys[rows], self.seed, keys[0][0])
         batch |= {"rows": torch.from_numpy(rows), "split": self.split}
@@ -58,9 +76,6 @@ def _as_it_is(batch: Batch) -> Batch:
 
 class StreetData(pl.LightningDataModule):
     """Train, val and test batches of one data source.
-
-    A batch on the device is a dict: `images (B, 3, H, W)` float32, ImageNet-normalised; `labels (B,)` int64 or
-    `masks (B, H, W)` int64, 255 = ignore; `rows (B,)` int64, the samples' places in `samples(split)`.
 
     Args:
         source: where images come from.
@@ -170,7 +185,7 @@ class StreetData(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.source.on_device:
-            batch |= self._on_device(batch["split"], batch["rows"])
+            batch.update(cast("Batch", self._on_device(batch["split"], batch["rows"])))
         images: Tensor = batch["images"].permute(0, 3, 1, 2)
         masks: Tensor | None = batch.get("masks")
         if self.trainer is None or not self.trainer.training:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError
 from streetlab.io.filenames import one_line
+from streetlab.metrics.catalogue import Place, metrics_of, values_from_counts, words
 from streetlab.metrics.expected_precision import expected_precision_text, expected_precision_title
 from streetlab.metrics.predictions import Predictions
 from streetlab.metrics.statistics.bootstrap import cluster_photos
-from streetlab.metrics.statistics.calibration import calibration_numbers
+from streetlab.metrics.statistics.scores import image_counts
 
 REPORT_FIELDS = ("class", "precision", "recall", "f1", "support")
 
@@ -51,10 +53,7 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
     if absent := [name for name, scores in summary["per_class"].items() if not scores["support"]]:
         summary["absent_classes"] = absent
     if label_space.ordinal:
-        steps = np.abs(np.subtract.outer(np.arange(len(names)), np.arange(len(names))))
-        summary["quadratic_weighted_kappa"] = quadratic_weighted_kappa(matrix)
-        summary["far_errors"] = int(matrix[steps >= 2].sum())
-        summary["far_error_share"] = summary["far_errors"] / summary["n"]
+        summary |= {m.key: m.from_matrix(matrix) for m in metrics_of(CLASSIFICATION) if m.from_matrix}
     summary |= calibration_numbers(predictions.probabilities, predictions.labels)
     summary["accuracy_ceiling"] = accuracy_ceiling(predictions.labels, predictions.groups)
     return summary
@@ -63,19 +62,14 @@ def summarize_classification(predictions: Predictions, label_space: LabelSpace) 
 def summarize_confusion(matrix: NDArray[np.int64], names: tuple[str, ...]) -> dict[str, Any]:
     """Accuracy, macro-F1 and per-class scores of a (K, K) matrix with at least one count.
 
-    A score without a denominator is 0. A class absent from truth and predictions is left out of the macro
-    mean, which is what scikit-learn's `f1_score(average="macro")` does.
+    A score without a denominator is 0. A class absent from truth and predictions is left out of the macro mean.
     """
     hits = np.diag(matrix).astype(float)
     support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    present = (support + predicted) > 0
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
     f1 = _ratio(2 * hits, support + predicted)
-    total = int(matrix.sum())
-    return {
-        "accuracy": float(hits.sum() / total),
-        "macro_f1": float(f1[present].mean()),
-        "n": total,
+    return values_from_counts(CLASSIFICATION, image_counts(matrix)) | {
+        "n": int(matrix.sum()),
         "per_class": {
             name: {
                 "precision": float(precision[i]),
@@ -89,16 +83,17 @@ def summarize_confusion(matrix: NDArray[np.int64], names: tuple[str, ...]) -> di
     }
 
 
-def quadratic_weighted_kappa(matrix: NDArray[np.int64]) -> float | None:
-    """Cohen's kappa with disagreement weighted by the squared distance of the classes (Cohen 1968).
+def calibration_numbers(probabilities: ArrayLike, labels: ArrayLike, suffix: str = "") -> dict[str, float]:
+    """Every metric that follows from probabilities, by its key in metrics.json followed by `suffix`.
 
-    None where truth and predictions hold one and the same class only: chance leaves nothing to disagree on.
+    Args:
+        suffix: `_calibrated` for probabilities under a temperature that was fitted on other photos.
     """
-    classes = np.arange(len(matrix))
-    weights = np.subtract.outer(classes, classes).astype(float) ** 2
-    expected = np.outer(matrix.sum(axis=1), matrix.sum(axis=0)) / matrix.sum()
-    chance = float((weights * expected).sum())
-    return 1 - float((weights * matrix).sum()) / chance if chance > 0 else None
+    return {
+        metric.key + suffix: metric.from_probabilities(probabilities, labels)
+        for metric in metrics_of(CLASSIFICATION)
+        if metric.from_probabilities
+    }
 
 
 def accuracy_ceiling(labels: NDArray[np.int64], groups: Sequence[str]) -> float:
@@ -128,7 +123,8 @@ def report_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
 def classification_report(summary: dict[str, Any]) -> str:
     """The per-class table as text for logs, with accuracy, macro-F1 and n below, then the other numbers there are."""
     classes = {one_line(name): score for name, score in summary["per_class"].items()}
-    width = max(len("macro F1"), *map(len, classes))
+    totals = [(words(metric.key), metric.key) for metric in metrics_of(CLASSIFICATION, Place.REPORT)]
+    width = max(*(len(word) for word, _ in totals), *map(len, classes))
     lines = [f"{'':{width}}  precision  recall     F1      n"]
     for name, score in classes.items():
         lines.append(
@@ -136,8 +132,8 @@ def classification_report(summary: dict[str, Any]) -> str:
             f"  {score['support']:5d}"
         )
     lines.append("")
-    lines.append(f"{'accuracy':{width}}  {'':9}  {'':6}  {summary['accuracy']:5.3f}  {summary['n']:5d}")
-    lines.append(f"{'macro F1':{width}}  {'':9}  {'':6}  {summary['macro_f1']:5.3f}  {summary['n']:5d}")
+    for word, key in totals:
+        lines.append(f"{word:{width}}  {'':9}  {'':6}  {summary[key]:5.3f}  {summary['n']:5d}")
     return "\n".join([*lines, "", *_further_lines(summary)]) + "\n"
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io import files
+from streetlab.metrics.statistics.scores import image_counts
 
 _NAMES = "names"
 _IDS = "_ids"
@@ -51,6 +52,26 @@ class Confusions:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """N empty names: no image is known to be a duplicate."""
+        return [""] * len(self)
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """(N, K, 3) hits, predicted and true pixels, see `statistics.scores`."""
+        return image_counts(self.matrices)
+
+    @property
+    def right(self) -> None:
+        """Nothing: an image is neither right nor wrong."""
+        return
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """(N,) zeros: images are resampled as one stratum."""
+        return np.zeros(len(self), dtype=np.int64)
 
     @property
     def total(self) -> NDArray[np.int64]:

@@ -34,7 +34,7 @@ def read_prior(asked: Any, label_space: LabelSpace) -> Prior | None:
     if asked is None:
         return None
     names = label_space.names
-    if label_space.task != "classification":
+    if label_space.spec.per_pixel:
         raise UserError(f"prior: {label_space.name} has one class per pixel; a share of photos needs one label each")
     if isinstance(asked, Mapping):
         if len(asked) != 1:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io import files
+from streetlab.metrics.statistics.scores import photo_counts
 
 _FIXED = ("split", "id", "group", "label", "prediction")
 _PROBABILITY = "p_"
@@ -59,6 +60,21 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """(N, K, 3) hits, predicted and true, see `statistics.scores`."""
+        return photo_counts(self.labels, self.predictions, len(self.names))
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether the class was found."""
+        return self.labels == self.predictions
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """(N,) the label, within which photos are resampled."""
+        return self.labels
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:

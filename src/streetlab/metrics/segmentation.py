@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError
 from streetlab.io.filenames import one_line
+from streetlab.metrics.catalogue import Place, metrics_of, values_from_counts
+from streetlab.metrics.statistics.scores import image_counts, miou
 
 REPORT_FIELDS = ("class", "iou", "precision", "recall", "f1", "boundary_f", "pixels")
 _HEADERS = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1", "boundary_f": "boundary"}
 _TOTALS = {
-    "miou": "mIoU",
-    "category_miou": "category mIoU",
-    "frequency_weighted_iou": "frequency-weighted IoU",
-    "boundary_f": "boundary F",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
+    metric.key: metric.title
+    # accuracies tell least of small classes and come last
+    for metric in sorted(metrics_of(SEGMENTATION, Place.REPORT), key=lambda metric: metric.key.endswith("accuracy"))
 }
 
 
@@ -62,14 +62,10 @@ def summarize_segmentation(matrix: ArrayLike, label_space: LabelSpace, n: int) -
     iou = _ious(counts)
     precision, recall = _ratio(hits, predicted), _ratio(hits, truth)
     f1 = _ratio(2 * hits, truth + predicted)
-    total = int(counts.sum())
     summary: dict[str, Any] = {
-        "miou": float(np.nanmean(iou)),
-        "pixel_accuracy": float(hits.sum() / total),
-        "mean_accuracy": float(np.nanmean(recall)),
-        "frequency_weighted_iou": float((truth * np.nan_to_num(iou)).sum() / total),
+        **values_from_counts(SEGMENTATION, image_counts(counts)),
         "n": int(n),
-        "pixels": total,
+        "pixels": int(counts.sum()),
         "per_class": {
             name: {
                 "iou": _or_none(iou[i]),
@@ -87,7 +83,7 @@ def summarize_segmentation(matrix: ArrayLike, label_space: LabelSpace, n: int) -
         names, merged = merge_categories(counts, label_space)
         by_category = _ious(merged)
         summary["per_category"] = {name: _or_none(value) for name, value in zip(names, by_category, strict=True)}
-        summary["category_miou"] = float(np.nanmean(by_category))
+        summary["category_miou"] = float(miou(image_counts(merged)))
     return summary | {"confusion": counts.tolist()}
 
 
@@ -104,10 +100,7 @@ def image_mious(matrices: ArrayLike) -> NDArray[np.float64]:
     The mean is over the classes that occur in that image's truth or prediction. These rank images for a gallery;
     their mean is not the split's mIoU.
     """
-    stack = np.asarray(matrices, dtype=np.int64)
-    ious = _ious(stack)
-    present = ~np.isnan(ious)
-    return _ratio(np.nansum(ious, axis=-1), present.sum(axis=-1))
+    return miou(image_counts(matrices))
 
 
 def best_median_worst(mious: ArrayLike, each: int = 2) -> list[tuple[int, str]]:

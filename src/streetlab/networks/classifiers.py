@@ -15,6 +15,7 @@ import torch
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model, model_entrypoint
 from torch import Tensor, nn
 
+from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import classifier_groups
 from streetlab.networks.image_size import near_sizes, refusal, such_as, written
@@ -78,7 +79,7 @@ def timm_classifier(
     options |= fixed
     network = _create(name, num_classes, source == "imagenet", options)
     _renormalize(network)
-    network.task = "classification"
+    network.task = CLASSIFICATION
     network.parameter_groups = classifier_groups(network)
     network.normalization = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
     network.built_with = {key: list(size) for key, size in fixed.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.groups import Groups
@@ -109,7 +110,7 @@ def fulfil_contract(
     Raises:
         UserError: the file does not fit.
     """
-    network.task = "segmentation"
+    network.task = SEGMENTATION
     network.name = name
     network.num_classes = num_classes
     network.parameter_groups = groups

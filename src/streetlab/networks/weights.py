@@ -259,7 +259,7 @@ def _check_architecture(
     surplus = [key for key in found if key not in needed and _module_of(key, parts) in own]
     if fit and fit >= _ENOUGH * len(backbone) and len(surplus) <= (1 - _ENOUGH) * len(found):
         return
-    counts = f"{fit} of the {len(backbone)} tensors that the backbone of {_title(network)} needs fit"
+    counts = f"{fit} of the {len(backbone)} tensors that the backbone of {title(network)} needs fit"
     if surplus and fit >= _ENOUGH * len(backbone):
         counts += f", but {len(surplus)} more of the file have no place ({_some(surplus)})"
     else:
@@ -277,9 +277,10 @@ def _module_of(key: str, parts: Sequence[str]) -> str:
     return key.removeprefix(f"{max(inside, key=len)}." if inside else "").partition(".")[0]
 
 
-def _title(network: nn.Module) -> str:
+def title(network: nn.Module) -> str:
+    """The network's name for messages: its own, else its architecture's, else its class."""
     config: Any = getattr(network, "pretrained_cfg", None) or {}
-    return config.get("architecture") or getattr(network, "name", None) or type(network).__name__
+    return getattr(network, "name", None) or config.get("architecture") or type(network).__name__
 
 
 def _what(content: Any) -> str:

@@ -30,7 +30,7 @@ def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = ""
     k = len(label_space)
     if counts.shape != (k, k):
         raise ValueError(f"{label_space.name} has {k} classes, but the matrix has shape {counts.shape}")
-    pixels = label_space.task == "segmentation"
+    pixels = label_space.spec.per_pixel
     with_counts = k <= _MOST_WITH_COUNTS and not pixels
     side = max(3.6, 0.55 * k + 1.6 if with_counts else 0.37 * k + 1.9)
     figure = new_figure(side, side)

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from streetlab.datasets.task_spec import TASKS
+from streetlab.metrics.catalogue import words
 from streetlab.plots.figure import ACCENT, INK, MUTED, SERIES, bare, heading, legend_beside_heading, new_figure
 
 History = Sequence[Mapping[str, Any]]
@@ -61,10 +63,11 @@ def training_curves(
         figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=INK, parse_math=False)
     _lines(loss, history, [("train/loss", "train", MUTED), ("val/loss", "val", ACCENT)])
     heading(loss, "Loss")
-    accuracy = "pixel_accuracy" if any("val/pixel_accuracy" in row for row in history) else "accuracy"
+    known = [spec.accuracy for spec in TASKS.values()]
+    accuracy = next((key for key in known if any(f"val/{key}" in row for row in history)), known[0])
     _lines(score, history, _score_lines(objective, accuracy))
-    scores = [] if objective in ("loss", accuracy) else [_words(objective), _words(accuracy)]
-    heading(score, _capital(" and ".join(scores) or _words(accuracy)))
+    scores = [] if objective in ("loss", accuracy) else [words(objective), words(accuracy)]
+    heading(score, _capital(" and ".join(scores) or words(accuracy)))
     _lines(rate, history, [("lr", "", INK)], drawstyle="steps-mid")
     heading(rate, "Learning rate")
     if any(np.any(np.asarray(line.get_ydata()) > 0) for line in rate.lines):
@@ -79,12 +82,12 @@ def training_curves(
 
 def _score_lines(objective: str, accuracy: str) -> list[tuple[str, str, str]]:
     """What the middle panel shows: the objective, and accuracy where it is not the objective itself."""
-    lines = [(f"train/{accuracy}", f"train {_words(accuracy)}", MUTED)]
+    lines = [(f"train/{accuracy}", f"train {words(accuracy)}", MUTED)]
     if objective not in ("loss", accuracy):
-        lines.append((f"val/{objective}", f"val {_words(objective)}", ACCENT))
-        lines.append((f"val/{accuracy}", f"val {_words(accuracy)}", SERIES[1]))
+        lines.append((f"val/{objective}", f"val {words(objective)}", ACCENT))
+        lines.append((f"val/{accuracy}", f"val {words(accuracy)}", SERIES[1]))
     else:
-        lines.append((f"val/{accuracy}", f"val {_words(accuracy)}", ACCENT if objective == accuracy else SERIES[1]))
+        lines.append((f"val/{accuracy}", f"val {words(accuracy)}", ACCENT if objective == accuracy else SERIES[1]))
     return lines
 
 
@@ -97,7 +100,7 @@ def overlaid_curves(curves: Sequence[Curve], column: str) -> Figure:
         epochs, values = per_epoch(curve.history, f"val/{column}")
         if len(epochs):
             axes.plot(epochs, values, color=curve.color, linewidth=1.6, **_marker(epochs))
-    heading(axes, f"Validation {_words(column)}")
+    heading(axes, f"Validation {words(column)}")
     axes.set_xlabel("epoch", color=MUTED, fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if not axes.lines:
@@ -168,11 +171,6 @@ def _mark_best(panels: Sequence[Axes], history: History, objective: str, best_ep
             va="top" if falling else "bottom", ha="left" if left_half else "right",
             fontsize=9, fontweight="bold", color=ACCENT,
         )  # fmt: skip
-
-
-def _words(metric: str) -> str:
-    """`macro_f1` → `macro F1`, as people write it."""
-    return {"macro_f1": "macro F1", "miou": "mIoU"}.get(metric, metric.replace("_", " "))
 
 
 def _capital(text: str) -> str:

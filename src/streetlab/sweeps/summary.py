@@ -11,12 +11,13 @@ from streetlab.config.quoting import unquote
 from streetlab.errors import UserError, first_line
 from streetlab.io import files
 from streetlab.io.markdown import plain, table
+from streetlab.metrics.catalogue import CATALOGUE, Place
 from streetlab.plots.page import link, render
 from streetlab.records.process_status import state_now
 from streetlab.records.record import RunRecord, find_runs
 
 STATES = ("completed", "running", "failed", "interrupted", "killed", "damaged", "unknown")
-_SCORES = ("accuracy", "macro_f1", "miou", "pixel_accuracy")
+_SCORES = tuple(metric.key for metric in CATALOGUE if Place.HEADLINE in metric.shown)
 _TIMES = ("started", "ended")
 _LAST = ("best_epoch", "minutes", "started", "ended", "error")
 

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from streetlab.checkpoints.read import CHECKPOINT_KEY
-from streetlab.datasets.labels import TASKS, LabelSpace
+from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.loading.datamodule import Batch
+from streetlab.metrics.catalogue import objectives
 from streetlab.tasks.distillation import Distillation
 from streetlab.tasks.metrics import MeanLoss
 
@@ -27,12 +29,13 @@ class StreetTask(pl.LightningModule):
         loss: takes float32 logits and labels.
         objective: `{metric, mode}`: which number of the val split selects the epoch.
         card: plain Python that checkpoints carry under `streetlab`: config, label space, normalisation, size.
+
+    Attributes:
+        metrics: what an objective may name; logged for val in every epoch.
     """
 
     task: str
     """`classification` or `segmentation`."""
-    metrics: tuple[str, ...]
-    """What an objective may name; logged for val in every epoch."""
 
     def __init__(
         self,
@@ -45,10 +48,11 @@ class StreetTask(pl.LightningModule):
         super().__init__()
         if label_space.task != self.task:
             raise UserError(
-                f"task: {self.task} needs {TASKS[self.task]}, but the data set's labels ({label_space.name}) are "
-                f"{TASKS[label_space.task]}: task={label_space.task} (choosing a data set chooses its task)"
+                f"task: {self.task} needs {TASKS[self.task].labels}, but the data set's labels ({label_space.name}) "
+                f"are {label_space.spec.labels}: task={label_space.task} (choosing a data set chooses its task)"
             )
         metric, mode = objective["metric"], objective["mode"]
+        self.metrics = objectives(self.task)
         if metric not in self.metrics:
             near = did_you_mean(metric, self.metrics)
             raise UserError(f"task.objective.metric: '{metric}' is not one of {', '.join(self.metrics)}{near}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.classification import summarize_confusion
 from streetlab.tasks.base import StreetTask
@@ -21,8 +22,7 @@ class ClassificationTask(StreetTask):
     `(rows (N,), probabilities (N, K))` as NumPy arrays.
     """
 
-    task = "classification"
-    metrics = ("macro_f1", "accuracy")
+    task = CLASSIFICATION
 
     def __init__(self, network, label_space, loss, objective, card=None) -> None:
         super().__init__(network, label_space, loss, objective, card)

@@ -7,6 +7,7 @@ from typing import Any
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.segmentation import summarize_segmentation
@@ -32,8 +33,7 @@ class SegmentationTask(StreetTask):
             logits of the image at training size, `native` gives the network the photo at its own size.
     """
 
-    task = "segmentation"
-    metrics = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+    task = SEGMENTATION
 
     def __init__(
         self,

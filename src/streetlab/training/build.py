@@ -17,13 +17,14 @@ from torch import nn
 from streetlab.config import instantiate
 from streetlab.config.composition import config_folder
 from streetlab.config.targets import locate, signature_of
-from streetlab.datasets.labels import TASKS
 from streetlab.datasets.source import DataSource
+from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
 from streetlab.loading.datamodule import StreetData
 from streetlab.loading.workers import checked_workers
 from streetlab.networks.build import build_network
+from streetlab.networks.contract import as_network
 from streetlab.networks.image_size import check_image_size
 from streetlab.tasks.base import StreetTask
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
@@ -117,13 +118,12 @@ def build_task(
 
 def _check_task(network: nn.Module, source: DataSource) -> None:
     """A network for pixels does not train on labels of whole photos, nor the other way round."""
-    needed = source.label_space.task
-    gives: Any = getattr(network, "task", needed)
-    if gives != needed:
-        fitting = {"classification": "resnet18 or timm_classifier", "segmentation": "hrnetv2_w18, smp, ..."}
+    needed = source.label_space.spec
+    gives = as_network(network).task
+    if gives != needed.name:
         raise UserError(
-            f"model: {type(network).__name__} gives {TASKS[gives]}, data set {source.name} has {TASKS[needed]}; "
-            f"choose model={fitting[needed]}"
+            f"model: {type(network).__name__} gives {TASKS[gives].labels}, data set {source.name} has {needed.labels}; "
+            f"choose model={needed.networks}"
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from streetlab.checkpoints.read import epochs_behind
 from streetlab.checkpoints.write import strip
 from streetlab.loading.datamodule import StreetData
+from streetlab.networks.contract import as_network
 from streetlab.networks.cost import describe
 from streetlab.records.record import RunRecord
 from streetlab.tasks.base import StreetTask
@@ -19,7 +20,7 @@ from streetlab.training.report import Report
 from streetlab.training.report_classification import ClassificationReport
 from streetlab.training.report_segmentation import SegmentationReport
 
-REPORTS: dict[str, type[Report]] = {"classification": ClassificationReport, "segmentation": SegmentationReport}
+REPORTS: dict[str, type[Report]] = {report.spec.name: report for report in (ClassificationReport, SegmentationReport)}
 
 Numbers = dict[str, dict[str, Any]]
 """What was measured, by its key in metrics.json: `val`, `test`, `test_full_resolution`, ..."""
@@ -107,5 +108,5 @@ def summarize(task: StreetTask, numbers: Numbers, eval_split: str, epoch: int, *
 
 
 def _weights_report(experiment: Experiment) -> dict[str, Any] | None:
-    report: Any = getattr(experiment.task.network, "load_report", None)
+    report = as_network(experiment.task.network).load_report
     return None if report is None else {"path": str(report.path), "sha256": report.sha256, "summary": report.summary()}

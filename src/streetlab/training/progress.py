@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
+from streetlab.metrics.catalogue import CATALOGUE, Place
 from streetlab.progress import columns
 from streetlab.training.phases import PhaseSchedule
 
@@ -56,7 +57,8 @@ class Progress(pl.Callback):
         if not trainer.is_global_zero:
             return
         regime = _regime(trainer)
-        shown = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1", "val/miou", "lr")
+        scores = (f"val/{metric.key}" for metric in CATALOGUE if Place.EPOCH_LINE in metric.shown)
+        shown = dict.fromkeys(("train/loss", "val/loss", *scores, "lr"))
         values = trainer.callback_metrics
         numbers = "  ".join(f"{name} {float(values[name]):.4g}" for name in shown if name in values)
         seconds = time.perf_counter() - self._started

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, open_dict
 
 from streetlab.checkpoints.load_network import load_tensors
 from streetlab.checkpoints.read import TrainedWeights, listed
-from streetlab.datasets.labels import LABEL_SPACES, TASKS, same_names
+from streetlab.datasets.labels import LABEL_SPACES, same_names
 from streetlab.errors import UserError
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
@@ -60,7 +60,7 @@ def as_built(config: DictConfig, weights: TrainedWeights) -> DictConfig:
 def _refuse_other_classes(weights: TrainedWeights, data: StreetData) -> None:
     trained, found = weights.label_space, data.label_space
     if trained.task != found.task:
-        raise UserError(f"dataset: {data.source.name} has {TASKS[found.task]}, the run learned {TASKS[trained.task]}")
+        raise UserError(f"dataset: {data.source.name} has {found.spec.labels}, the run learned {trained.spec.labels}")
     if not same_names(trained.names, found.names):
         same = [name for name, space in LABEL_SPACES.items() if space.names == trained.names]
         hint = f"; dataset.labels={same[0]} maps classes to these where their names allow it" if same else ""

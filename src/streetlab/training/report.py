@@ -8,8 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
 
+from streetlab.datasets.task_spec import TaskSpec
 from streetlab.io import files
 from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.catalogue import Metric, Place, metrics_of
 from streetlab.metrics.expected_precision import Prior
 from streetlab.plots.curves import training_curves
 from streetlab.plots.figure import png
@@ -26,10 +28,8 @@ class Report(ABC):
         record: where the files go.
     """
 
-    terminal_rows: tuple[tuple[str, str], ...]
-    """Title and key of the numbers that the terminal shows first."""
-    class_score: tuple[str, str]
-    """Title and key of the number that the terminal shows for each class."""
+    spec: TaskSpec
+    """The task whose numbers are reported."""
 
     def __init__(self, trainer: pl.Trainer, task: StreetTask, data: StreetData, record: RunRecord) -> None:
         self.trainer, self.task, self.data, self.record = trainer, task, data, record
@@ -37,9 +37,18 @@ class Report(ABC):
     @classmethod
     def terminal_texts(cls, summary: dict[str, Any]) -> dict[str, str]:
         """What the terminal shows of one split's numbers before those of each class, by their titles."""
-        texts = {title: number_text(summary[name]) for title, name in cls.terminal_rows}
-        absent = summary.get("absent_classes")
-        return texts | ({"classes without truth": ", ".join(absent)} if absent else {})
+        texts = {}
+        for metric in metrics_of(cls.spec.name, Place.TERMINAL):
+            if metric.key in summary and (metric.trivial is None or summary[metric.key] != metric.trivial):
+                texts[cls.title(metric, summary)] = metric_text(metric, summary)
+            if metric.key == "loss" and (absent := summary.get("absent_classes")):
+                texts["classes without truth"] = ", ".join(absent)
+        return texts
+
+    @classmethod
+    def title(cls, metric: Metric, summary: dict[str, Any]) -> str:
+        """The metric's title in the terminal."""
+        return metric.title
 
     @abstractmethod
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
@@ -78,6 +87,15 @@ class Report(ABC):
 
     def save_figure(self, name: str, figure: Figure) -> None:
         files.write_bytes(self.record.figures / f"{name}.png", png(figure))
+
+
+def metric_text(metric: Metric, summary: dict[str, Any]) -> str:
+    """A metric as the terminal shows it: with its share in brackets, or `0.0841 → 0.0312` where it was calibrated."""
+    value = summary[metric.key]
+    if metric.share:
+        return f"{value} ({summary[metric.share]:.1%})"
+    after = summary.get(metric.calibrated_key)
+    return number_text(value) if after is None else f"{number_text(value)} → {number_text(after)}"
 
 
 def number_text(value: float | None) -> str:

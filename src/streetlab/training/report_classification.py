@@ -9,10 +9,13 @@ import numpy as np
 import torch.distributed as dist
 
 from streetlab.datasets.source import Sample
+from streetlab.datasets.task_spec import CLASSIFICATION, TASKS
 from streetlab.io import files
 from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.catalogue import Metric
 from streetlab.metrics.classification import (
     REPORT_FIELDS,
+    calibration_numbers,
     classification_report,
     far_errors_name,
     report_rows,
@@ -28,7 +31,6 @@ from streetlab.metrics.predictions import Predictions, most_wrong
 from streetlab.metrics.statistics.calibration import (
     adaptive_ece,
     apply_temperature,
-    calibration_numbers,
     fit_temperature,
     reliability_curve,
 )
@@ -36,7 +38,7 @@ from streetlab.plots.confusion import confusion_matrix
 from streetlab.plots.reliability import Reliability, reliability_diagram
 from streetlab.plots.sheets import photo_sheet, prediction_photo
 from streetlab.tasks.classification import ClassificationTask
-from streetlab.training.report import Report, number_text
+from streetlab.training.report import Report
 
 MISCLASSIFIED_FIELDS = ("id", "true", "predicted", "confidence")
 _DRAWN_BINS = 10
@@ -46,8 +48,7 @@ _DRAWN_BINS = 10
 class ClassificationReport(Report):
     """predictions.csv, misclassified.csv, report.csv, report.txt and figures; calibration, with val's temperature."""
 
-    terminal_rows = (("accuracy", "accuracy"), ("macro-F1", "macro_f1"), ("loss", "loss"))
-    class_score = ("F1", "f1")
+    spec = TASKS[CLASSIFICATION]
 
     def __init__(self, trainer, task, data, record) -> None:
         super().__init__(trainer, task, data, record)
@@ -56,18 +57,13 @@ class ClassificationReport(Report):
     @classmethod
     def terminal_texts(cls, summary: dict[str, Any]) -> dict[str, str]:
         texts = super().terminal_texts(summary)
-        if "far_errors" in summary:
-            texts["kappa (quadratic)"] = number_text(summary["quadratic_weighted_kappa"])
-            far = f"{summary['far_errors']} ({summary['far_error_share']:.1%})"
-            texts[far_errors_name(list(summary["per_class"]))] = far
-        texts["ECE"] = number_text(summary["ece"])
-        if "temperature" in summary:
-            texts["ECE"] += f" → {number_text(summary['ece_calibrated'])}"
-        if summary["accuracy_ceiling"] < 1:
-            texts["accuracy ceiling"] = number_text(summary["accuracy_ceiling"])
         if found := summary.get("expected_precision"):
             texts[expected_precision_title(found)] = expected_precision_text(found)
         return texts
+
+    @classmethod
+    def title(cls, metric: Metric, summary: dict[str, Any]) -> str:
+        return far_errors_name(list(summary["per_class"])) if metric.key == "far_errors" else metric.title
 
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
         assert isinstance(self.task, ClassificationTask)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from streetlab.datasets.task_spec import SEGMENTATION, TASKS
 from streetlab.io import files
 from streetlab.loading.augment import normalize
 from streetlab.metrics.segmentation import (
@@ -30,15 +31,7 @@ _EACH = 3
 class SegmentationReport(Report):
     """confusions.npz, report.csv, report.txt, figures; masks for a benchmark where truth is withheld."""
 
-    terminal_rows = (
-        ("mIoU", "miou"),
-        ("pixel accuracy", "pixel_accuracy"),
-        ("mean accuracy", "mean_accuracy"),
-        ("boundary F", "boundary_f"),
-        ("loss", "loss"),
-    )
-    class_score = ("IoU", "iou")
-
+    spec = TASKS[SEGMENTATION]
     task: SegmentationTask
 
     def __init__(self, trainer, task, data, record) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from streetlab.checkpoints.load_network import rebuild_network
 from streetlab.checkpoints.read import TrainedWeights, listed, read_weights
-from streetlab.datasets.labels import TASKS, same_names
+from streetlab.datasets.labels import same_names
 from streetlab.errors import UserError
 from streetlab.loading.datamodule import StreetData
 from streetlab.networks.cost import describe
@@ -57,7 +57,7 @@ def teach(cfg: DictConfig, experiment: Experiment) -> Teacher | None:
     if not cfg.teacher:
         return None
     teacher, task = read_teacher(cfg.teacher, experiment.data), experiment.task
-    if cfg.distillation.kind == "channel" and task.task != "segmentation":
+    if cfg.distillation.kind == "channel" and not task.label_space.spec.per_pixel:
         raise UserError("distillation.kind: 'channel' compares places in an image; one label per photo needs 'pixel'")
     task.learn_from(Distillation(teacher.network, task.network, **cfg.distillation))
     return teacher
@@ -92,8 +92,8 @@ def read_teacher(path: str, data: StreetData) -> Teacher:
 def _refuse_other_classes(path: str, weights: TrainedWeights, data: StreetData) -> None:
     taught, found = weights.label_space, data.label_space
     if taught.task != found.task:
-        raise UserError(f"teacher: {path} learned {TASKS[taught.task]}, data set {data.source.name} has "
-                        f"{TASKS[found.task]}")  # fmt: skip
+        raise UserError(f"teacher: {path} learned {taught.spec.labels}, data set {data.source.name} has "
+                        f"{found.spec.labels}")  # fmt: skip
     if not same_names(taught.names, found.names):
         order = ", in another order" if set(taught.names) == set(found.names) else ""
         raise UserError(

@@ -54,7 +54,7 @@ def print_summary(record: RunRecord, metrics: dict[str, Any], title: str) -> Non
     texts = [report.terminal_texts(metrics[split]) for split in splits]
     for title in dict.fromkeys(title for column in texts for title in column):
         table.add_row(title, *(column.get(title, "–") for column in texts))
-    word, score = report.class_score
+    score, word = report.spec.class_score
     for name in metrics[splits[0]]["per_class"]:
         table.add_row(f"{word} {name}", *(number_text(metrics[split]["per_class"][name][score]) for split in splits))
     Console().print(table)

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.classification import MulticlassCalibrationError
 
+from streetlab.metrics.classification import calibration_numbers
 from streetlab.metrics.statistics.calibration import (
     HIGHEST_TEMPERATURE,
     LOWEST_TEMPERATURE,
@@ -16,7 +17,6 @@ from streetlab.metrics.statistics.calibration import (
     adaptive_ece_by_chance,
     apply_temperature,
     brier_score,
-    calibration_numbers,
     fit_temperature,
     negative_log_likelihood,
     reliability_curve,

@@ -238,13 +238,13 @@ class _Run:
             self._note(self._flicker, [one.ids for one in answers if isinstance(one, Segmented)], changes)
             return answers
         scores = predictor.scores(photos, self._flow.check)
-        if predictor.task == "classification":
+        if not predictor.per_pixel:
             scores = scores.double() / (predictor.temperature or 1.0)
         if self._smoothing is not None:
             self._note(self._flicker_raw, _labels(scores), changes)
             scores = _log(self._smoothing(scores.softmax(dim=1), [change.cut for change in changes]))
         self._note(self._flicker, _labels(scores), changes)
-        if predictor.task == "segmentation":
+        if predictor.per_pixel:
             size = photos[0].height, photos[0].width
             return [predictor.segmented(one, size) for one in scores]
         rows = scores.softmax(dim=1).float().cpu().numpy()

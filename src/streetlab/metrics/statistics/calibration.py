@@ -118,20 +118,6 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
     return float(-np.log(np.maximum(p[np.arange(len(y)), y], _SMALLEST)).mean())
 
 
-def calibration_numbers(probabilities: ArrayLike, labels: ArrayLike, suffix: str = "") -> dict[str, float]:
-    """What metrics.json holds: ece, ece_by_chance, brier and nll, each name followed by `suffix`.
-
-    Args:
-        suffix: `_calibrated` for probabilities under a temperature that was fitted on other photos.
-    """
-    return {
-        f"ece{suffix}": adaptive_ece(probabilities, labels),
-        f"ece_by_chance{suffix}": adaptive_ece_by_chance(probabilities),
-        f"brier{suffix}": brier_score(probabilities, labels),
-        f"nll{suffix}": negative_log_likelihood(probabilities, labels),
-    }
-
-
 def reliability_curve(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> ReliabilityCurve:
     """Accuracy over confidence of the predicted class, in the bins of `adaptive_ece`; empty ones are left out."""
     confidence, right = _top_label(probabilities, labels)

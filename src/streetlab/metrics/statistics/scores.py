@@ -41,15 +41,32 @@ def accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def macro_f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean F1 of the classes that occur in truth or predictions, as `classification.summarize_confusion` has it."""
+    """Mean F1 of the classes that occur in truth or predictions.
+
+    This is what scikit-learn's `f1_score(average="macro")` does.
+    """
     hits, predicted, true = np.moveaxis(counts, -1, 0)
     return _mean_of_present(2 * hits, predicted + true)
 
 
 def miou(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean IoU of the classes that occur in truth or predictions, as `segmentation.summarize_segmentation` has it."""
+    """Mean IoU of the classes that occur in truth or predictions."""
     hits, predicted, true = np.moveaxis(counts, -1, 0)
     return _mean_of_present(hits, predicted + true - hits)
+
+
+def mean_recall(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean recall of the classes that occur in truth: the mean accuracy of Long et al. 2015."""
+    hits, _, true = np.moveaxis(counts, -1, 0)
+    return _mean_of_present(hits, true)
+
+
+def frequency_weighted_iou(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean IoU weighted by the truth's share of pixels (Long et al. 2015)."""
+    hits, predicted, true = np.moveaxis(counts, -1, 0)
+    union = predicted + true - hits
+    iou = np.divide(hits, union, out=np.zeros_like(hits), where=union > 0)
+    return _ratio((true * iou).sum(axis=-1), true.sum(axis=-1))
 
 
 def _mean_of_present(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
