@@ -1,4 +1,4 @@
-"""What tests of several packages share: small photos on disk, and the real data where it lies beside us."""
+"""Fixtures of several packages: small photos on disk, and the real data where it is available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README says works."""
+"""Check the commands and numbers of the README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streetlab check`: composes every experiment and choice and binds every `_target_`; no data loads."""
+"""`streetlab check`: compose every experiment and choice and bind every `_target_`; no data loads."""
 
 from __future__ import annotations
 

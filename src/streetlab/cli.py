@@ -1,4 +1,4 @@
-"""`streetlab <command> [hydra overrides]`: finds the command, hands over to Hydra, says a fault in a line."""
+"""`streetlab <command> [hydra overrides]`: find the command, run it under Hydra, report errors in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one exception for faults that the user can mend, and the search for what was meant."""
+"""The exception for faults that the user can correct, and the search for the nearest choice."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input: one clear line that names the file or key, what was found and what is allowed.
+    """A fault that the user can correct: one clear line with the file or key, the value and what is allowed.
 
     The command line prints it without a traceback and exits with 2.
     """
 
 
 def first_line(text: object) -> str:
-    """The first line of what a text or an error says; empty where it says nothing.
+    """The first line of a text's or an error's message; empty where it has none.
 
     Lines end in `\\n` alone: a carriage return may be part of a file's name.
     """

@@ -1,4 +1,4 @@
-"""Which of the processes that train one run this one is, read off the environment that started it."""
+"""Read this process's rank among the processes of a job from the environment that started it."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ class Cancelled(Exception):  # noqa: N818  (no fault)
 
 
 class LineFormatter(logging.Formatter):
-    """Keeps a message in its line, whatever the names in it hold; a traceback has lines of its own."""
+    """Format a message in one line, with any names in it; a traceback has lines of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
         return one_line(super().formatMessage(record))
 
 
 def columns() -> list[ProgressColumn]:
-    """What every bar of streetlab shows: what, bar, count, time left, and a note such as a rate."""
+    """Columns of every progress bar: task, bar, count, time left, and a note such as a rate."""
     return [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,7 +48,7 @@ def columns() -> list[ProgressColumn]:
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items while a bar shows how far we are and how many a second; `what` as for `counting`."""
+    """Yield the items while a bar shows the count and the rate per second; `title` as for `counting`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with counting(what, total) as show:
@@ -59,9 +59,9 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
 
 @contextmanager
 def counting(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar that shows how far we are and how many a second, told by calls `show(done, total)` of the block.
+    """Show a bar with the count and the rate per second, updated by calls `show(done, total)` of the block.
 
-    `what` is plain text: brackets in it are not markup.
+    `title` is plain text: brackets in it are not markup.
     """
     what = one_line(what)
     started, count = time.perf_counter(), 0

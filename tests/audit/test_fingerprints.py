@@ -1,4 +1,4 @@
-"""What is taken down about an image, whatever is wrong with it, and that it is taken down once."""
+"""Measurements of an image: complete for any file, and taken once."""
 
 from __future__ import annotations
 

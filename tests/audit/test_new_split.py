@@ -1,4 +1,4 @@
-"""What the written split promises: groups whole, conflicts settled as asked, the reader told what cannot be met."""
+"""Guarantees of the written split: whole groups, conflicts settled by the policy, missed shares reported."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ NASTY = [
 
 
 def read_back(word: str) -> object:
-    """What the program sees of an override's value, after Hydra's parser and OmegaConf."""
+    """Read an override's value back through Hydra's parser and OmegaConf."""
     value = OverridesParser.create().parse_override(word).value()
     config = OmegaConf.create({"x": None})
     OmegaConf.update(config, "x", value)

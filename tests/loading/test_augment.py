@@ -209,7 +209,7 @@ def painted(masks: Tensor) -> Tensor:
 
 
 def away_from_edges(masks: Tensor) -> Tensor:
-    """Where a pixel's 5x5 neighbourhood is within the frame and of one class; outside of the photo counts as one."""
+    """Mask of the pixels whose 5x5 neighbourhood is in the frame and of one class; outside counts as a class."""
     values = torch.nn.functional.pad(masks.float()[:, None], (2, 2, 2, 2), value=-1.0)
     most = torch.nn.functional.max_pool2d(values, 5, 1)
     return (most == -torch.nn.functional.max_pool2d(-values, 5, 1))[:, 0]

@@ -41,7 +41,7 @@ def _matrix(truth, predicted, k):
 
 
 def _cityscapes_result(folder, truths, predictions):
-    """What `csEvalPixelLevelSemanticLabeling` writes for (H, W) masks of labelIds."""
+    """Run `csEvalPixelLevelSemanticLabeling` on (H, W) masks of labelIds and return its result."""
     for number, (truth, predicted) in enumerate(zip(truths, predictions, strict=True)):
         base = f"frankfurt_{number:06d}_000294"
         files = {

@@ -1,4 +1,4 @@
-"""What a person sees of a mask is what stands in it."""
+"""Drawn masks show exactly the mask's classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a download shows of a mask is, pixel by pixel, what was asked for."""
+"""A downloaded mask equals the requested one, pixel by pixel."""
 
 from __future__ import annotations
 

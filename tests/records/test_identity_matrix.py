@@ -1,4 +1,4 @@
-"""What each command does after data or weights changed: skip, resume, go on, begin anew or refuse, never mix."""
+"""Check each command after data or weights changed: skip, resume, go on, begin anew or refuse, never mix."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def write_record(
     network: dict[str, Any] | None = None,
     **test: Any,
 ) -> RunRecord:
-    """What the catalog reads of a run; its checkpoint is no checkpoint."""
+    """Write the part of a run that the catalog reads; its checkpoint is no checkpoint."""
     record = RunRecord(folder)
     objective = "miou" if label_space.task == "segmentation" else "macro_f1"
     numbers = {objective: score, "n": 5, "confusion": [[1]], "per_class": {"sky": {"iou": 1}}, "boundary_f": None}

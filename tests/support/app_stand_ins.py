@@ -1,4 +1,4 @@
-"""What stands in for models and networks in tests of the server: real decoding, made-up classes."""
+"""Stand-ins for models and networks in tests of the server: real decoding, invented classes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 
 def faults(page):
-    """What axe-core finds serious or worse, as lines."""
+    """List axe-core's violations of serious or higher impact, as lines."""
     axe = pytest.importorskip("axe_playwright_python", reason="axe-core comes with streetlab[dev]")
     page.evaluate((files(axe) / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("async rules => (await axe.run(document, rules)).violations", RULES)

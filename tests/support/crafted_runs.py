@@ -60,7 +60,7 @@ class Convolutions(nn.Module):
 
 
 def card_of(model: dict[str, Any], space: LabelSpace, image_size: tuple[int, int]) -> dict[str, Any]:
-    """What a checkpoint of that run says of itself."""
+    """Build the metadata of that run's checkpoint."""
     return {
         "config": {"model": model, "trainer": {"precision": "32-true", "channels_last": True}},
         "label_space": space.to_dict(),

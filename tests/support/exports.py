@@ -61,10 +61,10 @@ def write_by_hand(
     """An ONNX file whose classes are the colours' brightness.
 
     Args:
-        card: what its metadata say; None: nothing.
+        metadata: what its metadata say; None: nothing.
         sides: height and width that it takes; words for any.
         names: of input and output.
-        changed: attributes of the card.
+        changed: attributes of the metadata.
     """
     space = LabelSpace("colours", "segmentation", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
     given, found = names

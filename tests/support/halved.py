@@ -69,7 +69,7 @@ def write_classifier(path: Path) -> Path:
 
 
 def layer_weights(path: Path) -> dict[str, np.ndarray]:
-    """What each layer is computed with, behind any DequantizeLinear, by the layer's name."""
+    """Collect the weights that each layer uses, behind any DequantizeLinear, by the layer's name."""
     graph = onnx.load(path).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}

@@ -1,4 +1,4 @@
-"""What tests of the page do with it again and again."""
+"""Common actions of the tests of the page."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ CROP = 0.05
 
 @dataclass(frozen=True)
 class Planted:
-    """What was planted where; ids are paths below the root, with forward slashes.
+    """The planted copies and their places; ids are paths below the root, with forward slashes.
 
     Attributes:
         root: the tree of class folders.

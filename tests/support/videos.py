@@ -92,14 +92,14 @@ def joined(path: Path, *parts: Path) -> Path:
 
 
 def times(path: Path, kind: str) -> list[float]:
-    """When each packet of the first track of a kind, `video` or `audio`, is presented, in seconds."""
+    """Presentation times in seconds of the packets of the first track of a kind, `video` or `audio`."""
     with av.open(f"file:{path}") as container:
         packets = container.demux(next(stream for stream in container.streams if stream.type == kind))
         return [float(packet.pts * packet.time_base) for packet in packets if packet.size]
 
 
 def audio_payload(path: Path) -> list[bytes]:
-    """What the packets of a file's first sound track hold."""
+    """Read the packets of a file's first sound track."""
     with av.open(f"file:{path}") as container:
         return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
 

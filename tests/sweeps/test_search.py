@@ -46,7 +46,7 @@ def study(database=DATABASE):
 
 
 def attempts():
-    """How often each job was started, in the order of the first start."""
+    """Count the starts of each job, in the order of the first start."""
     files = sorted(Path("found").glob("*/attempts"), key=lambda path: path.stat().st_ctime_ns)
     return {path.parent.name: len(path.read_text().splitlines()) for path in files}
 

@@ -1,4 +1,4 @@
-"""What experiments on drawn streets rely on: true labels, sound masks, the same pictures everywhere."""
+"""Synthetic streets: true labels, sound masks, the same pictures on every machine."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is wrong with a data set: copies, leaks, contradicting labels, broken files; and splits that do not leak."""
+"""Audit a data set: duplicates, leaks, contradicting labels, broken files; and draw splits without leaks."""

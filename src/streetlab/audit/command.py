@@ -1,4 +1,4 @@
-"""The audit command: a data set in; findings, a page to look at them and a split without leaks out."""
+"""The audit command: check a data set; write findings, a page to look at them and a split without leaks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPLIT_FILE = "split.json"
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Attributes:
         masks: of each image, see `read_masks`; empty where images have labels.
@@ -46,7 +46,7 @@ class Audit:
 
 
 def run(cfg: DictConfig) -> None:
-    """Entry point of `streetlab audit`; conf/audit.yaml says what the keys are for.
+    """Run `streetlab audit`; conf/audit.yaml documents the keys.
 
     The last line printed is the page's path. Whatever is found, the command has succeeded.
 

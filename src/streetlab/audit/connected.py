@@ -1,10 +1,10 @@
-"""Things that are put together pair by pair (union-find, Galler and Fisher 1964)."""
+"""Join elements pair by pair (union-find, Galler and Fisher 1964)."""
 
 from __future__ import annotations
 
 
 class Connected:
-    """`count` things, each alone at first.
+    """Union-find over `count` elements, each alone at first.
 
     Attributes:
         size: how many things hang together, by their root.
@@ -15,14 +15,14 @@ class Connected:
         self.size = [1] * count
 
     def root(self, index: int) -> int:
-        """The smallest of the things that hang together with this one."""
+        """The smallest element that is connected with this one."""
         while self._parent[index] != index:
             self._parent[index] = self._parent[self._parent[index]]
             index = self._parent[index]
         return index
 
     def join(self, one: int, other: int) -> None:
-        """Put together what hangs together with either."""
+        """Connect the sets of two elements."""
         low, high = sorted((self.root(one), self.root(other)))
         if low != high:
             self._parent[high] = low

@@ -1,4 +1,4 @@
-"""The data set that a command line is about, built so that no bad file stops it."""
+"""Build the data set that a command line chooses, such that unreadable files are left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHOOSE = ("dataset", "experiment")
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A data set and what its config says about splits.
+    """A data set and its config's keys about splits.
 
     Attributes:
         takes_split_file: whether it can use a split that is written for it.
@@ -36,7 +36,7 @@ class Chosen:
 
 
 def chosen_data(words: Sequence[str]) -> Chosen:
-    """The data set that `streetlab train` with these words would use; a file that cannot be read is left out.
+    """Build the data set that `streetlab train` with these overrides would use, without unreadable files.
 
     Raises:
         UserError: no data set is named, a word that is wrong, data that is not there.

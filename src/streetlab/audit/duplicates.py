@@ -1,4 +1,4 @@
-"""Which images are copies of each other: of the same bytes, of the same pixels, or altered but the same picture."""
+"""Find duplicate images: equal bytes, equal pixels, or altered versions of the same picture."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _near(fingerprints: Fingerprints, among: NDArray[np.int64]) -> list[Twin]:
 
 
 def _candidates(fingerprints: Fingerprints, among: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """(P,) first, second, whether mirrored, and bits between the hashes, of the pairs to compare more closely."""
+    """(P,) first, second, mirrored or not, and bits between the hashes, of the pairs to compare more closely."""
     phash, mirror, square = (
         hashes[among] for hashes in (fingerprints.phash, fingerprints.mirrored, fingerprints.square)
     )
@@ -120,7 +120,7 @@ def _candidates(fingerprints: Fingerprints, among: NDArray[np.int64]) -> tuple[N
 
 
 def _nearest_of_each(pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of the pairs (4, P) are among the `_MOST_OF_ONE` nearest of either image."""
+    """Select the pairs (4, P) that are among the `_MOST_OF_ONE` nearest of either image."""
     kept = np.zeros(pairs.shape[1], bool)
     for side in (0, 1):
         order = np.lexsort((pairs[1 - side], pairs[3], pairs[side]))

@@ -1,4 +1,4 @@
-"""What an audit finds in images: one row for each finding, tidy enough to be filtered in a spreadsheet."""
+"""Findings about images: one row each, tidy enough to be filtered in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _COUNTS_AS = {"MPO": "JPEG"}  # a JPEG with further pictures behind it, as phone
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is worth knowing.
+    """One finding of an audit.
 
     Attributes:
         kind: a key of `KINDS`.
@@ -80,7 +80,7 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def image_findings(images: Images, thresholds: Thresholds) -> list[Finding]:
-    """Everything but what masks tell, unsorted."""
+    """All findings that do not come from masks, unsorted."""
     return [
         *_broken(images),
         *_copies(images),
@@ -146,7 +146,7 @@ def _copies(images: Images) -> Iterator[Finding]:
 
 
 def _across(images: Images) -> Iterator[Finding]:
-    """Images whose group lies in several splits; the score is the similarity to the copy elsewhere."""
+    """Images whose group is in several splits; the score is the similarity to the copy elsewhere."""
     for image, other, how, score in _apart(images, images.splits):
         yield about(images, image, "duplicate_across_splits", score, f"{how} {_named(images, other)}")
 
@@ -159,7 +159,7 @@ def _conflicts(images: Images) -> Iterator[Finding]:
 
 
 def _apart(images: Images, values: Sequence[object]) -> Iterator[tuple[int, int, str, float | None]]:
-    """Each image with a copy of another value, the closest such copy, how close in words, and the similarity."""
+    """Each image with a copy of another value: the closest such copy, its relation in words, and the similarity."""
     for group in images.groups:
         for image in group.members:
             others = [other for other in group.members if values[other] != values[image]]
@@ -179,7 +179,7 @@ def _chains(images: Images) -> Iterator[Finding]:
 
 
 def _closest(images: Images, image: int, others: list[int]) -> tuple[int, str, float | None]:
-    """The closest of the others, how it relates to the image in words, and the similarity if it was measured."""
+    """The closest of the others, its relation to the image in words, and the similarity if it was measured."""
     same = [other for other in others if images.contents[other] == images.contents[image] is not None]
     if same:
         return same[0], "exact copy of", 1.0
@@ -209,7 +209,7 @@ def _light_and_sharpness(images: Images, thresholds: Thresholds) -> Iterator[Fin
 
 
 def _sizes(images: Images, factor: float | None) -> Iterator[Finding]:
-    """Images much larger, smaller, longer or taller than the median; the score is by how much at most."""
+    """Images much larger, smaller, longer or taller than the median; the score is the largest factor."""
     prints = images.prints
     if factor is None or not prints.decoded.any():
         return
@@ -225,7 +225,7 @@ def _sizes(images: Images, factor: float | None) -> Iterator[Finding]:
 
 
 def _missing_classes(images: Images) -> Iterator[Finding]:
-    """Classes of photos that a split lacks; what masks lack is told by `masks.mask_findings`."""
+    """Classes of photos that a split lacks; for masks see `masks.mask_findings`."""
     for split in dict.fromkeys(images.splits):
         there = [label for label, of in zip(images.labels, images.splits, strict=True) if of == split]
         if None in there:

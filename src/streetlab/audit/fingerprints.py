@@ -1,4 +1,4 @@
-"""What every image of a data set holds, as columns: measured once, in parallel, and kept."""
+"""Measure every image of a data set once, in parallel, into columns that are cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streetlab.progress import track
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """Columns over N images, in the order of the samples; `Measured` says what each one is.
+    """Measurements of N images as columns, in the order of the samples; `Measured` documents each one.
 
     Attributes:
         sha256, pixels, format, error: N entries, None where there is nothing to say.
@@ -50,16 +50,16 @@ class Fingerprints:
 
     @property
     def decoded(self) -> NDArray[np.bool_]:
-        """(N,) which images decode."""
+        """(N,) True for images that decode."""
         return np.array([error is None for error in self.error], dtype=bool)
 
     def content(self, index: int) -> str | None:
-        """What identifies an image wherever it lies: its bytes' hash, its pixels' where it has no file."""
+        """Content hash of each image, independent of its path: of its bytes, or its pixels where it has no file."""
         return self.sha256[index] or self.pixels[index]
 
 
 def fingerprint_all(source: DataSource, samples: Sequence[Sample], cache: Path) -> Fingerprints:
-    """Measure every image, those that were measured before from what was kept.
+    """Measure every image; images that were measured before are read from the store.
 
     Images that do not decode are measured as far as they can be, with the reason in `error`; nothing about an
     image stops this.

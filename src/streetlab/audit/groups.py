@@ -1,4 +1,4 @@
-"""Images that show the same picture, put together from twins."""
+"""Group images that show the same picture, by their duplicates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Group:
     Attributes:
         name: 12 hex digits of the smallest content hash of its members, the same wherever they lie.
         members: indices, ascending.
-        twins: the links between members.
+        duplicates: the links between members.
         chain: the group would have grown beyond the cap, so that near copies of its members are left out.
     """
 
@@ -29,11 +29,11 @@ class Group:
 
 
 def group_images(fingerprints: Fingerprints, twins: Iterable[Twin], most: int = 50) -> list[Group]:
-    """Groups of connected twins (union-find); images without a twin are in none.
+    """Group connected duplicates (union-find); images without a pair are in none.
 
-    Exact copies always come together. Then near twins join groups, the most similar first, as long as no group
-    of more than `most` arises: pictures that follow each other in a film are each alike to the next, and would
-    otherwise chain the whole film together. Groups that are kept apart in this way are flagged.
+    Exact copies always come together. Then near duplicates join groups, the most similar first, as long as no group
+    of more than `most` arises: pictures that follow each other in a video are each alike to the next, and would
+    otherwise chain the whole video together. Groups that are kept apart in this way are flagged.
 
     Args:
         most: cap on the members of a group.

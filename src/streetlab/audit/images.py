@@ -1,4 +1,4 @@
-"""The images of a data set with what was measured of them and which of them show the same."""
+"""The images of a data set with their measurements and their groups of duplicates."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from streetlab.datasets.source import DataSource, Sample
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Columns over the images of all splits, in the order of the splits; an image is named by its place.
+    """The images of all splits as columns, in the order of the splits; an image is named by its index.
 
     Attributes:
         label_space: the data set's classes.
         samples, splits: of each image.
         prints: what was measured.
-        twins: the pairs that show the same.
+        duplicates: the pairs that show the same.
         groups: of two and more images that show the same.
     """
 
@@ -63,7 +63,7 @@ class Images:
 
     @cached_property
     def contents(self) -> list[str | None]:
-        """What tells whether two images are exact copies: their pixels, or their bytes where they do not decode."""
+        """Content of each image that exact copies share: its pixels, or its bytes where it does not decode."""
         return [pixels or digest for pixels, digest in zip(self.prints.pixels, self.prints.sha256, strict=True)]
 
     @cached_property
@@ -78,7 +78,7 @@ class Images:
 
     @cached_property
     def near(self) -> dict[int, dict[int, Twin]]:
-        """For each image its near copies, none of them exact, each with the twin that relates them.
+        """For each image its near copies, none of them exact, each with the pair that relates them.
 
         Exact copies of a near copy are near copies as well.
         """

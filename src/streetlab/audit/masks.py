@@ -1,4 +1,4 @@
-"""What an audit finds in masks: those that cannot be used, and how frequent each class is."""
+"""Findings about masks: unusable ones, and the frequency of each class."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SMALL = 32
 
 @dataclass(frozen=True)
 class MaskRead:
-    """One mask: what is wrong with it, or how many pixels each of its class ids has (255: ignored)."""
+    """A mask that was read: its fault, or the number of pixels of each class id (255: ignored)."""
 
     kind: str | None = None
     reason: str = ""
@@ -42,7 +42,7 @@ class MaskRead:
 
 
 def read_masks(source: DataSource, images: Images, cache: Path) -> list[MaskRead | None]:
-    """Every mask of the data set, read in parallel, or taken from `cache` where nothing has changed.
+    """Read every mask of the data set in parallel, or take it from `cache` where nothing has changed.
 
     Returns:
         one for each image; None where the truth is withheld, or the image itself is broken.
@@ -125,7 +125,7 @@ def _ignored_share(masks: list[MaskRead | None], inside: list[int]) -> str:
 
 
 def class_pixels(images: Images, masks: list[MaskRead | None]) -> NDArray[np.int64]:
-    """`(N, K)`: how many pixels of each image belong to each class; ignored ones are left out."""
+    """`(N, K)`: number of pixels of each class in each image, without ignored ones."""
     counts = np.zeros((len(images), len(images.label_space)), dtype=np.int64)
     for image, mask in enumerate(masks):
         for number, count in (mask.pixels or {}).items() if mask else ():
@@ -135,7 +135,7 @@ def class_pixels(images: Images, masks: list[MaskRead | None]) -> NDArray[np.int
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """What an earlier audit kept; nothing where it cannot be read."""
+    """Load the results of an earlier audit; nothing where they cannot be read."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

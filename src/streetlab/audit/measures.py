@@ -1,4 +1,4 @@
-"""What the audit takes down about one image: its contents' hashes, its size, a thumbnail, how sharp and light it is."""
+"""Measure one image: content hashes, size, thumbnail, sharpness and brightness."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEAR_WHITE = 240
 
 @dataclass(frozen=True)
 class Measured:
-    """One image; all but `sha256` and `format` are None, 0 or empty where it does not decode.
+    """Measurements of one image; all but `sha256` and `format` are None, 0 or empty where it does not decode.
 
     Attributes:
         sha256: of the file's bytes; None where there is no file or it cannot be read.
@@ -66,7 +66,7 @@ COLUMNS = tuple(field.name for field in fields(Measured))
 
 
 def measure(source: DataSource, sample: Sample) -> Measured:
-    """Read an image in full and measure it; whatever is wrong with it becomes its `error`."""
+    """Read an image in full and measure it; any fault becomes its `error`."""
     digest = found = None
     try:
         if sample.path is not None:
@@ -116,7 +116,7 @@ def _sharpness(grey: Image.Image) -> float:
 
 
 def _format(file: File) -> str | None:
-    """What the bytes say they are; None where they say nothing."""
+    """Format of the image by its bytes; None where they do not tell."""
     try:
         with Image.open(file.open() if isinstance(file, ZipMember) else file) as opened:
             return opened.format

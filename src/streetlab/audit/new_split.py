@@ -1,4 +1,4 @@
-"""A split without leaks: groups of images that show the same stay together, conflicts are settled by the policy."""
+"""Draw a split without leaks: groups of duplicates stay together, label conflicts are settled by the policy."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ CLOSE = 0.02
 
 @dataclass(frozen=True)
 class ClassShare:
-    """How one class (empty: all images) is spread over the splits: counts, in the order train, val, test."""
+    """Counts of one class (empty: all images) in the splits, in the order train, val, test."""
 
     label: str
     counts: tuple[int, ...]
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The same as shares of the class."""
+        """The counts as shares of the class."""
         return tuple(count / max(1, sum(self.counts)) for count in self.counts)
 
 
 @dataclass(frozen=True, eq=False)
 class NewSplit:
-    """What is written to split.json.
+    """Content of split.json.
 
     Attributes:
         splits: of each image; None: left out.
@@ -107,7 +107,7 @@ def write(path: Path, split: NewSplit, options: Options, name: str) -> None:
 
 
 def joined_groups(images: Images) -> list[str]:
-    """The group of each image, alone or not, named by 12 hex of the smallest content hash in it.
+    """Assign each image to its group, alone or not, named by 12 hex of the smallest content hash in it.
 
     Images without a content hash, which no split can hold, are named by their place.
     """
@@ -129,7 +129,7 @@ def joined_groups(images: Images) -> list[str]:
 
 
 def class_shares(images: Images, splits: list[str | None], resolution: Resolution) -> tuple[ClassShare, ...]:
-    """How each class is spread over the new splits, and all images together (the last row)."""
+    """Counts of each class in the new splits, and of all images together (the last row)."""
     counts = Counter((resolution.labels[image], split) for image, split in enumerate(splits) if split is not None)
     rows = []
     if any(label is not None for label in images.labels):
@@ -159,7 +159,7 @@ def _left_out(images: Images, resolution: Resolution, policy: str) -> list[str]:
 
 
 def _uneven(table: tuple[ClassShare, ...], shares: Mapping[str, float], names: list[str]) -> list[str]:
-    """A note where a share is missed, with what causes it: groups are few, or large."""
+    """A note where a share is missed, with its cause: groups are few, or large."""
     worst = max(
         (abs(share - target), row.label, split, share, target)
         for row in table
@@ -179,7 +179,7 @@ def _uneven(table: tuple[ClassShare, ...], shares: Mapping[str, float], names: l
 
 
 def _torn(images: Images, splits: list[str | None], most: int) -> list[str]:
-    """A note on near copies in different splits: the cap on a group's size has kept them apart."""
+    """A note on near copies in different splits: the limit on a group's size has separated them."""
     placed = [(splits[twin.first], splits[twin.second]) for twin in images.twins]
     torn = sum(one != other and None not in (one, other) for one, other in placed)
     if not torn:

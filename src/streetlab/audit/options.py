@@ -1,4 +1,4 @@
-"""The keys of the audit command, checked."""
+"""Read and check the keys of the audit command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLICIES = ("drop", "majority", "keep")
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a measure is a finding; conf/audit.yaml says what each is for. None: not looked for."""
+    """Limits from which a measure is a finding; conf/audit.yaml documents each. None: not checked."""
 
     blurry: float | None = 0.1
     dark: float | None = 0.15
@@ -26,7 +26,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Options:
-    """How to audit; the defaults are those of conf/audit.yaml, which says what each is for."""
+    """Options of an audit; the defaults are those of conf/audit.yaml, which documents them."""
 
     most: int = 50
     seed: int = 0
@@ -37,7 +37,7 @@ class Options:
 
 
 def options_of(config: Mapping[str, Any]) -> Options:
-    """The command's own keys; one that is missing has its default.
+    """Read the command's own keys; a missing one has its default.
 
     Raises:
         UserError: a value that the key does not take.

@@ -46,7 +46,7 @@ def audit_page(
     split: NewSplit | None,
     notes: Sequence[str],
 ) -> str:
-    """The page as HTML text."""
+    """Render the page as HTML text."""
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)
@@ -195,7 +195,7 @@ def _member(images: Images, image: int, thumbnail: str) -> dict[str, Any]:
 
 
 def _relation(images: Images, first: int, member: int) -> str:
-    """How a member relates to the first of its group."""
+    """Describe the relation of a member to the first of its group."""
     if member == first:
         return ""
     digests = images.prints.sha256
@@ -220,7 +220,7 @@ def _line(finding: Finding, labels: dict[str, int]) -> dict[str, Any]:
 
 
 def _frequencies(images: Images, masks: Sequence[MaskRead | None]) -> list[dict[str, Any]]:
-    """A bar for each class: its share of the images, or of the labelled pixels, and how many images have it."""
+    """Bars of the classes: share of the images, or of the labelled pixels, and number of images."""
     space = images.label_space
     if masks:
         pixels = class_pixels(images, list(masks))

@@ -1,4 +1,4 @@
-"""The 64-bit perceptual hash of an image and of its mirror image, and the search for hashes that are near."""
+"""Compute the 64-bit perceptual hash of an image and its mirror image, and search for similar hashes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS, _COLUMNS = 128, 4096
 
 
 def perceptual_hashes(grey: Image.Image) -> tuple[int, int]:
-    """The hash of an image and of its mirror image, 64 bits each.
+    """Compute the hash of an image and of its mirror image, 64 bits each.
 
     The image is shrunk to 32 × 32; of its type II discrete cosine transform each of the 8 × 8 lowest
     frequencies, the mean among them, gives the bit whether it lies above their median, row by row, highest bit
@@ -58,7 +58,7 @@ class NearPairs:
 
 
 def near_pairs(first: NDArray[np.uint64], second: NDArray[np.uint64], most: int, budget: int = 1_000_000) -> NearPairs:
-    """The pairs i < j with at most `most` bits between `first[i]` and `second[j]`.
+    """Find the pairs i < j with at most `most` bits between `first[i]` and `second[j]`.
 
     All pairs are compared, block by block in threads, in memory that does not grow with their number.
 

@@ -1,4 +1,4 @@
-"""Whether two images show the same picture: thumbnails are aligned, then compared by structural similarity."""
+"""Compare two images by structural similarity after their thumbnails are aligned."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _compare(a: Floats, b: Floats, shapes: Floats) -> Floats:
 
 
 def _starts(shapes: Floats) -> Floats:
-    """(P, K, 4) where to start from: stretch and shift of the columns, then of the rows."""
+    """(P, K, 4) start values: stretch and shift of the columns, then of the rows."""
     starts = np.zeros((len(shapes), len(_ZOOMS) + 2, 4), np.float32)
     starts[:, :-2, [0, 2]] = np.array(_ZOOMS, np.float32)[:, None]
     starts[:, -2, 0] = shapes - 1  # one was cut from the other at the sides,
@@ -103,7 +103,7 @@ def _starts(shapes: Floats) -> Floats:
 
 
 def _best_start(a: Floats, b: Floats, starts: Floats) -> tuple[Floats, Floats]:
-    """The start under which the images agree best, (P, 4), and their correlation under it, (P,)."""
+    """Choose the start under which the images agree best, (P, 4), and their correlation under it, (P,)."""
     count, ways = starts.shape[:2]
     moved, inside = _move(np.repeat(b, ways, axis=0), starts.reshape(-1, 4))
     agreement = _correlation(moved, np.repeat(a, ways, axis=0), inside).reshape(count, ways)
@@ -119,7 +119,7 @@ def _refine(a: Floats, b: Floats, start: Floats, steps: int) -> Floats:
 
 
 def _move(images: Floats, warp: Floats) -> tuple[Floats, Floats]:
-    """The images (P, n, n), or stacks of them (P, C, n, n), under the warp; and (P, n, n) 1 where it stays inside."""
+    """Warp the images (P, n, n), or stacks of them (P, C, n, n); and (P, n, n) 1 where the result is inside."""
     side = images.shape[-1]
     columns, in_columns = _interpolation(warp[:, 0], warp[:, 1], side)
     rows, in_rows = _interpolation(warp[:, 2], warp[:, 3], side)
@@ -137,7 +137,7 @@ def _correlation(a: Floats, b: Floats, inside: Floats) -> Floats:
 
 
 def _centre(images: Floats, inside: Floats) -> Floats:
-    """The images less their mean inside; 0 outside."""
+    """Subtract the mean inside; 0 outside."""
     return (images - _mean(images, inside)) * inside
 
 
@@ -147,7 +147,7 @@ def _mean(images: Floats, inside: Floats) -> Floats:
 
 
 def _one_contrast(a: Floats, b: Floats, inside: Floats) -> tuple[Floats, Floats]:
-    """Both with mean 128 and one standard deviation inside."""
+    """Give both mean 128 and one standard deviation inside."""
     spreads = [np.sqrt(_mean((image - _mean(image, inside)) ** 2, inside)) + 1e-3 for image in (a, b)]
     target = np.minimum(_CONTRAST, _MOST_GAIN * np.minimum(*spreads))
     both = [
@@ -185,8 +185,9 @@ def _interpolation(stretch: Floats, shift: Floats, side: int) -> tuple[Floats, N
 
 
 def _step(a: Floats, slopes: Floats, warp: Floats) -> Floats:
-    """What one Gauss-Newton step adds to the warp: `a` is regressed on the moved image, on its slopes under each of
-    the four parameters, and on a constant.
+    """Compute one Gauss-Newton step of the warp.
+
+    `a` is regressed on the moved image, on its slopes under each of the four parameters, and on a constant.
 
     Args:
         a: (P, n, n).

@@ -1,4 +1,4 @@
-"""What was measured is kept in one SQLite file, so that a killed audit goes on where it was."""
+"""Keep measurements in one SQLite file, so that an interrupted audit continues."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Store:
             self._connection.close()
 
     def read(self, keys: Sequence[str]) -> dict[str, Measured]:
-        """What is kept of the keys."""
+        """Read the measurements stored for the keys."""
         found: dict[str, Measured] = {}
         try:
             for start in range(0, len(keys), _AT_ONCE):
@@ -84,7 +84,7 @@ class Store:
         return found
 
     def write(self, key: str, measured: Measured) -> None:
-        """Keep one image; it is on disk some seconds later, or when the block ends."""
+        """Store one image; it is on disk some seconds later, or when the block ends."""
         values = [encodable(value) if isinstance(value, str) else value for value in astuple(measured)]
         for place in _HASHES:
             values[place] = int(np.uint64(values[place]).astype(np.int64))  # SQLite's integers have a sign
@@ -106,7 +106,7 @@ class Store:
         self._connection.commit()
 
     def _start_anew(self, error: Exception) -> None:
-        """Throw the file away where it is damaged; a UserError where it is sound but cannot be used."""
+        """Delete the file where it is damaged; a UserError where it is sound but cannot be used."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # text that is none has no code
         if code & 0xFF not in _DAMAGED:
             raise self._cannot_write(error) from None

@@ -1,4 +1,4 @@
-"""An audit in numbers and in a sentence: which findings, and where copies lie."""
+"""Summarize an audit in numbers and one sentence: findings, and the splits that duplicates lie in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def counts_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def copies_in_numbers(images: Images, members: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """How many groups of copies, of how many images, across which splits, under which labels.
+    """Count the groups of copies, their images, the splits they lie across and their labels.
 
     Args:
         members: of each group.
@@ -51,7 +51,7 @@ def copies_in_numbers(images: Images, members: Sequence[Sequence[int]]) -> dict[
 
 
 def leaks(images: Images) -> dict[str, dict[str, int]]:
-    """For each split how many of its images have a copy, exact or of any kind, in another split."""
+    """For each split the number of its images that have a copy, exact or of any kind, in another split."""
     found = {
         split: {"images": images.splits.count(split), "exact_copy_elsewhere": 0, "any_copy_elsewhere": 0}
         for split in SPLITS
@@ -69,7 +69,7 @@ def leaks(images: Images) -> dict[str, dict[str, int]]:
 
 
 def ceiling(images: Images) -> float | None:
-    """The best accuracy on all images of whoever gives copies one answer; None where images have masks, not labels."""
+    """The best accuracy on all images with one answer per group of copies; None where images have masks, not labels."""
     labels = [label for label in images.labels if label is not None]
     if len(labels) < len(images):
         return None
@@ -81,7 +81,7 @@ def ceiling(images: Images) -> float | None:
 
 
 def headline(images: Images) -> str:
-    """What matters most, in plain words."""
+    """The most important findings, in plain words."""
     photos = f"{len(images):,} images"
     exact = copies_in_numbers(images, images.byte_copies)
     every = copies_in_numbers(images, [group.members for group in images.groups])
@@ -115,7 +115,7 @@ def summarize(
     split: NewSplit | None,
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """What summary.json holds."""
+    """Content of summary.json."""
     return {
         "format": FORMAT,
         "streetlab": streetlab.__version__,
@@ -140,7 +140,7 @@ def summarize(
 
 
 def split_in_numbers(split: NewSplit, options: Options) -> dict[str, Any]:
-    """The written split: what it came to for each class, and what the policy did."""
+    """The written split in numbers: its counts of each class, and the effect of the policy."""
     return {
         "seed": options.seed,
         "folds": options.folds if split.folds else None,

@@ -1,1 +1,1 @@
-"""Checkpoint files: what they hold, read and written in one place."""
+"""Read and write checkpoint files, and rebuild networks from them."""

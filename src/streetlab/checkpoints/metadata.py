@@ -1,4 +1,4 @@
-"""What a checkpoint carries besides its tensors: classes, image size, normalisation, config; read and checked."""
+"""The metadata of a checkpoint: classes, image size, normalisation and config, read and checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
 
 @dataclass(frozen=True)
 class Metadata:
-    """What predicting needs to know besides the network.
+    """The metadata that predicting needs besides the network.
 
     Attributes:
         label_space: the classes.

@@ -48,7 +48,7 @@ class TrainedWeights:
         return LabelSpace.from_dict(self.metadata["label_space"])
 
     def belong_to(self, run: RunRecord) -> bool:
-        """Whether the file is among the run's own checkpoints."""
+        """Tell whether the file is among the run's own checkpoints."""
         return self.path.resolve().is_relative_to(run.checkpoints.resolve())
 
 
@@ -136,12 +136,12 @@ def _with_current_targets(metadata: Any) -> Any:
 
 
 def epochs_behind(checkpoint: Mapping[str, Any]) -> int:
-    """How many epochs a checkpoint has behind it."""
+    """Count the completed epochs of a checkpoint."""
     return int(checkpoint["epoch"]) + 1
 
 
 def kept_best(path: Path, checkpoint: Mapping[str, Any]) -> tuple[Path | None, str]:
-    """The best of the epochs that a checkpoint has behind it, which its run has kept beside it.
+    """Find the best checkpoint up to this one's epoch, kept beside it by its run.
 
     Args:
         path: of the checkpoint.
@@ -174,7 +174,7 @@ def _best_score(checkpoint: Mapping[str, Any]) -> float | None:
 
 
 def _is_of_best(state: Any) -> bool:
-    """Whether this is the state of the callback that keeps best.ckpt, as soon as it has kept one."""
+    """Tell whether this is the state of the callback that keeps best.ckpt, as soon as it has kept one."""
     return isinstance(state, Mapping) and Path(state.get("best_model_path") or "").name == "best.ckpt"
 
 

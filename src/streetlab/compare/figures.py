@@ -1,4 +1,4 @@
-"""The figures of a comparison's page, each with what of the rows it can show."""
+"""Figures of a comparison's page: forest plot, costs, curves, class scores, matrices and photo sheets."""
 
 from __future__ import annotations
 

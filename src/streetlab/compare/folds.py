@@ -1,4 +1,4 @@
-"""Runs of one config and seed that tested a fold each, joined to one result: every photo out of fold, once."""
+"""Join the runs of one cross-validation into one result, in which every photo is tested once."""
 
 from __future__ import annotations
 

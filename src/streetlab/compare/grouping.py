@@ -1,4 +1,4 @@
-"""Runs that differ only by seed form a group; a group is called by what sets it apart from the others."""
+"""Group runs that differ only by seed, and name each group by the settings that set it apart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MISSING = "–"
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """What a comparison needs of one completed record, read once, or of a complete set of folds (see `folds`).
+    """One completed record, read once, or a complete set of folds (see `folds`), as a comparison uses it.
 
     Args:
         record: the run folder; of a set of folds that of the first.
@@ -276,7 +276,7 @@ def show(value: Any) -> str:
 
 
 def _labels(runs: Sequence[FinishedRun], top: str) -> list[str]:
-    """What stands for one config group in each run: the choice itself, or what the resolved config tells of it."""
+    """Name the choice of one config group in each run, or describe it by the resolved config."""
     below = [_below(run, top) for run in runs]
     chosen: dict[str, str] = {}
     for run, values in zip(runs, below, strict=True):

@@ -76,7 +76,7 @@ class Row:
 
     @property
     def accuracy_key(self) -> str:
-        """What the accuracy is called in metrics.json: `accuracy`, or `pixel_accuracy` in segmentation."""
+        """The key of the accuracy in metrics.json: `accuracy`, or `pixel_accuracy` in segmentation."""
         return accuracy_key(self.group.runs[0])
 
     def mean(self, what: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The second table of a leaderboard: agreement on an ordinal scale, and whether the probabilities can be believed."""
+"""The second table of a leaderboard: agreement on an ordinal scale, and calibration of the probabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADING = "Calibration and order"
 
 @dataclass(frozen=True)
 class MeasureTable:
-    """What is shown below the leaderboard: cells by row, in the order of the ranks, and what they mean."""
+    """The table below the leaderboard: cells by row, in the order of the ranks, and their explanations."""
 
     headers: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]

@@ -1,4 +1,4 @@
-"""The sentences below a leaderboard: what was measured on what, and how far the numbers can be trusted."""
+"""Sentences below a leaderboard: the data and tests behind the numbers, and their limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sentences(verdicts: Verdicts) -> list[str]:
 
 
 def unit(selection: Selection) -> str:
-    """What is counted by n."""
+    """Name the unit that n counts."""
     return selection.spec.noun
 
 

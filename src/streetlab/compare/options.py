@@ -11,7 +11,7 @@ from streetlab.errors import UserError
 
 @dataclass(frozen=True)
 class Options:
-    """How to compare; the defaults are those of conf/compare.yaml, which says what each is for."""
+    """Options of a comparison; the defaults are those of conf/compare.yaml, which explains each."""
 
     objective: str | None = None
     baseline: str | None = None

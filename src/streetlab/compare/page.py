@@ -80,7 +80,7 @@ def compare_page(
 
 
 def _row(colored: Colored, ticks: tuple[float, float], output: Path) -> dict[str, Any]:
-    """What the leaderboard shows of a row; `strip` are places on a little axis of 136 units."""
+    """The template's values for one row; `strip` are places on a little axis of 136 units."""
     row = colored.row
 
     def place(value: float) -> str:
@@ -124,7 +124,7 @@ def _run(run: FinishedRun, result: RunResult, output: Path) -> dict[str, Any]:
 
 
 def _beyond(rows: Sequence[Any], drawn: Sequence[Colored]) -> str:
-    """Which rows the figures show, where they do not show all."""
+    """Say which rows the figures show, where they do not show all."""
     if len(drawn) == len(rows):
         return ""
     return f"The {len(drawn)} coloured configurations of {len(rows)}: the best, and the baseline."

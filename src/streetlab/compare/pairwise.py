@@ -180,7 +180,7 @@ def seeds_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 @dataclass(frozen=True, eq=False)
 class _Answers:
-    """What one run said about each photo or image of its tested split, in the order of the ids.
+    """One run's predictions for each photo or image of its tested split, in the order of the ids.
 
     Args:
         where: the run's folders, for messages.

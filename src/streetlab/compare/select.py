@@ -1,4 +1,4 @@
-"""Which records a comparison is about: complete, of one task, tested on the same photos at the same size."""
+"""Select the records of a comparison: complete, of one task, tested on the same photos at the same size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is certain about a leaderboard: intervals, and the paired tests of the best rows against a baseline."""
+"""Intervals of a leaderboard, and paired tests of its best rows against a baseline."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A trained network made smaller: channels pruned, the rest trained on, both measured, as a run of its own."""
+"""The command compress: prune a trained network's channels, fine-tune it, and record both as a new run."""

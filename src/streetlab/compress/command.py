@@ -1,4 +1,4 @@
-"""`streetlab compress`: a finished run's network with fewer channels, trained on, as a new run beside it."""
+"""`streetlab compress`: prune the channels of a finished run's network and fine-tune it as a new run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pruning changed, measured: parameters, arithmetic, latency, and quality on val and test."""
+"""Measure the effect of pruning: parameters, multiply-adds, latency, and quality on val and test."""
 
 from __future__ import annotations
 

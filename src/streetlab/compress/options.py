@@ -1,4 +1,4 @@
-"""What `streetlab compress` is asked for, checked before data or network are touched."""
+"""Options of `streetlab compress`, checked before data or network are loaded."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Options:
     own_data: bool
 
     def about(self) -> dict[str, Any]:
-        """What the answer follows from, as its record keeps it."""
+        """The settings that the result follows from, as its record keeps them."""
         return {
             "run": str(self.run.path.resolve()),
             "sha256": self.weights.sha256,
@@ -143,7 +143,7 @@ def about_photos(options: Options, photos: Manifest) -> Options:
 
 
 def _words(given: Mapping[str, Any]) -> list[str]:
-    """How it would be typed; what the command's file says of itself is left out, but for how much goes."""
+    """The options as command-line words, without defaults except `ratio`."""
     usual: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "compress.yaml"))
     kept = {key: value for key, value in given.items() if key == "ratio" or value != usual[key]}
     return quote_paths([f"{key}={str(value).lower() if value is True else value}" for key, value in kept.items()])

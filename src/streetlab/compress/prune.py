@@ -1,4 +1,4 @@
-"""Structured pruning: which channels of a trained network go, found and cut with torch-pruning.
+"""Structured pruning of a trained network's channels with torch-pruning.
 
 A channel cannot go alone: with an output of one convolution goes an input of the next, and where layers are added up
 (residual connections, HRNet's exchange between resolutions) the same channels go in all of them. torch-pruning's
@@ -32,7 +32,7 @@ _LEAST = 0.1
 
 @dataclass(frozen=True)
 class Pruning:
-    """How channels are chosen; conf/compress.yaml says what its keys are for."""
+    """Options of channel selection; conf/compress.yaml explains its keys."""
 
     ratio: float
     importance: str
@@ -151,7 +151,7 @@ def _coupled(graph: Any, fixed: list[nn.Module], importance: str) -> list[_Coupl
 
 
 def _parts(group: Any) -> int:
-    """How many equal parts the group's channels are in. Depthwise convolutions have as many groups as channels."""
+    """Count the equal parts of a group's channels. Depthwise convolutions have as many groups as channels."""
     counts = [1]
     for dependency, _ in group:
         layer = dependency.target.module
@@ -164,7 +164,7 @@ def _parts(group: Any) -> int:
 
 
 def _kept(coupled: Sequence[_Coupled], pruning: Pruning) -> list[int]:
-    """How many channels each group keeps, in each of its parts."""
+    """Count the channels that each group keeps, in each of its parts."""
     if pruning.scope == "global":
         # each importance is relative to the mean of its group
         every = torch.cat([group.importance / group.parts for group in coupled])

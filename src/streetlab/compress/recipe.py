@@ -1,4 +1,4 @@
-"""The config of the new run: the pruned network as a node that rebuilds it, and how it is trained on."""
+"""The config of the new run: a model node that rebuilds the pruned network, and the fine-tuning settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What compressing a run came to: compression.json and compression.md in the new record, and the terminal."""
+"""Write compression.json and compression.md into the new record, and print the summary."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def cost_rows(report: dict[str, Any]) -> tuple[Sequence[str], Rows]:
-    """Headers and rows: what the network costs before and after, and the quotient."""
+    """Headers and rows: the network's cost before and after, and the quotient."""
     height, width = report["image_size"]
     threads = f", {report['threads']} threads" if report["device"] == "cpu" else ""
     where = f"ms at {height}×{width}, {report['device']}{threads}"

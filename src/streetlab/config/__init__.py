@@ -1,4 +1,4 @@
-"""What a command is told: typed roots, the command line's words, and the objects that a config names."""
+"""Configuration: typed roots, command-line overrides and the objects that a config names."""
 
 from streetlab.config.targets import bind, instantiate
 from streetlab.config.values import plain

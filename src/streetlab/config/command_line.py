@@ -1,4 +1,4 @@
-"""The words after the command, sorted into Hydra's options and overrides, with paths quoted."""
+"""Sort the command-line arguments into Hydra's options and overrides, with paths quoted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CommandLine:
 
 
 def arrange(words: Sequence[str]) -> CommandLine:
-    """Options first, whatever the order typed: Hydra's parser stops reading overrides at a later option.
+    """Put options first, whatever the order typed: Hydra's parser stops reading overrides at a later option.
 
     Raises:
         UserError: an unknown option, a word that is no override, an override that is refused.
@@ -56,7 +56,7 @@ def arrange(words: Sequence[str]) -> CommandLine:
 
 
 def collect(line: CommandLine, command: str) -> CommandLine:
-    """The words for a run's config as one value, where the command is about a run; else without null choices.
+    """Combine the arguments into one value for a command about a run; else drop null choices.
 
     Such a command has a key `overrides`. It gets every word whose key is none of the command's own, each as it
     would be given to `train`, and no config of the command has to know their keys.
@@ -76,7 +76,7 @@ def collect(line: CommandLine, command: str) -> CommandLine:
 
 
 def without_null_choices(overrides: Sequence[str], command: str, config_dir: str | None = None) -> list[str]:
-    """The overrides without those that choose nothing in a group where the root chooses nothing either.
+    """Remove the overrides that choose nothing in a group where the root chooses nothing either.
 
     Hydra refuses `experiment=null`, although a defaults list may hold it. As everywhere, the last word about a group
     counts: `experiment=a experiment=null` chooses nothing, and the name of the run is that without both words.
@@ -116,7 +116,7 @@ def _chooses_nothing(word: str) -> bool:
 
 
 def _swept_by(preset: str, config_dir: str | None) -> Mapping[str, Any]:
-    """The keys that a preset of the group `sweep` runs over, with their values; none of a preset that is not there."""
+    """The keys and values that a preset of the group `sweep` runs over; none of a missing preset."""
     from omegaconf import OmegaConf
 
     folders = [config_folder(), *([Path(config_dir)] if config_dir else [])]
@@ -133,14 +133,14 @@ def own_keys(command: str) -> list[str]:
 
 
 def _is_sweep(words: Sequence[str]) -> bool:
-    """Whether the words ask for several jobs: by an option, or by a preset of the group `sweep`."""
+    """Check that the overrides ask for several jobs: by an option, or by a preset of the group `sweep`."""
     presets = [word for word in words if _group(word) == "sweep"]
     by_preset = bool(presets) and presets[-1] != "sweep=" and not _chooses_nothing(presets[-1])
     return by_preset or any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in words)
 
 
 def _takes(action: Action, following: Sequence[str]) -> bool:
-    """Whether the option takes the next word as its value."""
+    """Check that the option takes the next word as its value."""
     if action.nargs == 0:
         return False
     if action.nargs == "?":

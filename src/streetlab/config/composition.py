@@ -1,4 +1,4 @@
-"""Composing root configs outside a command: where `conf/` lies, what can be chosen, one config from words."""
+"""Compose root configs outside a command: the location of `conf/`, the choices, one config from overrides."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Composer:
         self._searched = list(searched)
 
     def compose(self, name: str, overrides: Sequence[str] = ()) -> DictConfig:
-        """The config of root `name` without its `hydra` node."""
+        """Compose the config of root `name` without its `hydra` node."""
         from hydra import compose
 
         return compose(name, overrides=[*self._searched, *overrides])

@@ -1,4 +1,4 @@
-"""Where a config's own modules are imported from: the folders of configs beside ours, as `--config-dir` names them."""
+"""Make a config's own modules importable: the folders of configs beside ours, as `--config-dir` names them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _added: list[str] = []
 
 
 def extend_import_path(folders: Iterable[str | Path]) -> None:
-    """Let modules in these folders be imported, after all others: none of them can take the place of a package.
+    """Append these folders to the import path: none of their modules can replace a package.
 
     Folders that are gone are left out.
     """
@@ -23,13 +23,13 @@ def extend_import_path(folders: Iterable[str | Path]) -> None:
 
 
 def import_path() -> list[str]:
-    """What was added in this process: a record keeps it, since its networks may lie there."""
+    """The folders added in this process: a record keeps them, since its networks may be there."""
     return list(_added)
 
 
 @contextmanager
 def config_folders_importable() -> Iterator[None]:
-    """While a job runs, let the modules be imported that lie in the folders that its config was composed from."""
+    """Make the modules beside a job's configs importable while the job runs."""
     from hydra.core.hydra_config import HydraConfig
 
     before = list(_added)

@@ -1,4 +1,4 @@
-"""Where the targets of recorded configs are now: a record names classes and functions as they were called then."""
+"""Map the targets of recorded configs, which keep the first names of classes and functions, to the current ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRST = {now: first for first, now in _MODULES.items()}
 
 
 def current_target(target: str) -> str:
-    """The dotted name under which a target is found now."""
+    """The current dotted name of a target."""
     return _renamed(target, _MODULES)
 
 
@@ -35,7 +35,7 @@ def first_target(target: str) -> str:
 
 
 def with_current_targets(node: Any) -> Any:
-    """A plain config with every `_target_` as it is called now."""
+    """Rename every `_target_` of a plain config to its current name."""
     if isinstance(node, Mapping):
         return {
             key: current_target(value) if key == "_target_" and isinstance(value, str) else with_current_targets(value)

@@ -1,4 +1,4 @@
-"""The key that was probably meant by one that does not exist."""
+"""Suggest the nearest existing key for one that does not exist."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def nearest_in(tree: Mapping[str, Any], key: str, further: Iterable[str] = (), w
 
 
 def _target(node: Mapping[str, Any]) -> Arguments:
-    """What the node's target takes; of a node without one, any key; of one that cannot be read, none."""
+    """The node target's arguments; any key for a node without a target, none for one that cannot be read."""
     if "_target_" not in node:
         return Arguments((), (), open_ended=True)
     try:
@@ -94,7 +94,7 @@ def _paths(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _without_values(compose: Composer, command: str, line: CommandLine) -> Mapping[str, Any]:
-    """The config with the choices that can be made and no values, since one of them is at fault."""
+    """The config's choices without values, since one of the values is at fault."""
     from omegaconf import OmegaConf
 
     groups = {group: compose.choices(group) for group in compose.groups()}

@@ -1,4 +1,4 @@
-"""In how many processes a job trains, and whether a sweep's launcher can start as many."""
+"""Count the processes that a job trains in and check that a sweep's launcher can start as many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quotes path-valued words of the command line for Hydra, so that a path can be typed as it is called."""
+"""Quote path values of the command line for Hydra, so that a path can be typed as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's recorded config with the words of a later command applied: values changed, groups chosen anew."""
+"""Apply a later command's overrides to a run's recorded config: change values, choose groups anew."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = "train"
 
 @dataclass(frozen=True)
 class RecordedConfig:
-    """A recorded config after the words.
+    """A recorded config after the overrides.
 
     Attributes:
         config: typed like the root's; interpolations of newly chosen groups lead into the recorded values.
@@ -78,7 +78,7 @@ def recorded_config(
 
 
 def _check(override: Override, is_choice: bool, recorded: Mapping[str, Any]) -> None:
-    """Refuse what means something only when a config is composed from its beginning."""
+    """Refuse overrides that have a meaning only when a config is composed from its beginning."""
     word, key = override.input_line, override.key_or_group
     if override.is_sweep_override():
         raise UserError(f"{word} names several values; one run has one config")

@@ -1,4 +1,4 @@
-"""The interpolations that name run folders: `${run_folder:}`, `${sweep_folder:}`, `${run_name:}`."""
+"""OmegaConf resolvers for the names of run folders: `${run_folder:}`, `${sweep_folder:}`, `${run_name:}`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SWEEP = "streetlab_sweep"
 
 
 def register_resolvers() -> None:
-    """Make the resolvers known to OmegaConf; may be called again."""
+    """Register the resolvers with OmegaConf; may be called again."""
     for name, resolver in {
         "run_folder": run_folder,
         "sweep_folder": sweep_folder,
@@ -28,7 +28,7 @@ def register_resolvers() -> None:
 
 
 def run_folder(*, _root_: DictConfig) -> str:
-    """The folder of a single run: `output`, else `outputs/<study>/<what was asked>-<hash>`."""
+    """The folder of a single run: `output`, else `outputs/<study>/<overrides>-<hash>`."""
     plain(without_hydra(_root_))  # a missing or unresolvable value is said before a folder is made
     return str(_root_.output or OUTPUTS / _root_.study / job_name(_root_=_root_))
 

@@ -1,4 +1,4 @@
-"""Names of run folders: what was asked, readable, and eight digits of the resolved config."""
+"""Name run folders: the readable overrides and eight digits of the resolved config's hash."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _HASH_LENGTH = 8
 
 
 def run_name(overrides: Iterable[str], config: DictConfig | Mapping[str, Any], keep: Iterable[str] = ()) -> str:
-    """`<what was asked>-<8 hex>`: one path component of at most 100 characters from [A-Za-z0-9._+-].
+    """`<overrides>-<8 hex>`: one path component of at most 100 characters from [A-Za-z0-9._+-].
 
     Args:
         overrides: the words of the command line that belong to the config (not `hydra.*`).
@@ -96,7 +96,7 @@ def sweep_name(swept: Iterable[str], fixed: Iterable[str], config: DictConfig | 
 
 
 def fresh(folder: Path) -> Path:
-    """The folder, or the first of `<folder>-2`, `<folder>-3`, ... that is not there or is empty."""
+    """The folder, or the first of `<folder>-2`, `<folder>-3`, ... that is missing or empty."""
     numbered, number = folder, 1
     while numbered.exists() and any(numbered.iterdir()):
         number += 1
@@ -117,7 +117,7 @@ def config_hash(
 
 
 def identity_hash(config: DictConfig | Mapping[str, Any], contents: Mapping[str, str]) -> str:
-    """SHA-256 (hex) of what was asked, wherever data and weights lie and whatever they are called.
+    """SHA-256 (hex) of the request, independent of the places and names of data and weights.
 
     Args:
         contents: SHA-256 (hex) of what lies at a key of the config, see `file_keys`; one that is not there counts by
@@ -142,7 +142,7 @@ def file_keys(config: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def located(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
-    """The config with each relative path of data and weights led from `home`, where that leads somewhere."""
+    """Resolve each relative path of data and weights from `home`, where that exists."""
 
     def locate(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
@@ -155,12 +155,12 @@ def located(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
 
 
 def does_not_name_a_run(key: str) -> bool:
-    """Whether two values of the key may give a run the same name: swept, it is kept in the jobs' names."""
+    """Check that two values of the key may give a run the same name: a swept one is kept in the jobs' names."""
     return _bare(key) == "trainer" or matches(_bare(key), (*LEFT_OUT, *PATHS))
 
 
 def has_teacher(config: Mapping[str, Any]) -> bool:
-    """Whether a run of this config has a teacher; without one `distillation` has no effect."""
+    """Check that a run of this config has a teacher; without one `distillation` has no effect."""
     return config.get(TEACHER) is not None
 
 
@@ -185,7 +185,7 @@ def _by_contents(key: str, value: str, contents: Mapping[str, str]) -> str | Non
 
 
 def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[str, Any]:
-    """The config without what does not change the result, each text replaced by `text(key, value)`."""
+    """Drop all values that do not change the result; replace each text by `text(key, value)`."""
 
     def reduce(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
@@ -205,7 +205,7 @@ def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[s
 
 
 def matches(key: str, patterns: Iterable[str]) -> bool:
-    """Whether the key or a node above it is one of the patterns; in `dataset` also at any depth (concat)."""
+    """Check that the key or a node above it is one of the patterns; in `dataset` also at any depth (concat)."""
     if any(key == pattern or key.startswith(pattern + ".") for pattern in patterns):
         return True
     first, _, rest = key.partition(".")
@@ -225,7 +225,7 @@ def _is_off(node: Any, key: str) -> bool:
 
 
 def _content_hash(path: str) -> str | None:
-    """SHA-256 (hex) of a file's bytes; None where it cannot be read, which whoever needs it will say."""
+    """SHA-256 (hex) of a file's bytes; None where it cannot be read, which its reader reports."""
     file = Path(path).expanduser()
     try:
         stat = file.stat()
@@ -236,7 +236,7 @@ def _content_hash(path: str) -> str | None:
 
 @functools.lru_cache(maxsize=8)
 def _hash_of(file: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
-    """A file's hash, taken once for as long as it is not written to: a name is asked for several times in a run."""
+    """A file's hash, cached until the file is written to: names are computed several times in a run."""
     return file_sha256(file)
 
 
@@ -270,12 +270,12 @@ def _named_value(key: str, value: str | None) -> str:
 
 
 def _is_choice(key: str, tree: Mapping[str, Any]) -> bool:
-    """Whether `key=` chooses from a group: its node is a mapping or, as for experiment, the whole root."""
+    """Check that `key=` chooses from a group: its node is a mapping or, as for experiment, the whole root."""
     return "/" in key or ("." not in key and (key not in tree or isinstance(tree[key], Mapping)))
 
 
 def _rank(key: str, tree: Mapping[str, Any]) -> tuple[int, str]:
-    """The experiment, then other choices, then values: two orders of the same words are one name."""
+    """Sort key: the experiment, then other choices, then values, so that word order does not change the name."""
     if key == "experiment":
         return 0, key
     return (1 if _is_choice(key, tree) else 2), key
@@ -294,7 +294,7 @@ def _slug(asked: Mapping[str, str | None], tree: Mapping[str, Any]) -> str:
 
 
 def _clean(text: str) -> str:
-    """ASCII letters, digits and `._+-` only; umlauts lose their dots, lists become `64x64`."""
+    """Reduce to ASCII letters, digits and `._+-`; umlauts lose their dots, lists become `64x64`."""
     text = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
     text = re.sub(r"^[\[({]+|[\])}]+$", "", text.strip())
     text = re.sub(r"(?<=\d)\s*,\s*(?=[\d.])", "x", text)
@@ -302,7 +302,7 @@ def _clean(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    """One spelling for one number: 1e-3 is 0.001."""
+    """Write one number in one way: 1e-3 is 0.001."""
     return repr(float(text)) if re.fullmatch(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", text) else text
 
 

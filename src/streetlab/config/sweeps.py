@@ -1,4 +1,4 @@
-"""What a multirun is going to do: its swept keys and its jobs; the complaint about a glob without a match."""
+"""Plan a multirun: its swept keys and its jobs; the error for a glob without a match."""
 
 from __future__ import annotations
 

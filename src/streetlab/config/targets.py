@@ -1,4 +1,4 @@
-"""The objects that a config names: the one wrapper around hydra.utils.instantiate, the check before it."""
+"""Instantiate and check the objects that a config names: the one wrapper around hydra.utils.instantiate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_
 
 
 def instantiate(node: Any, **kwargs: Any) -> Any:
-    """What the node's `_target_` makes from the node's keys and `kwargs`; None for null.
+    """Call the node's `_target_` with the node's keys and `kwargs`; None for null.
 
     Lists and mappings arrive as plain Python, in partials as well, so that they can be pickled; `kwargs`
     arrive as they are. A node without `_target_` gives its mapping or list with every member instantiated.
@@ -157,7 +157,7 @@ def _fault(node: Mapping[str, Any], key: str, added: set[str]) -> str | None:
 
 
 def _partial_fault(node: Mapping[str, Any], key: str) -> str | None:
-    """`_partial_: true` missing where the program completes a node, or there where nothing would."""
+    """Report `_partial_: true` that is missing where the program completes a node, or superfluous."""
     in_phase = re.search(r"phases\[\d+\]\.(optimizer|scheduler)$", key)
     reason = _COMPLETED_LATER.get(in_phase[1] if in_phase else key)
     if reason and not node.get("_partial_"):
@@ -189,7 +189,7 @@ class Arguments:
 
 
 def signature_of(target: Callable[..., Any]) -> Arguments | None:
-    """What may be passed to a class or function; None where it is written in C without a signature.
+    """The arguments that a class or function takes; None where it is written in C without a signature.
 
     A class that hands `**options` on to its parent's constructor is read together with the parent, within one
     package: there the habit is ours.
@@ -223,7 +223,7 @@ def _join(key: str, name: Any) -> str:
 
 
 def locate(path: str) -> Callable[..., Any]:
-    """The class or function of that dotted name.
+    """Import the class or function of that dotted name.
 
     Raises:
         ImportError: one line that says which part of the name leads nowhere.

@@ -1,4 +1,4 @@
-"""Turns what Hydra and OmegaConf say about words and config files into one line with the nearest choice."""
+"""Translate errors of Hydra and OmegaConf about overrides and config files into one line with the nearest choice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLUGINS = {
 
 
 def translate(error: BaseException, command: str, line: CommandLine) -> UserError | None:
-    """The UserError for a fault met before the command's own code runs; None for what is no one's typing.
+    """Turn a fault before the command's own code into a UserError; None for faults of other causes.
 
     Args:
         error: what Hydra raised.
@@ -69,7 +69,7 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it. OmegaConf hides the cause of a resolver's error, not its context."""
+    """The error and its causes. OmegaConf hides the cause of a resolver's error, not its context."""
     link: BaseException | None = error
     while link is not None:
         yield link
@@ -135,7 +135,7 @@ def _bad_file(file: str, message: str, command: str, line: CommandLine) -> str:
 
 
 def _is_of_group(error: BaseException) -> bool:
-    """Whether Hydra was given something else than a name for a group."""
+    """Check that Hydra was given something other than a name for a group."""
     return isinstance(error, ValueError) and str(error).startswith("Config group override")
 
 
@@ -160,7 +160,7 @@ def _bad_yaml(error: Any) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    """Whether the fault stands in a preset, not in the command line that chooses in a root config."""
+    """Check that the fault is in a preset, not in the command line that chooses in a root config."""
     return "/" in file and not file.startswith("hydra/")
 
 

@@ -18,7 +18,7 @@ REFUSED = {
 
 
 def plain(config: DictConfig | ListConfig) -> Any:
-    """The config as dicts and lists with every interpolation resolved.
+    """Convert a config to dicts and lists with every interpolation resolved.
 
     Raises:
         UserError: a mandatory value is missing, or an interpolation leads nowhere.
@@ -33,7 +33,7 @@ def plain(config: DictConfig | ListConfig) -> Any:
 
 
 def check_nothing_missing(config: DictConfig | ListConfig) -> None:
-    """Raise a UserError where a value outside `hydra` is still to be given (`???`)."""
+    """Raise a UserError where a value outside `hydra` is missing (`???`)."""
     own = without_hydra(config) if isinstance(config, DictConfig) and "hydra" in config else config
     missing = list(_missing(OmegaConf.to_container(own, resolve=False), ""))
     if missing:
@@ -52,7 +52,7 @@ def _missing(node: Any, key: str) -> Iterator[str]:
 
 
 def missing_value(*keys: str) -> UserError:
-    """The error for mandatory values that nobody gave."""
+    """Build the error for missing mandatory values."""
     are = "is" if len(keys) == 1 else "are"
     return UserError(
         f"{', '.join(keys)} {are} missing: give {' '.join(f'{key}=...' for key in keys)} on the command line"
@@ -60,5 +60,5 @@ def missing_value(*keys: str) -> UserError:
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A copy without the node `hydra`, whose folder names are made from the rest."""
+    """Copy a config without the node `hydra`, whose folder names depend on the other nodes."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -17,7 +17,7 @@ from streetlab.errors import UserError
 
 
 class Concat(DataSource):
-    """Each split is the data sets' own, one after the other; ids and groups are `<source>/<id>`.
+    """Data sets joined split by split, one after the other; ids and groups are `<source>/<id>`.
 
     Where one data set withholds the truth of its test split, numbers are reported on `val` of all of them and
     `test` is empty: a test of the others alone would be taken for one of the whole.
@@ -107,7 +107,7 @@ class Concat(DataSource):
         return hashes
 
     def _own(self, sample: Sample) -> tuple[DataSource, Sample]:
-        """The data set that a sample came from, and the sample as it is called there."""
+        """The data set that a sample came from, and the sample under its original id."""
         key, _, own_id = sample.id.partition("/")
         return self._sources[key], replace(sample, id=own_id, group=sample.group.removeprefix(f"{key}/"))
 

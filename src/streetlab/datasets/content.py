@@ -82,7 +82,7 @@ class PassedOver:
 
     @property
     def loses_photos(self) -> bool:
-        """Whether some of the files may well be photos that were meant."""
+        """True if some of the files may be photos that the user wanted."""
         return not self.counts.keys() <= {NO_IMAGE, VIDEO, HIDDEN}
 
     def sentence(self) -> str:
@@ -96,7 +96,7 @@ class PassedOver:
 
 
 def reason_to_pass(path: Path) -> str | None:
-    """Why a file is no photo that can be read here; None where it is one.
+    """The reason to pass over a file that cannot be read as a photo; None where it can.
 
     A name with a photo's suffix is believed; any other file is opened, and its first bytes decide.
     """

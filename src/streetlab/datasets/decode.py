@@ -1,4 +1,4 @@
-"""Photo bytes to upright RGB arrays, whatever the file's name says; the one resize that streetlab uses."""
+"""Decode photos to upright RGB arrays, whatever the file's name; the one resize that streetlab uses."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 class UnreadablePhoto(Exception):  # noqa: N818  (what it is, not what went wrong)
-    """A file that does not decode; the message names the file and what is wrong with it."""
+    """A file that does not decode; the message names the file and the fault."""
 
 
 class TooManyPixels(UnreadablePhoto):
-    """A photo or mask that would decode, but for its size; `pixels` is how many it has."""
+    """A photo or mask that is too large to decode; `pixels` is its number of pixels."""
 
     def __init__(self, message: str, pixels: int) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ def read_photo_and_size(
 
 
 def read_mask(path: File) -> np.ndarray:
-    """The values `(H, W)` uint8 of a mask as they stand in its file: greys, or places in its palette.
+    """Read a mask's values `(H, W)` uint8 as stored in its file: greys, or indices of its palette.
 
     Of files of 1 bit, white is 1.
 
@@ -196,7 +196,7 @@ def _decoded_as(path: File, mode: str) -> Image.Image:
 
 @contextmanager
 def _opened(path: File, what: str, most_pixels: int | None = None) -> Iterator[ImageFile.ImageFile]:
-    """The image in a file, not yet decoded; whatever goes wrong with it inside the block is an `UnreadablePhoto`."""
+    """Open the image in a file, not yet decoded; any fault inside the block is an `UnreadablePhoto`."""
     try:
         with Image.open(_source(path)) as opened:
             width, height = opened.size

@@ -1,4 +1,4 @@
-"""Photos of more than 8 bits a channel to 8: by the white that the file states, never by a guess."""
+"""Reduce photos of more than 8 bits per channel to 8 by the white level that the file states."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BITS, _PHOTOMETRIC, _LARGEST_USED, _LARGEST = 258, 262, 281, 341
 
 
 class Depth:
-    """What the header of an opened image says about values of more than 8 bits.
+    """The header of an opened image, as far as it concerns values of more than 8 bits.
 
     Args:
         opened: not decoded yet.
@@ -99,7 +99,7 @@ def _unclear(highest: int) -> str:
 
 
 def raw_mode(opened: ImageFile.ImageFile) -> str:
-    """How Pillow unpacks the pixels of an image that is not decoded yet, such as `L;2`."""
+    """Pillow's raw mode for the pixels of an image that is not decoded yet, such as `L;2`."""
     for tile in opened.tile:
         arguments = tile.args
         return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
@@ -135,7 +135,7 @@ def _largest(value: Any) -> int | None:
 
 
 def _significant_bits(path: File) -> int | None:
-    """What the chunk sBIT of a PNG says of its colours."""
+    """The significant bits per colour in the chunk sBIT of a PNG; None without that chunk."""
     with path.open("rb") if isinstance(path, Path) else path.open() as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:

@@ -1,4 +1,4 @@
-"""All images of a data set as one split, for a test of them all."""
+"""A data set's images as one split, for a test on all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What data sets of files share: which bytes a file holds, cheaply and surely, and trees that stay as they are."""
+"""Shared code of data sets in files: hashes of their contents and a check that a tree does not change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streetlab.io.files import file_sha256
 
 
 def fingerprint(file: File) -> str:
-    """Changes whenever the file's bytes may have changed; never fails."""
+    """Fingerprint that changes whenever the file's bytes may have changed; never fails."""
     if isinstance(file, ZipMember):
         return file.fingerprint()
     try:
@@ -29,7 +29,7 @@ def fingerprint(file: File) -> str:
 
 
 def changed_at(file: File) -> float:
-    """When the file last changed, in seconds since 1970; infinity where that cannot be told."""
+    """Time of a file's last change, in seconds since 1970; infinity where it cannot be read."""
     try:
         status = (file.archive if isinstance(file, ZipMember) else file).stat()
     except OSError:
@@ -52,7 +52,7 @@ def content_hash(file: File) -> str:
 
 
 def refuse_cache_below(root: Path, cache_dir: Path) -> None:
-    """Raise a UserError where the cache would lie under the data."""
+    """Raise a UserError if the cache would be under the data."""
     if cache_dir.resolve().is_relative_to(root.resolve()):
         raise UserError(
             f"dataset.cache_dir: {cache_dir} lies under the photos in {root}, which are never "

@@ -67,7 +67,7 @@ def _key(file: File) -> bytes:
 
 @contextmanager
 def _opened(cache_dir: Path) -> Iterator[sqlite3.Connection | None]:
-    """The database; a damaged one is replaced. None where there can be none: it only saves time."""
+    """Open the database; a damaged one is replaced. None where it cannot be made: it only saves time."""
     path = cache_dir / FILE_NAME
     store = None
     for _ in range(2):

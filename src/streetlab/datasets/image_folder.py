@@ -1,4 +1,4 @@
-"""Photos in one folder per class, with split folders as in the original study or without."""
+"""Data set of photos in one folder per class, with split folders as in the original study or without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label spaces: class order, names, written criteria and colours live here and nowhere else."""
+"""Label spaces: the only place for class order, names, written criteria and colours."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class LabelSpace:
 
 
 def same_names(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two lists name the same classes in the same order; case and Unicode form do not matter."""
+    """Check that two lists name the same classes in the same order, ignoring case and Unicode form."""
     return [fold(name) for name in one] == [fold(name) for name in other]
 
 
@@ -182,7 +182,7 @@ def to_label_ids(mask: np.ndarray, label_space: LabelSpace = CITYSCAPES) -> np.n
 
 
 def class_name(entry: object, key: str) -> str:
-    """The name of a class as it was written. A whole number is one, too.
+    """The name of a class as it was written. A whole number is a name, too.
 
     Raises:
         UserError: the entry is what YAML makes of null, true or 1e3, whose text is gone.
@@ -196,7 +196,7 @@ def class_name(entry: object, key: str) -> str:
 
 
 def class_ids(asked: Any, names: Sequence[str], key: str = "classes") -> list[int] | None:
-    """The ids that a key of a command names, by name or by id; None where nothing is asked.
+    """The ids that a key of a command names, by name or by id; None where the key is empty.
 
     Raises:
         UserError: no such class; the nearest name, or the range, is told.
@@ -231,5 +231,5 @@ _CATEGORICAL = (
 
 
 def categorical_palette(count: int) -> tuple[Color, ...]:
-    """`count` colours for classes that bring none of their own (matplotlib's tab10, repeated)."""
+    """`count` colours for classes without colours of their own (matplotlib's tab10, repeated)."""
     return tuple(_CATEGORICAL[i % len(_CATEGORICAL)] for i in range(count))

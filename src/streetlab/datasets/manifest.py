@@ -38,7 +38,7 @@ class Manifest:
 
     @cached_property
     def data_hash(self) -> str:
-        """16 hex digits over split, id, label and contents of every photo; where they lie does not count."""
+        """16 hex digits over split, id, label and contents of every photo, independent of paths."""
         return _digest(self.entries)
 
     @cached_property
@@ -64,7 +64,7 @@ def read_entries(text: str) -> list[Entry]:
 
 
 def changes(old: Iterable[Entry], new: Iterable[Entry]) -> str:
-    """Count what tells two data sets apart: `3 photos came, 1 went, 2 changed, 1 changed its label`."""
+    """Count the differences of two data sets: `3 photos came, 1 went, 2 changed, 1 changed its label`."""
     before, after = ({entry.id: entry for entry in entries} for entries in (old, new))
     shared = before.keys() & after.keys()
 

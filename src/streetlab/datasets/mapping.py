@@ -1,4 +1,4 @@
-"""From the values in mask files to class ids, by way of the classes' names."""
+"""Map the values in mask files to class ids by class names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streetlab.io.filenames import fold
 
 @dataclass(frozen=True)
 class MaskTable:
-    """What each value of a mask file becomes.
+    """Table from the values of a mask file to class ids.
 
     Attributes:
         ids: (256,) uint8, the class id of each value, 255 = ignore.

@@ -1,4 +1,4 @@
-"""Images and masks of one's own in two folders, with split folders or without."""
+"""Data set of the user's own images and masks in two folders, with split folders or without."""
 
 from __future__ import annotations
 

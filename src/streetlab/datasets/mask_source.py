@@ -1,4 +1,4 @@
-"""Data sets of images and masks in files: matched to a label space by class names, checked while they are read."""
+"""Base of data sets with mask files: matched to a label space by class names, checked while they are read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streetlab.io.archive import File
 
 
 class MaskSource(DataSource):
-    """Images with one class per pixel, from files; what differs between such data sets is how they are found.
+    """Images with one class per pixel, from files; subclasses find the files.
 
     Args:
         root: the tree that the pairs were found in.
@@ -66,7 +66,7 @@ class MaskSource(DataSource):
 
     @property
     def occurring_classes(self) -> frozenset[int]:
-        """The ids that some value of the mask files stands for."""
+        """The ids that some value of the mask files maps to."""
         return frozenset(self._table.ids[self._table.known].tolist()) - {IGNORE_INDEX}
 
     def ignored_values(self, samples: Sequence[Sample]) -> dict[int, int]:
@@ -116,7 +116,7 @@ class MaskSource(DataSource):
         return [self._joined([next(hashes) for _ in pair]) for pair in files]
 
     def _joined(self, hashes: Sequence[str | None]) -> str | None:
-        """One hash of a sample's files and of how its mask is read."""
+        """Hash a sample's files together with the way its mask is read."""
         known = [digest for digest in hashes if digest is not None]
         if len(known) < len(hashes):
             return None

@@ -1,4 +1,4 @@
-"""Finds images and their masks on disk, in the layout of CamVid and in a folder of one's own."""
+"""Find images and their masks on disk and check that every image has its mask."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _pair_trees(
 
 
 def _folder_called(parent: Path, name: str) -> Path | None:
-    """The folder of that path inside, in any case, else the one of its other name; None where there is none."""
+    """The folder of that path inside, in any case, else under its other name; None if missing."""
     if (parent / name).is_dir():
         return parent / name
     by_name = {folder.name.lower(): folder for folder in folders_in(parent)}
@@ -215,7 +215,7 @@ def _in_folders(masks: str, images: str, mask_suffix: str = "") -> tuple[Callabl
 
 
 def wrong_root(root: Path, key: str, wanted: Sequence[str], marks: Sequence[str]) -> UserError:
-    """The line for a folder that is not the root, with the one above or inside it that is, or the nearest name."""
+    """The error for a folder that is not the root, with the nearest folder or name that is."""
     around = [root.parent, root.parent.parent, *folders_in(root)]
     fitting = next((folder for folder in around if any((folder / mark).exists() for mark in marks)), None)
     found = names_in(root)
@@ -226,7 +226,7 @@ def wrong_root(root: Path, key: str, wanted: Sequence[str], marks: Sequence[str]
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies directly inside, hidden files left out."""
+    """The names directly inside a folder, hidden files left out."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -242,7 +242,7 @@ def _recording(stem: str) -> str:
 
 @contextmanager
 def permitted(key: str) -> Iterator[None]:
-    """A closed folder met inside the block is a UserError."""
+    """Turn a folder without permission met inside the block into a UserError."""
     try:
         yield
     except PermissionError as error:

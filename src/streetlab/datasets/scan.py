@@ -1,4 +1,4 @@
-"""Finds labelled photos in a tree of one folder per class, with or without split folders above them."""
+"""Find labelled photos in a tree of one folder per class, with or without split folders above them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def scan_class_folders(
 
 
 def check_root(root: Path, key: str, expected: str) -> None:
-    """Raise the UserError that says why there is no folder `root`, and the nearest one that there is."""
+    """Raise the UserError for a missing folder `root`, with the nearest existing one."""
     if root.is_dir():
         return
     if root.exists():
@@ -122,7 +122,7 @@ def _holds_photos(folder: Path) -> bool:
 
 
 def _count_files(folder: Path, passed: PassedOver) -> None:
-    """Count the files that lie directly in a folder whose folders are looked through."""
+    """Count the files directly in a folder whose subfolders are scanned."""
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
             passed.add(HIDDEN if is_system(path.name) else reason_to_pass(path) or NO_CLASS, path)
@@ -148,7 +148,7 @@ def folders_in(parent: Path) -> list[Path]:
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder of that name is the system's: hidden, or left there by an archiver or a server."""
+    """Check that a file or folder of that name is the system's: hidden, or left by an archiver or a server."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 

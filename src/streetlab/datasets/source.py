@@ -1,4 +1,4 @@
-"""What every data set is to the rest of streetlab: samples by split, and how to read one."""
+"""The interface of every data set: samples by split, and reading one sample."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Sample:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """The one line that every failed write below `dataset.cache_dir` ends in."""
+    """The error of every failed write below `dataset.cache_dir`."""
     reason = error.strerror or str(error)
     return UserError(f"dataset.cache_dir: cannot write {path} ({reason}); give another with dataset.cache_dir=DIR")
 
 
 def make_cache_folder(folder: Path) -> None:
-    """Make a folder below `dataset.cache_dir`, or raise the UserError that says why it cannot be."""
+    """Make a folder below `dataset.cache_dir`, or raise a UserError with the reason."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,7 +57,7 @@ def make_cache_folder(folder: Path) -> None:
 
 
 class DataSource(ABC):
-    """A data set before any tensor: an index of samples and a way to read each as an RGB image.
+    """Base of data sets without tensors: an index of samples and a way to read each as an RGB image.
 
     Args:
         name: the data set's name in records and cache folders.
@@ -101,7 +101,7 @@ class DataSource(ABC):
 
     @property
     def has_masks(self) -> bool:
-        """Whether each pixel has a class, and not each image."""
+        """True if each pixel has a class, False if each image has one."""
         return self.label_space.spec.per_pixel
 
     @abstractmethod
@@ -121,12 +121,12 @@ class DataSource(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no masks")
 
     def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
-        """The pixels (H, W) that the label follows from, at the image's own size; None where nobody knows them."""
+        """The pixels (H, W) that the label follows from, at the image's own size; None where unknown."""
         return None
 
     @abstractmethod
     def fingerprint(self, sample: Sample) -> str:
-        """Changes whenever what `read` returns may have changed; cheap, and never fails."""
+        """Fingerprint that changes whenever what `read` returns may have changed; cheap, and never fails."""
 
     def content_hashes(self, samples: Sequence[Sample]) -> list[str | None]:
         """Identify what `read` returns for each sample, wherever its files lie; None where one cannot be read."""
@@ -153,7 +153,7 @@ class DataSource(ABC):
         return split_hash((split, sample.id, self.truth_name(sample)) for split in SPLITS for sample in samples(split))
 
     def split_record(self, samples: Callable[[str], Sequence[Sample]] | None = None) -> dict[str, Any]:
-        """What status.json says of the split: its hash (see `split_hash`), and the file that it is from."""
+        """The split's entry in status.json: its hash (see `split_hash`), and the file that it is from."""
         file = self.split_file
         about = None if file is None else {"name": file.path.name, "sha256": file.sha256}
         return {"split_hash": self.split_hash(samples), "split_file": about}

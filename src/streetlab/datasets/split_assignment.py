@@ -1,4 +1,4 @@
-"""Which photo of a tree is in which split: by the tree's own folders, a split file, folds, or a drawn split."""
+"""Assign the photos of a tree to splits: by the tree's own folders, a split file, folds, or a random split."""
 
 from __future__ import annotations
 

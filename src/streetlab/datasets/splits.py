@@ -1,4 +1,4 @@
-"""Splits of photos into train, val and test or into folds, kept as files of content hashes, so that they return."""
+"""Split photos into train, val and test or into folds; split files keep content hashes, so that they are reusable."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def grouped_split(
 ) -> list[str]:
     """A split for each image: every class as near to the shares as whole groups allow, no group in two splits.
 
-    The same for the same groups, labels and seed, whatever the order of the images; see `deal`.
+    The same for the same groups, labels and seed, whatever the order of the images; see `stratified_groups`.
 
     Args:
         groups: the group of each of N images; images without relatives are groups of their own.

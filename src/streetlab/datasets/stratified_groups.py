@@ -1,4 +1,4 @@
-"""Deals groups of images into bins so that the images of each class meet given shares; groups stay whole."""
+"""Divide groups of images into bins of given class shares; groups stay whole."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _draw(seed: int, group: str, attempt: int) -> bytes:
 
 
 class _Table:
-    """How many images of each class lie in each bin, and how far that is from the shares."""
+    """Number of images of each class in each bin, and the distance to the wanted shares."""
 
     def __init__(self, totals: Counter[int], shares: Sequence[float]) -> None:
         self.labels, self.shares = sorted(totals), list(shares)
@@ -78,7 +78,7 @@ class _Table:
         self.images = [0] * len(self.shares)
 
     def add(self, profile: Profile) -> int:
-        """Count a group into the bin where it fits best, of equally good ones the emptiest; that bin."""
+        """Add a group to the bin where it fits best, of equally good ones the emptiest; return that bin."""
         images = sum(number for _, number in profile)
 
         def cost(place: int) -> tuple[float, float]:
@@ -108,7 +108,7 @@ class _Table:
         return sum(float(cost) for label in self.labels for cost in self.cost(self._column(label), share, label))
 
     def is_near(self) -> bool:
-        """Whether every bin has every class, in a share that is near the wanted one or within one image of it."""
+        """Check that every bin has every class, in a share near the wanted one or within one image of it."""
         share = np.array(self.shares)
         for label in self.labels:
             counts, total = self._column(label), self.totals[label]

@@ -1,4 +1,4 @@
-"""What drawn data sets share: pictures are numbered, and a picture's number is its seed."""
+"""Base of synthetic data sets: pictures are numbered, and a picture's number is its seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn street scenes with a cleanliness label, and close-ups of things on the ground to pretrain on."""
+"""Synthetic street scenes with a cleanliness label, and close-ups of objects on the ground for pretraining."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEPT_BYTES = 1 << 29
 
 
 class _Labelled(Drawn):
-    """Pictures whose label is known once they are drawn."""
+    """Synthetic pictures whose label is known once they are drawn."""
 
     def __init__(self, **options) -> None:
         super().__init__(**options)
@@ -43,7 +43,7 @@ class _Labelled(Drawn):
 
     @cached_property
     def _labels(self) -> dict[str, list[int]]:
-        """A label is known once its picture is drawn, so labels are kept beside the cache."""
+        """Labels are known once their pictures are drawn, so they are stored beside the cache."""
         seeds = [seed for split in self.seeds.values() for seed in split]
         keys = [self.fingerprint(Sample(str(seed), 0, "")) for seed in (seeds[0], seeds[-1])]
         digest = hashlib.sha256("\n".join([*keys, str(len(seeds))]).encode()).hexdigest()[:16]
@@ -106,7 +106,7 @@ class SyntheticCleanliness(_Labelled):
 
 
 class SyntheticItems(_Labelled):
-    """Close-ups of the ground with one thing on it, labelled by what it is: a pretext to pretrain on.
+    """Close-ups of the ground with one object on it as the label, for pretraining.
 
     Args:
         train, val, test: pictures per split.

@@ -1,4 +1,4 @@
-"""Drawn street scenes with one of Cityscapes' classes for each pixel."""
+"""Synthetic street scenes with one of Cityscapes' classes for each pixel."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Explanations of a network's answers: galleries of activation maps, and scores that say whether to believe them."""
+"""The command explain: galleries of activation maps, and scores of how faithful the maps are."""

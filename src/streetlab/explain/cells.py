@@ -1,4 +1,10 @@
-"""Photos as grids of cells, and the orders in which a map, chance or the centre of the picture rank them."""
+"""Divide photos into grids of cells, rank the cells, and impute those that are removed.
+
+Imputation is the noisy linear one of ROAD (Rong et al. 2022, arXiv:2202.00449): a missing pixel is the weighted mean of
+its eight neighbours, a direct one counting twice a diagonal one; neighbours that are missing too are unknowns of the
+same system of equations. Unlike grey or blurred patches it leaves little trace of where pixels are missing, from which
+a network could read the class.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explains a classifier: which photos, the maps of their classes, panels, scores, cards of the gallery."""
+"""Explain a classifier: select photos, compute the maps of their classes, draw panels, score the maps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Photos:
 
 
 def explain_classifier(question: Question, task: StreetTask, data: StreetData, device: torch.device) -> Answer:
-    """Write wrong.csv, panels and maps.npz; return what is to be said of them.
+    """Write wrong.csv, panels and maps.npz; return the result.
 
     Raises:
         UserError: the run has no predictions of the split, or of photos that are not in the data set; the layer
@@ -214,7 +214,7 @@ def _card(
 
 
 def _notes(predictions: Predictions, picks: Sequence[Pick]) -> list[str]:
-    """What is shown, in words."""
+    """Describe in words the photos and maps that are shown."""
     wrong = int((predictions.predictions != predictions.labels).sum())
     lines = [f"{wrong} of {len(predictions)} photos are wrong; all of them stand in wrong.csv."]
     if len(picks) < len(predictions):

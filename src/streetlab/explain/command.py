@@ -1,4 +1,4 @@
-"""`streetlab explain`: what in its photos a run's network looks at, as panels, raw maps and a gallery, and scored."""
+"""`streetlab explain`: show and score where in its photos a run's network finds its evidence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def explain(question: Question) -> tuple[Path, list[str]]:
-    """Write the whole answer; return its page and what the terminal says of it."""
+    """Write all results; return the page's path and the terminal's lines."""
     started = time.perf_counter()
     asked = None if question.other_data else question.split
     everything = tests_everything(asked, question.other_data, question.config, question.space, question.run)
@@ -100,7 +100,7 @@ def _split(asked: str | None, data: StreetData, everything: bool) -> str:
     """The split whose photos are explained.
 
     Raises:
-        UserError: the data set does not tell its truth, or has no photos in it.
+        UserError: the split has no labels or no photos.
     """
     if everything:
         return "test"

@@ -1,6 +1,6 @@
-"""Do maps name what the network answers from? What a photo's probability does when the named places go, or come.
+"""Deletion and insertion: measure a class's probability while the cells that a map names go, or come.
 
-Places are cells, not pixels: a last stage's map has 4 to 14 steps a side, and what lies between them is interpolation.
+The cells are no pixels: a last stage's map has 4 to 14 steps a side, and what lies between them is interpolation.
 """
 
 from __future__ import annotations

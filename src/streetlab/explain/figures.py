@@ -1,4 +1,4 @@
-"""The plots of an explanation's scores: probability over cells taken away or put in, likeness over layers reset."""
+"""Plots of an explanation's scores: deletion and insertion curves, and similarity under randomised layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do maps lie where the evidence is? For photos whose evidence is known, such as the litter of a drawn street."""
+"""Measure the share of a map that lies on known evidence, such as the litter of a drawn street."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def score_localization(
     groups: Sequence[str] | None = None,
     tolerance: float = 0,
 ) -> dict[str, Any]:
-    """How much of the maps lies in the masks, beside a Gaussian in the centre and a map that is the same everywhere.
+    """Measure each map's share on the masks, beside a centred Gaussian and a constant map.
 
     - energy: the share of a map's sum that lies in the mask;
     - pointing: whether the map's maximum lies in the mask or at most `tolerance` pixels beside it (the pointing

@@ -42,7 +42,7 @@ def make_maps(
     batch_size: int,
     device: torch.device,
 ) -> Iterator[MadeMap]:
-    """Each map that is wanted, in the order asked.
+    """Compute the wanted maps, in the order asked.
 
     Args:
         read: the photo (H, W, 3) uint8 at the size that the network sees, by its number.
@@ -95,7 +95,7 @@ class MapStore:
         return sorted(wanted.label for wanted in self._maps if wanted.photo == photo)
 
     def scale(self, wanted: Sequence[Wanted]) -> float:
-        """What all maps of a page are divided by: the 99.5th percentile of those named, over all their pixels.
+        """The divisor of all maps of a page: the 99.5th percentile of those named, over all their pixels.
 
         One number for all, so that a pale map means little evidence and not only little in this photo. 1 where
         every map is 0.

@@ -1,4 +1,4 @@
-"""The gallery explain.html: what the scores say, then a card for each photo, to be filtered and looked through."""
+"""The gallery explain.html: a summary of the scores, then one filterable card per photo."""
 
 from __future__ import annotations
 

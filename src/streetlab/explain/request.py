@@ -1,4 +1,4 @@
-"""What `streetlab explain` is asked: which run, which maps of which photos, and where the answer goes."""
+"""The request of `streetlab explain`: the run, the maps, the photos and the output folder, checked."""
 
 from __future__ import annotations
 
@@ -143,13 +143,13 @@ def read_question(cfg: DictConfig) -> Question:
 
 
 def about_photos(question: Question, photos: Manifest, everything: bool) -> Question:
-    """The question about these photos, which may be others than the run saw; a line says so.
+    """The request for these photos; where the run saw others, a line says so.
 
     Args:
         everything: the photos of all splits are in one.
 
     Raises:
-        UserError: the folder of the answer was chosen, and holds one about other photos.
+        UserError: the folder of the result was chosen, and holds one about other photos.
     """
     note = other_photos(question.run, photos, everything)
     question = replace(question, data_hash=photos.data_hash, recorded=question.recorded and note is None)
@@ -197,7 +197,7 @@ def begin_answer(question: Question) -> None:
 
 
 def _check_numbers(cfg: DictConfig) -> None:
-    """The numbers that a word can set, before anything is read."""
+    """Check the numeric options, before anything is read."""
     for key, least, most, optional in (
         ("n", 1, None, True),
         ("scored_photos", 2, None, False),
@@ -222,7 +222,7 @@ def _asked(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _words(cfg: DictConfig) -> list[str]:
-    """Those keys that differ from what the command's file says, as they would be typed."""
+    """The keys that differ from the command's defaults, as command-line words."""
     usual = OmegaConf.to_container(OmegaConf.load(config_folder() / "explain.yaml"))
     assert isinstance(usual, dict)
     return quote_paths([f"{key}={_typed(value)}" for key, value in _asked(cfg).items() if value != usual.get(key)])
@@ -241,10 +241,10 @@ def _reported_split(run: RunRecord) -> str:
 
 
 def _refuse_in_the_way(question: Question, chosen: bool) -> None:
-    """An earlier answer to the same question is replaced, other answers lie below; anything else is in the way.
+    """Raise where the folder holds anything but an earlier result of the same request, or other results below.
 
     Args:
-        chosen: the folder was given and may hold another run's answer. The run's own may have moved with it.
+        chosen: the folder was given and may hold another run's result. The run's own may have moved with it.
     """
     output = question.output
     if not output.exists():
@@ -262,7 +262,7 @@ def _refuse_in_the_way(question: Question, chosen: bool) -> None:
 
 
 def _explained(folder: Path) -> Mapping[str, Any] | None:
-    """What the explanation in a folder says of its question; None where it holds none."""
+    """Read the request recorded with the explanation in a folder; None where it holds none."""
     try:
         return json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["explained"]
     except (OSError, ValueError, KeyError, TypeError):

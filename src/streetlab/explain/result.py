@@ -1,4 +1,4 @@
-"""What an explanation comes to, whatever the task: cards, numbers, scores, and how long each part took."""
+"""The result of an explanation, for either task: gallery cards, numbers, scores and timings."""
 
 from __future__ import annotations
 

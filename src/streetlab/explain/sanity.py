@@ -1,4 +1,4 @@
-"""Do maps depend on what the network has learned? Cascading randomisation (Adebayo et al. 2018, arXiv:1810.03292)."""
+"""Cascading randomisation: test that maps depend on learned weights (Adebayo et al. 2018, arXiv:1810.03292)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cascading_randomization(
     draws: int = 5,
     batch_size: int = 32,
 ) -> dict[str, Any]:
-    """How much maps resemble the network's own when its layers are started anew, one after the other from the head.
+    """Correlate maps with the network's own while its layers are randomised, one after another from the head.
 
     A map that shows edges rather than evidence survives this. Likeness is Spearman's rank correlation over the
     map's pixels; a constant map resembles nothing and counts 0. Photos whose own map is constant are left out.

@@ -1,4 +1,4 @@
-"""Which scores a network's maps get, and on which photos."""
+"""Choose the scores of a network's maps, and the photos that they are computed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explains a network for masks: the worst and the best images, and what speaks for each class where it is predicted."""
+"""Explain a segmentation network: its worst and best images, and the evidence for each predicted class."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SegmentedImage:
 
     Attributes:
         name: its id.
-        outcome, rank: `worst` or `best`, and the how manieth.
+        outcome, rank: `worst` or `best`, and the position in that order, from 1.
         miou: of this image on its own.
         pixels: (H, W, 3) at the size that the network sees.
         truth, prediction: (H, W) class ids, 255 = ignored in the truth.
@@ -61,7 +61,7 @@ class SegmentedImage:
 
 
 def explain_segmenter(question: Question, task: SegmentationTask, data: StreetData, device: torch.device) -> Answer:
-    """Write panels and maps.npz; return what is to be said of them.
+    """Write panels and maps.npz; return the result.
 
     A class has a map in the images where it is predicted: of its logits summed over the pixels predicted so. Where
     such a map grows with the region, it is divided by the region's pixels, so that a class of few of them is on one

@@ -1,4 +1,4 @@
-"""Which photos are shown: right and wrong ones of each true → predicted pair; with masks, the worst and the best."""
+"""Select the photos to show: by true and predicted class, or the worst and best segmentations."""
 
 from __future__ import annotations
 

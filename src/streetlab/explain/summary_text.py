@@ -1,4 +1,4 @@
-"""What the scores of an explanation say, in sentences."""
+"""Summarise the scores of an explanation in sentences."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _against(found: Mapping[str, Any], good: int, better: str, worse: str) -> st
 
 
 def _on_target(what: str, found: Mapping[str, Any], target: str) -> list[str]:
-    """How much of the maps lies where it should; nothing where no photo counts."""
+    """Say how much of the maps lies on the evidence; nothing where no photo counts."""
     if not found["n"]:
         return []
     energy, lift, pointing = found["energy"]["cam"], found["lift"]["cam"], found["pointing"]["cam"]

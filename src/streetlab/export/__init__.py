@@ -1,1 +1,1 @@
-"""Trained networks in other shapes: one file for ONNX Runtime, in fewer bits or with fewer channels."""
+"""The command export: write trained networks as ONNX or torch.export files, in fp32, fp16 or int8."""

@@ -1,4 +1,4 @@
-"""`streetlab export`: a run's network as one file, and a report on how far that is the same network."""
+"""`streetlab export`: write a run's network as one file, and report how closely the file reproduces it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _open_data(options: Options, weights: TrainedWeights) -> tuple[Bench | None,
     """The data set where something is asked of it and it is there, the split to test, and else why it is not.
 
     Raises:
-        UserError: calibration needs it; or nobody knows the truth of the split.
+        UserError: calibration needs it; or the split has no labels.
     """
     calibrated = options.precision == "int8"
     if not options.evaluate and not calibrated:

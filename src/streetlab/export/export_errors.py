@@ -1,4 +1,4 @@
-"""Which layer or operation of a network an exporter stumbled over: its own errors speak of its insides."""
+"""Turn an exporter's error into one line that names the layer or operation at fault."""
 
 from __future__ import annotations
 

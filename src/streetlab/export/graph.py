@@ -1,4 +1,4 @@
-"""What an exported file computes: a trained network from pixels to logits, as one graph for images of any size."""
+"""The exported computation: a trained network from pixels to logits, as one graph for images of any size."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DeployedNetwork(nn.Module):
 
     @property
     def memory_bytes(self) -> int:
-        """What its parameters and buffers take."""
+        """The bytes of its parameters and buffers."""
         return sum(t.numel() * t.element_size() for t in (*self.parameters(), *self.buffers()))
 
 
@@ -92,7 +92,7 @@ def trace(module: DeployedNetwork, image_size: tuple[int, int]) -> ExportedProgr
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """What exporters print, log and warn about while they work is for those who build them: errors tell the user."""
+    """Silence the output, logs and warnings of exporters while they work: errors tell the user."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

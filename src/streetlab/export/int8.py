@@ -1,4 +1,4 @@
-"""INT8 for CPUs: weights and activations in eight bits, their ranges taken from images (static quantization)."""
+"""INT8 for CPUs: weights and activations in eight bits, their ranges taken from images of val (static quantization)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long one image takes: the exported file against the network in PyTorch, in turns and on as many threads."""
+"""Measure the latency of one image: the exported file against PyTorch, alternating, on as many threads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Latency:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast the file is, by the medians."""
+        """The file's speedup over PyTorch, by the medians."""
         return float(np.median(self.pytorch) / np.median(self.exported))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An exported graph read to be rewritten in fewer bits: where its layers begin and end, and its card."""
+"""Read an ONNX graph that is rewritten in lower precision: its first and last layers, and its metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the arithmetic of a graph begins and ends; what lies outside is cheap and stays in float32.
+    """The first and last layers of a graph; the nodes outside are cheap and stay in float32.
 
     Attributes:
         front: names of the nodes that no layer's output reaches: normalisation, padding, sizes.
@@ -72,10 +72,10 @@ def find_ends(model: ModelProto, file: object) -> Ends:
 
 
 def write_graph(model: ModelProto, original: ModelProto, precision: str, target: Path) -> None:
-    """Write a graph with the metadata of the one that it was made of; the card names its own precision.
+    """Write a graph with the metadata of the one that it was made of, which name its own precision.
 
     Raises:
-        UserError: the card is damaged, or the file cannot be written.
+        UserError: the metadata are damaged, or the file cannot be written.
     """
     import onnx
 

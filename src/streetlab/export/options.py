@@ -1,4 +1,4 @@
-"""What `streetlab export` is asked for, checked before anything is loaded."""
+"""Options of `streetlab export`, checked before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an exported file agrees with the network it was made of, at sizes and numbers of images it never saw."""
+"""Compare an exported file with its network, at image sizes and batch sizes not used in the export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export costs in quality: the network and the file on the same images, through the evaluation of every run."""
+"""Measure the quality lost by an export: evaluate network and file on the same images."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the run was tested with: its task, holding the weights that are exported, and its data set.
+    """The run's task, holding the weights that are exported, and its data set.
 
     Attributes:
         config: the run's.
@@ -82,7 +82,7 @@ class Bench:
         """The split to test on; the one that the run reports where none is asked for.
 
         Raises:
-            UserError: nobody knows the truth of that split.
+            UserError: that split has no labels.
         """
         if asked is not None and asked not in self.data.splits:
             raise UserError(

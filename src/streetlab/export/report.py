@@ -1,4 +1,4 @@
-"""What is said of an export: as JSON, as Markdown, as a table in the terminal, and what is worth a warning."""
+"""Report an export as JSON, as Markdown and in the terminal, with warnings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
-    """What somebody who uses the file should know first, a line each."""
+    """Warnings that a user of the file should read first, a line each."""
     found, agreement, quality = [], report["agreement"], report["quality"]
     if report.get("other_photos"):
         found.append(report["other_photos"])
@@ -67,7 +67,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
 
 
 def agreement_line(report: Mapping[str, Any]) -> str:
-    """How far file and network agree, and over what."""
+    """Say how far file and network agree, and over how many inputs."""
     agreement = report["agreement"]
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement["sizes"])
     batches = ", ".join(map(str, agreement["batches"]))

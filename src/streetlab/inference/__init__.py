@@ -1,1 +1,1 @@
-"""What a trained network says of photos and videos that belong to no data set."""
+"""The command predict: apply a trained network to photos and videos that belong to no data set."""

@@ -1,4 +1,4 @@
-"""Class ids and confidence of scores on the CPU: tile by tile, in buffers that stay in a core's cache."""
+"""Argmax and confidence of scores on the CPU, tile by tile, in buffers that fit a core's cache."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def sources(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int64], F
 
 
 class _Tile:
-    """What the scores of one tile after the other are worked on in."""
+    """The buffers in which the scores of one tile after the other are processed."""
 
     def __init__(self, classes: int) -> None:
         pixels = _ROWS * _COLUMNS

@@ -103,7 +103,7 @@ def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -
 
 
 def _say(found: Found, done: int, bad: Mapping[str, str], notes: Mapping[str, str], seconds: float) -> None:
-    """What came of it: counts to the output, what is amiss, a line each, to the errors."""
+    """Print the counts to the output, and each warning in a line to the errors."""
     total, before = len(found.items), len(found.items) - done
     already = f", {before} of them by an earlier call" if before else ""
     print(f"{total - len(bad)} of {total} files predicted in {seconds:.1f} s{already}")

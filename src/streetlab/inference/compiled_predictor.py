@@ -1,4 +1,4 @@
-"""A network compiled for the sizes of image that come again and again; where that fails, it computes uncompiled."""
+"""Compile a network for image sizes that recur; where compiling fails, compute uncompiled."""
 
 from __future__ import annotations
 

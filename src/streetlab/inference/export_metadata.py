@@ -1,4 +1,4 @@
-"""Reads what an exported file says of itself without loading its graph, so that listing files costs next to nothing."""
+"""Read the metadata of an exported file without loading its graph."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def report_of(file: Path, suffix: str = ".json") -> Path:
-    """Where `streetlab export` reports on that file; two formats of one precision have a report each."""
+    """The path of an exported file's report; two formats of one precision have a report each."""
     return file.with_name(f"report_{file.stem}{'_torch' * (file.suffix == TORCH)}{suffix}")
 
 

@@ -1,4 +1,4 @@
-"""An exported file in a network's place: ONNX Runtime or torch.export computes, everything around it stays the same."""
+"""An exported file as a network, computed by ONNX Runtime or torch.export."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ExportedNetwork(nn.Module):
     Made by `open`. It has no parameters and no layers to hook: neither training nor class activation maps are for it.
 
     Args:
-        card: what the file says of itself.
+        metadata: the file's.
         file_bytes: its size, which is about what the model takes in memory.
         graph: what computes.
         device: where it computes.
@@ -92,7 +92,7 @@ class ExportedNetwork(nn.Module):
 
 
 def runs_on(path: Path, device: torch.device) -> bool:
-    """Whether what opens this file computes on that device: the usual onnxruntime has no CUDA.
+    """Tell whether a file's runtime computes on that device: the usual onnxruntime has no CUDA.
 
     Raises:
         UserError: ONNX Runtime would be needed and is missing.

@@ -1,4 +1,4 @@
-"""Where a network computes, and in which precision."""
+"""Choose the device and the precision of inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of what is predicted, one line per file as it is done, so that a killed `streetlab predict` goes on."""
+"""The journal of `streetlab predict`: one line per finished file, from which a killed call resumes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Journal:
         self._mark("interrupted" if kind else "completed")
 
     def is_done(self, item: Item) -> bool:
-        """Whether the file's results are there and it is still the one that they were made from.
+        """Tell whether a file's results are there and it has not changed since.
 
         A file without any result is tried again: what was wrong may not have been the file's fault.
         """
@@ -127,7 +127,7 @@ class Journal:
         return [line for line in read if line is not None]
 
     def _earlier(self) -> dict[str, Any] | None:
-        """What predict.json says of an earlier call; None where the folder is new."""
+        """Read the predict.json of an earlier call; None where the folder is new."""
         if self.output.exists() and not self.output.is_dir():
             raise UserError(f"output: {self.output} is a file; give a folder with output=DIR")
         try:

@@ -1,4 +1,4 @@
-"""Networks from where they are kept, ready on a device: a run, its checkpoint alone, an exported file."""
+"""Load a network onto a device from a run, a checkpoint or an exported file."""
 
 from __future__ import annotations
 

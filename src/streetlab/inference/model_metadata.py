@@ -1,4 +1,4 @@
-"""What an exported model says of itself, in the metadata of its file: all that is known where the file comes alone."""
+"""The metadata in an exported model's file: all that predicting with the file alone needs."""
 
 from __future__ import annotations
 

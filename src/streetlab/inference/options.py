@@ -1,4 +1,4 @@
-"""What `streetlab predict` is asked for, checked before anything is loaded."""
+"""Options of `streetlab predict`, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -58,26 +58,26 @@ class Options:
 
     @property
     def is_export(self) -> bool:
-        """Whether `run` is an exported model's file."""
+        """Tell whether `run` is an exported model's file."""
         return self.run.is_file() and self.run.suffix in EXPORTED
 
     @property
     def is_checkpoint(self) -> bool:
-        """Whether `run` is a checkpoint's file, which is predicted with alone."""
+        """Tell whether `run` is a checkpoint's file, which is predicted with alone."""
         return self.run.is_file() and not self.is_export
 
     @property
     def most_pixels(self) -> int:
-        """How many pixels a photo may have: a sliding window needs less memory for each than the whole photo."""
+        """The most pixels of a photo: a sliding window needs less memory for each than the whole photo."""
         return self.pixels or (_MOST_IN_WINDOWS if self.views.mode == "window" else MOST_PIXELS)
 
     def look(self, label_space: LabelSpace) -> Look:
-        """How overlays are painted. Raises a UserError where `hide` names no class."""
+        """The colours and opacity of overlays. Raises a UserError where `hide` names no class."""
         hidden = class_ids(list(self.hide), label_space.names, "hide") or []
         return Look(label_space.palette, self.alpha, frozenset(hidden), self.outlines)
 
     def settings(self, label_space: LabelSpace, views: Views) -> dict[str, Any]:
-        """What the results follow from besides the weights, as predict.json keeps it.
+        """The settings that the results follow from besides the weights, as predict.json keeps them.
 
         Args:
             views: what the network sees, which need not be all that was asked for.

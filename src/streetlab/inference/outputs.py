@@ -1,4 +1,4 @@
-"""The results of a photo as files, and the tables of all photos and videos."""
+"""Write the results of each photo, and the tables over all photos and videos."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Written:
 
 
 def failed(reason: str) -> Written:
-    """There are no results, and why."""
+    """The results of a file that could not be predicted: the reason."""
     return Written((), {"error": reason})
 
 
 @dataclass(frozen=True)
 class PhotoResults:
-    """Writes what the network says of photos.
+    """Writes the results of photos.
 
     Args:
         output: the folder of the results.
@@ -103,7 +103,7 @@ class PhotoResults:
 
 
 def label_result(probabilities: Sequence[float] | NDArray[np.float32], label_space: LabelSpace) -> dict[str, Any]:
-    """What predictions.jsonl says of K probabilities."""
+    """The entry of predictions.jsonl for K probabilities."""
     prediction = int(np.argmax(probabilities))
     return {
         "prediction": label_space.names[prediction],

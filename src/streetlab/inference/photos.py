@@ -1,4 +1,4 @@
-"""Photos through the network: some are decoded ahead and some still written while it looks at others."""
+"""Predict photos in batches, while others are decoded or written in the background."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _predict_alone(predictor: Predictor, named: Named, results: PhotoResults, mo
 def _predict(
     predictor: Predictor, batch: Sequence[tuple[Named, Image.Image]], cam: bool
 ) -> Iterator[tuple[Named, Image.Image, Classified | Segmented | str, float]]:
-    """Each photo of the batch with its answer, or why there is none, and its share of the seconds."""
+    """Yield each photo of the batch with its prediction or error, and its share of the seconds."""
     started = time.perf_counter()
     try:
         answers: Sequence[Classified | Segmented] = predictor.predict([photo for _, photo in batch], activations=cam)

@@ -1,4 +1,4 @@
-"""What a network says of one photo."""
+"""The prediction for one photo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Classified:
-    """The answer of a network that gives a photo one label.
+    """The prediction of a network that gives a photo one label.
 
     Attributes:
         probabilities: (K,) float32; calibrated where the run has a temperature.
@@ -28,7 +28,7 @@ class Classified:
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
-    """The answer of a network that gives each pixel a class, at the photo's own size.
+    """The prediction of a network that gives each pixel a class, at the photo's own size.
 
     Attributes:
         ids: (H, W) uint8.

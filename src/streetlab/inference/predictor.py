@@ -1,4 +1,4 @@
-"""A trained network that answers for photos of any size, from a run, its checkpoint alone or an exported file."""
+"""A trained network that predicts photos of any size, from a run, a checkpoint or an exported file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A trained network, and how it is shown photos. Its answers to whole photos are those of `streetlab evaluate`.
+    """A trained network with its views of photos. It predicts whole photos as `streetlab evaluate` does.
 
     Made by `from_run`, `from_checkpoint` and `from_export`.
 
@@ -160,7 +160,7 @@ class Predictor:
 
     @property
     def temperature(self) -> float | None:
-        """What logits are divided by before the softmax; None where none was fitted, as to means over several views."""
+        """The divisor of the logits before the softmax; None without one, as for means over several views."""
         return self.fitted if self.views.whole.plain else None
 
     @property
@@ -170,12 +170,12 @@ class Predictor:
 
     @property
     def has_activations(self) -> bool:
-        """Whether class activation maps can be made: of a classifier, whose layers an exported file has no more."""
+        """Tell whether activation maps can be made: of a classifier, not of an exported file, which has no layers."""
         return not self.per_pixel and not isinstance(self.network, ExportedNetwork)
 
     @property
     def memory_bytes(self) -> int:
-        """What the network's parameters and buffers take on its device; of an exported file its size."""
+        """The bytes of the network's parameters and buffers on its device; of an exported file its size."""
         if isinstance(self.network, ExportedNetwork):
             return self.network.file_bytes
         return sum(t.numel() * t.element_size() for t in (*self.network.parameters(), *self.network.buffers()))
@@ -184,7 +184,7 @@ class Predictor:
     def predict(
         self, photos: Sequence[Image.Image], activations: bool = False, go_on: Callable[[], None] = lambda: None
     ) -> list[Classified] | list[Segmented]:
-        """The answer to each photo: upright, RGB, of any sizes.
+        """Predict each photo: upright, RGB, of any sizes.
 
         Args:
             activations: with class activation maps: of all classes up to six, else of the predicted one.
@@ -218,7 +218,7 @@ class Predictor:
             go_on: as of `predict`.
 
         Returns:
-            float32 on the device: (B, K), or (B, K, h, w) of the size that the network sees, before enlarging.
+            float32 on the device: (B, K), or (B, K, h, w) of the size that the network sees, before upsampling.
 
         Raises:
             ValueError: no photo, or photos of several sizes.
@@ -330,7 +330,7 @@ class Predictor:
 
     @contextmanager
     def _failures(self, images: Tensor) -> Iterator[None]:
-        """What the network may complain of as one line: images of a size that it does not take, too little memory."""
+        """Turn the network's errors into one line: images of a size that it does not take, too little memory."""
         size = _times(images.shape[-2:])
         with fitting(f"{len(images)} images of {size}", self.device):
             try:
@@ -346,7 +346,7 @@ class Predictor:
 
     @property
     def _usual(self) -> bool:
-        """Whether the network sees images of its training's size alone."""
+        """Tell whether the network sees images of its training size alone."""
         return self.views.mode == "resized" and set(self.views.scales) == {1.0}
 
 

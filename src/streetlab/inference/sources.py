@@ -1,4 +1,4 @@
-"""The photos and videos that `source=` names: files, folders and patterns."""
+"""Find the photos and videos that `source=` names: files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _item(path: Path, file: str, promised: bool) -> Item | str:
 
 
 def _heads(sources: Sequence[str]) -> list[str]:
-    """What stands in front of the names of each source: nothing for one, the folder's name for several."""
+    """The prefix of the names of each source: none for one source, the folder's name for several."""
     if len(sources) == 1:
         return [""]
     heads: list[str] = []
@@ -235,7 +235,7 @@ def _nearest(path: Path) -> str:
 
 
 def _instead(found: Found) -> str:
-    """What was found instead, in brackets."""
+    """List the files found instead, in brackets."""
     reasons = [found.passed.sentence()] if found.passed.counts else []
     if found.links:
         reasons.append(f"links that point out of the folder are not followed: {found.links[0]}")

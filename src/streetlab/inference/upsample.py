@@ -1,4 +1,4 @@
-"""Scores of one size to class ids of another, in bands of rows: the memory for it does not grow with the photo."""
+"""Upsample scores to class ids in bands of rows, in memory that does not grow with the photo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BAND_BYTES = 256 * 2**20
 
 
 def rows_of_a_band(classes: int, width: int) -> int:
-    """How many rows of float32 scores are a band."""
+    """Count the rows of float32 scores in a band."""
     return max(1, BAND_BYTES // (4 * classes * width))
 
 
@@ -36,7 +36,7 @@ def enlarged(scores: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
 
 
 def in_bands(chunks: Iterable[Tensor], height: int, size: tuple[int, int], rows: int) -> Iterator[Tensor]:
-    """The bands `(K, rows, W)` at `size` = (H, W) of an image that arrives in chunks `(K, any, w)` from the top.
+    """Upsample an image that arrives in chunks `(K, any, w)` to bands `(K, rows, W)` of `size` = (H, W), from the top.
 
     No more of the image is held than one band is made of; the last band may have fewer rows.
 

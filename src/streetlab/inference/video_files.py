@@ -1,4 +1,4 @@
-"""Videos through the network, one after the other, each with a bar of its own."""
+"""Predict videos one after the other, each with a progress bar."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streetlab.progress import counting
 
 @dataclass(frozen=True)
 class VideoResults:
-    """Which files the results of a video are.
+    """Options of a video's results.
 
     Args:
         output: the folder of the results.
@@ -41,7 +41,7 @@ class VideoResults:
     audio: bool
 
     def sinks(self, stem: str, path: Path, info: VideoInfo) -> dict[str, Any]:
-        """What writes each result of one video, by the result's path under the folder."""
+        """The writer of each result of one video, by the result's path under the folder."""
         names = self.label_space.names
         if not self.label_space.spec.per_pixel:
             name = f"probabilities/{stem}.csv"

@@ -1,4 +1,4 @@
-"""How a network is shown a photo of any size."""
+"""The views of a photo that a network predicts: resized, or a sliding window, at several scales, mirrored."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MODES = ("resized", "direct", "window")
 
 @dataclass(frozen=True)
 class Views:
-    """What the network sees of a photo; probabilities are averaged where it sees more than one view.
+    """The views of a photo that the network predicts; their probabilities are averaged.
 
     A classifier always sees the whole photo at its training size, mirrored and at several scales if asked.
 
     Attributes:
-        mode: `resized`: the photo at training size, whose scores are enlarged; `direct`: the photo at its own size;
+        mode: `resized`: the photo at training size, whose scores are upsampled; `direct`: the photo at its own size;
             `window`: a window that slides over the photo at its own size.
         window: its height and width, at least 32 each; None: the training size.
         overlap: share of the window that neighbouring positions have in common, at least.

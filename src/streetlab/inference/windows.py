@@ -1,4 +1,4 @@
-"""A window that slides over a photo of any height in memory for one row of windows."""
+"""Predict by a sliding window, in memory for one row of windows whatever the photo's height."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _means(total: Tensor, rows_seen: Tensor, columns_seen: Tensor) -> Iterator[T
 
 
 def _times_seen(starts: list[int], window: int, length: int) -> Tensor:
-    """How many of the windows cover each place of a side."""
+    """Count the windows that cover each place of a side."""
     times = torch.zeros(length)
     for start in starts:
         times[start : start + window] += 1

@@ -1,1 +1,1 @@
-"""Files, whatever lies in them: atomic writes, names as text, zip members, tables, work in order."""
+"""Reading and writing files: atomic writes, file names as text, zip members, tables, ordered parallel work."""

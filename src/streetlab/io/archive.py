@@ -22,7 +22,7 @@ _LOCAL = threading.local()
 
 @dataclass(frozen=True)
 class ZipMember:
-    """A file inside a zip archive, to be read wherever a path may be.
+    """A file inside a zip archive, readable like a path.
 
     Args:
         archive: the zip.
@@ -36,7 +36,7 @@ class ZipMember:
         return f"{self.archive.name}!{self.name}"
 
     def open(self) -> io.BytesIO:
-        """The member's bytes as a seekable stream; many threads may do so at once.
+        """Open the member's bytes as a seekable stream; many threads may do so at once.
 
         Raises:
             OSError: no such archive, or one that is damaged.
@@ -68,7 +68,7 @@ File = Path | ZipMember
 
 
 def zip_names(archive: Path, key: str) -> list[str]:
-    """The names of the files in an archive, in its order.
+    """List the names of the files in an archive, in its order.
 
     Args:
         key: the config key that the archive follows from, for the error message.
@@ -85,7 +85,7 @@ def zip_names(archive: Path, key: str) -> list[str]:
 
 
 def _opened(archive: Path) -> ZipFile:
-    """This thread's own `ZipFile`: one shared by threads counts its readers without a lock.
+    """Open this thread's own `ZipFile`: one shared by threads counts its readers without a lock.
 
     It is opened anew when the archive has changed, and in a forked process, where the parent's file position
     would be shared.

@@ -21,7 +21,7 @@ _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def as_text(name: str | os.PathLike[str]) -> str:
-    r"""A name or path as valid text; `from_text` is the inverse.
+    r"""Encode a name or path as valid text; `from_text` is the inverse.
 
     >>> as_text("caf\udce9.jpg")
     'caf\\xe9.jpg'
@@ -30,22 +30,22 @@ def as_text(name: str | os.PathLike[str]) -> str:
 
 
 def from_text(text: str) -> str:
-    """The name or path that `as_text` made the text of."""
+    """Decode the name or path that `as_text` encoded."""
     return _TO_NAME.sub(_unescaped, text)
 
 
 def encodable(text: str) -> str:
-    """A text with names in it, such as a message, as any file can hold it; names that are text already stay."""
+    """Make a text with names in it, such as a message, valid in any file; valid names stay as they are."""
     return text.encode("utf-8", errors=ERRORS).decode()
 
 
 def fold(name: str) -> str:
-    """What two spellings of one name share: Unicode's form NFC, in lower case."""
+    """Reduce a name to the form that its spellings share: Unicode NFC, in lower case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower())
 
 
 def one_line(text: str) -> str:
-    r"""The text as a terminal shows it in one line: controls, line ends and separators are escaped (`\r`, `\x1b`)."""
+    r"""Escape controls, line ends and separators (`\r`, `\x1b`), so that a terminal shows the text in one line."""
     if text.isprintable():  # long ones, such as a picture's `data:` address, cost no time
         return text
     return "".join(c if c.isprintable() else _visible(c) for c in encodable(text))

@@ -77,7 +77,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON that UTF-8 can hold; NumPy values become Python's, NaN and infinities null.
+    """Encode as JSON in UTF-8; NumPy values become Python's, NaN and infinities null.
 
     Names that are not UTF-8 are escaped, see `filenames`.
     """
@@ -94,7 +94,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], fieldnames: Sequenc
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], fieldnames: Sequence[str]) -> str:
-    """Rows under a header as `write_csv` writes them."""
+    """Encode rows under a header as `write_csv` does."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(CsvLines(buffer), fieldnames=list(fieldnames), restval="", lineterminator=CsvLines.END)
     writer.writeheader()
@@ -103,7 +103,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], fieldnames: Sequence[str]) -> st
 
 
 class CsvLines:
-    r"""What a `csv.writer` writes to, so that its rows end in `\n` and every cell comes back as it was.
+    r"""File object for `csv.writer`: rows end in `\n` and every cell comes back as it was.
 
     The writer quotes a cell for the characters of its own line end alone, so that has to be `END`: a carriage return
     in a name would else break its row in two.
@@ -129,7 +129,7 @@ def file_sha256(path: Path) -> str:
 
 
 def to_plain(value: Any) -> Any:
-    """The same value in JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None."""
+    """Convert a value to JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None."""
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -152,7 +152,7 @@ def _advice(error: OSError) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system allows a folder to be synced."""
+    """Sync the folder, where the system allows it, so that the rename survives a power cut."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

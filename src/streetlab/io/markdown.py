@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table; the cells are text, never markup."""
+    """Format a table as lines; the cells are text, never markup."""
     return [_line(headers), _line(["---"] * len(headers)), *map(_line, rows)]
 
 
 def plain(text: str) -> str:
-    """One line without anything that Markdown renders as HTML."""
+    """Return the text as one line without anything that Markdown renders as HTML."""
     return " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
 
 

@@ -1,4 +1,4 @@
-"""Results in order from threads or processes, a few ahead of the one that is needed."""
+"""Compute results in order in threads or processes, a few ahead of the one that is needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def process_pool() -> Executor:
 
 
 def reading_pool(drawn: bool, count: int) -> Executor:
-    """What reads `count` images, one at a time per core: threads, since decoding frees the interpreter for others.
+    """Pool for reading `count` images, one per core: threads, since decoding releases the interpreter lock.
 
     Args:
         drawn: the images are drawn, in Python; many of them are worth processes.

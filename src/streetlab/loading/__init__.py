@@ -1,1 +1,1 @@
-"""Decoded images in a cache, and batches of them on the device that trains."""
+"""Cache of decoded images, and batches of them on the training device."""

@@ -1,4 +1,4 @@
-"""Augmentation in batches, on the device: one warp and one colour matrix per image, from its own draws.
+"""Augment batches on the device: one random warp and one random colour matrix per image.
 
 Zoom, crop, flip, rotation and shear are one affine map, so pixels are interpolated once; brightness, contrast,
 saturation and hue are one 3x4 colour matrix. Masks go through the same map, to the nearest pixel. Against
@@ -65,7 +65,7 @@ def draws(keys: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 @dataclass
 class Augment:
-    """What may happen to a training image and its mask. The defaults do nothing.
+    """Random changes of training images and their masks. The defaults do nothing.
 
     Attributes:
         scale: share of the image's area that the crop keeps, drawn uniformly.
@@ -136,7 +136,7 @@ class Augment:
 
     @property
     def moves(self) -> bool:
-        """Whether pixels are interpolated at all."""
+        """True if pixels are interpolated at all."""
         return (
             tuple(self.scale) != (1.0, 1.0)
             or tuple(self.ratio) != (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Decoded images, kept: each split once as one uint8 array on disk, memory-mapped; epochs never decode.
+"""Cache of decoded images: each split once as a memory-mapped uint8 array on disk; epochs never decode.
 
 A cache entry is a folder `<cache_dir>/<data set>/<key>/` with `images.npy` (N, H, W, 3), `masks.npy` (N, H, W)
 where the data set has masks, and `index.json`.
@@ -112,7 +112,7 @@ def entries(cache_dir: Path) -> list[tuple[Path, int]]:
 
 
 def remove_abandoned(parent: Path) -> int:
-    """Delete what killed processes left half built in a data set's cache folder; how many there were."""
+    """Delete unfinished entries of killed processes in a data set's cache folder; return their number."""
     abandoned = [folder for folder in parent.glob(f"{_BUILDING}*") if not _is_alive(folder)]
     for folder in abandoned:
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,7 +129,7 @@ def _array_names(has_masks: bool) -> list[str]:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether the entry is there and its arrays have the bytes that were written."""
+    """Check that the entry exists and its arrays have the bytes that were written."""
     try:
         index = json.loads((folder / "index.json").read_text())
         return all(_seal(folder / name) == seal for name, seal in index["arrays"].items())
@@ -138,7 +138,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _seal(path: Path) -> dict[str, int]:
-    """What tells a whole array from one that a crash cut short or left as zeros."""
+    """Size and checksum that tell a complete array from one that a crash cut short or left as zeros."""
     return {"bytes": path.stat().st_size, "head_crc32": _head_checksum(path)}
 
 
@@ -212,7 +212,7 @@ def _read(source: DataSource, sample: Sample, size: tuple[int, int]) -> Row:
 
 
 class _ArrayWriter:
-    """A uint8 `.npy` file that grows row by row; its header is put right at the end."""
+    """A uint8 `.npy` file that grows row by row; its header is rewritten at the end."""
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self._shape = (*size, *_ARRAYS[path.name])
@@ -243,7 +243,7 @@ class _ArrayWriter:
 
 
 def _publish(building: Path, folder: Path) -> None:
-    """Rename a finished entry to its place, unless another process was quicker with the same contents."""
+    """Rename a finished entry to its final name, unless another process was quicker with the same contents."""
     try:
         building.rename(folder)
     except OSError:
@@ -257,7 +257,7 @@ def _publish(building: Path, folder: Path) -> None:
 
 
 def _is_alive(building: Path) -> bool:
-    """Whether the process that builds there may still be running; only this machine's own can be asked."""
+    """Check that the process that builds there may still run; only this machine's processes can be checked."""
     process, _, rest = building.name.removeprefix(_BUILDING).partition("@")
     if os.name != "posix" or not process.isdigit() or not rest.startswith(f"{platform.node()}-"):
         return True

@@ -1,4 +1,4 @@
-"""`streetlab cache`: shows what the decoded-image cache holds, and deletes it on request."""
+"""`streetlab cache`: show the contents of the decoded-image cache and delete it on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour changes of a batch as one 3x4 matrix per image."""
+"""Change the colours of a batch by one 3x4 matrix per image."""
 
 from __future__ import annotations
 

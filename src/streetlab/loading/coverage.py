@@ -1,4 +1,4 @@
-"""Checks before the first training step: every class has a photo, or a pixel, among what is trained on."""
+"""Check before the first training step that every class has a photo, or a pixel, in the training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LightningDataModule: cached uint8 rows in, augmented and normalised batches on the device out."""
+"""The LightningDataModule: read cached uint8 images, augment and normalise batches on the device."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class StreetData(pl.LightningDataModule):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those whose truth is known; the last one's numbers are reported."""
+        """Splits whose truth is known; the last one's numbers are reported."""
         return ("train", "val", "test") if self.source.eval_split == "test" else ("train", "val")
 
     def setup(self, stage: str | None = None) -> None:

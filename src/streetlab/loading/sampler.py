@@ -1,4 +1,4 @@
-"""The order of training samples: a function of the seed, the epoch and the samples' ids, nothing else."""
+"""Order the training samples by seed, epoch and the samples' ids only."""
 
 from __future__ import annotations
 

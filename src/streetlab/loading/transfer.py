@@ -1,4 +1,4 @@
-"""Small tensors made on the CPU and sent to where the images are, without waiting for the device."""
+"""Copy small tensors from the CPU to the images' device without waiting for the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes that copy rows: how many, and the memory through which they hand batches over."""
+"""Set up the worker processes that copy images: their number and the shared memory for batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ADVICE = "num_workers=0 reads the same batches without it, and a container can 
 
 
 class SharedMemoryError(UserError):
-    """A worker found no room for a batch.
+    """A worker had no shared memory left for a batch.
 
     PyTorch makes a worker's exception anew in the main process and hands it the worker's traceback as text, in place
     of which the message says what the memory has.
@@ -34,7 +34,7 @@ class SharedMemoryError(UserError):
 
 
 def checked_workers(number: object) -> int:
-    """The number of workers that `num_workers` names.
+    """Check `num_workers` and return the number of workers that it names.
 
     Raises:
         UserError: it is not a whole number from 0 to 256.

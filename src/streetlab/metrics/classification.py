@@ -1,4 +1,4 @@
-"""A classifier's numbers on one split: accuracy, per-class scores, macro-F1, kappa, calibration; and as text."""
+"""Metrics of a classifier on one split: accuracy, per-class scores, macro-F1, kappa, calibration; and as text."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def accuracy_ceiling(labels: NDArray[np.int64], groups: Sequence[str]) -> float:
 
 
 def far_errors_name(names: Sequence[str]) -> str:
-    """What errors of two or more steps are called: `Clean ↔ Litter errors` where these are the only ones."""
+    """Name of errors of two or more steps: `Clean ↔ Litter errors` where these are the only ones."""
     return f"{names[0]} ↔ {names[-1]} errors" if len(names) == 3 else "errors of 2 or more steps"
 
 

@@ -1,4 +1,4 @@
-"""One confusion matrix for each image of a split, and the file confusions.npz that keeps them."""
+"""Confusion matrices per image of a split, and the file confusions.npz that keeps them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, z
 
 @dataclass(frozen=True, eq=False)
 class Confusions:
-    """What a segmenter did to one split, one entry per image.
+    """Confusion matrices of a segmentation model on one split, one entry per image.
 
     Args:
         ids: N paths of the images under the data set's root.

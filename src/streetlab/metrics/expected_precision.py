@@ -1,4 +1,4 @@
-"""What precision a class would have where it is as common as in the streets, not as in the test set."""
+"""Estimate a class's precision at its share in the streets instead of its share in the test set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Prior:
 
 
 def read_prior(asked: Any, label_space: LabelSpace) -> Prior | None:
-    """What `prior=` asks for: a share of the worst class (0.05), or of one that it names ({Litter: 0.05}).
+    """Read `prior=`: a share of the worst class (0.05), or of one that it names ({Litter: 0.05}).
 
     Raises:
         UserError: no share, no such class, or no class named where none is the worst; masks instead of labels.
@@ -98,7 +98,7 @@ def expected_precision(predictions: Predictions, prior: Prior) -> dict[str, Any]
 
 
 def expected_precision_title(found: Mapping[str, Any]) -> str:
-    """What `expected_precision` found, as a heading: `precision at 5% Litter`."""
+    """Heading for the result of `expected_precision`: `precision at 5% Litter`."""
     return f"precision at {100 * found['prior']:g}% {found['class']}"
 
 

@@ -1,4 +1,4 @@
-"""What a classifier said about each photo of a split, and the table predictions.csv that keeps it."""
+"""A classifier's predictions for each photo of a split, and the table predictions.csv that keeps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A segmenter's numbers from one confusion matrix: IoU per class and category, mIoU, Dice, accuracies."""
+"""Metrics of a segmentation model from one confusion matrix: IoU per class and category, mIoU, Dice, accuracies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the network that a config describes, whoever wrote it."""
+"""Build the network that a config describes, from any package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def build_network(
     node: Any, label_space: LabelSpace, image_size: tuple[int, int] | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The network that a `model` node describes, for those classes, with all that the contract asks for.
+    """Build the network of a `model` node for those classes, with everything that the contract requires.
 
     Args:
         node: its `_target_` takes `num_classes`.

@@ -1,4 +1,4 @@
-"""Image classifiers: any network of timm, by its name, behind streetlab's contract."""
+"""Image classifiers: any network of timm, by its name, with streetlab's contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What streetlab asks of any network, and how a plain `nn.Module` comes to fulfil it."""
+"""The contract that every network fulfils, and the wrapper that makes a plain `nn.Module` fulfil it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-accumulates, measured by running it once."""
+"""Measure a network's cost by one forward pass: parameters and multiply-accumulates."""
 
 from __future__ import annotations
 

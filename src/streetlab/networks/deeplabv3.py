@@ -1,4 +1,4 @@
-"""DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) of torchvision, key for key, behind streetlab's contract."""
+"""DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) of torchvision, key for key, with streetlab's contract."""
 
 from __future__ import annotations
 

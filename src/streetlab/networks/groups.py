@@ -1,4 +1,4 @@
-"""Named groups of a network's parameters: which train, which stay frozen, and what frozen means."""
+"""Named groups of a network's parameters: which are trained and which are frozen."""
 
 from __future__ import annotations
 

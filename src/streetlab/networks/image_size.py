@@ -1,4 +1,4 @@
-"""The image sizes that a network takes, found without computing anything."""
+"""Find the image sizes that a network accepts, without a forward pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFUSED = (AssertionError, IndexError, RuntimeError, ValueError)
 
 
 def refusal(network: nn.Module, size: Size) -> str | None:
-    """Why a network takes no image of that size, in one line; None where it takes it.
+    """The reason in one line that a network rejects images of that size; None where it accepts them.
 
     Shapes alone go through it (PyTorch's meta device). Where that fails one blank image does, for a network may hold
     tensors that are neither parameters nor buffers. Its modes and tensors are left as they are.
@@ -49,7 +49,7 @@ def refusal(network: nn.Module, size: Size) -> str | None:
 
 
 def check_image_size(network: nn.Module, size: Size, trained: Size | None = None) -> None:
-    """Refuse a size that the network does not take, before any photo is decoded.
+    """Refuse a size that the network does not accept, before any photo is decoded.
 
     Args:
         trained: the size that it was trained at, where its weights are final.
@@ -75,7 +75,7 @@ def check_image_size(network: nn.Module, size: Size, trained: Size | None = None
 
 
 def near_sizes(takes: Callable[[Size], bool], size: Size, usual: Size | None) -> list[Size]:
-    """Up to two sizes that are taken: the one nearest to `size` by its sides, and the usual one."""
+    """Up to two accepted sizes: the one nearest to `size` by its sides, and the usual one."""
     candidates = dict.fromkeys(_candidates(size))
     by_distance = sorted(candidates, key=lambda other: abs(math.log(other[0] * other[1] / (size[0] * size[1]))))
     nearest = next((other for other in by_distance if takes(other)), None)
@@ -91,12 +91,12 @@ def such_as(sizes: list[Size]) -> str:
 
 
 def written(size: Size) -> str:
-    """As a command line has it."""
+    """Format a size as a command line has it."""
     return f"[{size[0]},{size[1]}]"
 
 
 def can_be_dynamic(network: nn.Module) -> bool:
-    """Whether timm's `dynamic_img_size` would let a network of one size take others."""
+    """Check that timm's `dynamic_img_size` would let a network of one size accept others."""
     return getattr(network, "dynamic_img_size", None) is False
 
 
@@ -116,6 +116,6 @@ def _built_for(network: Any) -> Size | None:
 
 
 def _is_fixed(network: nn.Module) -> bool:
-    """Whether timm says of it, or of a part of it, that `img_size` fixes its size."""
+    """Check that timm says of it, or of a part of it, that `img_size` fixes its size."""
     configs = (getattr(module, "pretrained_cfg", None) for module in network.modules())
     return any(isinstance(config, dict) and config.get("fixed_input_size") for config in configs)

@@ -1,4 +1,4 @@
-"""A network with fewer channels in its layers than its own description gives them: what pruning has left of it."""
+"""Build a pruned network: fewer channels in its layers than its own description gives them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pruned(
     weights: str | Path | None = "none",
     pruning: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """The network that `network` makes, with some of its layers narrower.
+    """Build the network that `network` makes, with some of its layers narrower.
 
     It keeps the original's class, parameter groups and other attributes, for nothing in them counts channels; its
     state dict has the original's keys.
@@ -49,7 +49,7 @@ def pruned(
 
 
 def sizes(network: nn.Module) -> dict[str, Size]:
-    """How wide each layer is that has a `Size`, by its dotted name."""
+    """The width of each layer that has a `Size`, by its dotted name."""
     found = {name: _size(layer) for name, layer in network.named_modules()}
     return {name: size for name, size in found.items() if size is not None}
 

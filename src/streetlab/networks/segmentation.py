@@ -1,4 +1,4 @@
-"""What the segmentation networks share: their output, image sizes that do not fit, and the contract around them."""
+"""Shared code of segmentation networks: output, padding of image sizes that do not fit, and the contract."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pad_to_multiple(images: Tensor, multiple: int, least: int = 0) -> Tensor:
 
 
 def crop(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """The upper left `size` of (B, K, H, W): what `pad_to_multiple` added is off again."""
+    """The upper left `size` of (B, K, H, W), which undoes `pad_to_multiple`."""
     height, width = size
     if torch.compiler.is_exporting():
         # a slice is a view or a copy depending on the example's size, and torch.export would ask that of every image;

@@ -1,4 +1,4 @@
-"""Any architecture of segmentation_models_pytorch on any of its encoders, by name, behind streetlab's contract."""
+"""Any architecture of segmentation_models_pytorch on any encoder, by name, with streetlab's contract."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _groups(network: SmpNetwork, path: str) -> Groups:
 
 
 def _hub_weights(encoder: str) -> str | bool:
-    """What smp wants to be told to fetch an encoder's ImageNet weights."""
+    """The value of smp's argument that fetches an encoder's ImageNet weights."""
     if encoder.startswith("tu-"):
         config = get_pretrained_cfg(encoder.removeprefix("tu-"))
         if config is not None and config.has_weights:
@@ -238,7 +238,7 @@ def _check_encoder(encoder: str) -> None:
 
 
 def _check_keywords(name: str, encoder: str, options: dict[str, Any]) -> None:
-    """smp drops keywords that it does not know, unless timm gets them."""
+    """Refuse keywords that smp would drop silently, unless timm gets them."""
     allowed = set(inspect.signature(_DECODERS[name]).parameters) - set(_RESERVED) - {"kwargs", "args"}
     for key in options:
         if key in _RESERVED:

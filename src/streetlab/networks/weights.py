@@ -1,4 +1,4 @@
-"""Weights from a file into a network, with a report of what went where."""
+"""Load weights from a file into a network and report which keys matched."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ weights (120 tensors) into ResNet-34's backbone (216), whose deeper blocks would
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` did; plain data, so that `dataclasses.asdict` of it goes into a record.
+    """Report of `load_weights`; plain data, so that `dataclasses.asdict` of it goes into a record.
 
     Args:
         path: absolute path of the file.
@@ -137,7 +137,7 @@ def weights_source(weights: str | Path | None, hub: Sequence[str] = ("imagenet",
 
 
 def hub_error(source: str, name: str, hub: str, error: Exception) -> UserError:
-    """The one line for weights that could not be downloaded."""
+    """The error for weights that could not be downloaded."""
     reason = first_sentence(error)
     return UserError(
         f"model.weights={source}: the weights of {name} could not be fetched from {hub} ({reason}); "
@@ -146,7 +146,7 @@ def hub_error(source: str, name: str, hub: str, error: Exception) -> UserError:
 
 
 def first_sentence(error: BaseException) -> str:
-    """What an exception says, on one line and without the advice after it."""
+    """First sentence of an exception, on one line and without the advice after it."""
     return re.split(r"\. |\n", str(error).strip())[0] or type(error).__name__
 
 
@@ -200,7 +200,7 @@ def _state_dict(file: Path) -> dict[str, Tensor]:
 
 
 def _without_prefix(found: dict[str, Tensor], needed: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
-    """`found` with that chain of prefixes taken off after which most keys fit, in the network or its `parts`."""
+    """Remove that chain of prefixes from `found` after which most keys fit, in the network or its `parts`."""
     chains = {""}
     for key in found:
         chain = ""
@@ -217,7 +217,7 @@ def _without_prefix(found: dict[str, Tensor], needed: Mapping[str, Tensor], part
 
 
 def _placed(found: dict[str, Tensor], needed: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
-    """`found` with the keys of a part's own file under the part's name."""
+    """Move the keys of a part's own file under the part's name."""
     placed = {}
     for key, value in found.items():
         # timm's feature extractors call `stages.0` `stages_0`
@@ -229,7 +229,7 @@ def _placed(found: dict[str, Tensor], needed: Mapping[str, Tensor], parts: Seque
 
 
 def _fit(found: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> tuple[int, int]:
-    """How many keys fit, and how many of these with their shape."""
+    """Count the keys that fit, and those of them that fit with their shape."""
     common = [key for key in found if key in needed]
     return len(common), sum(found[key].shape == needed[key].shape for key in common)
 

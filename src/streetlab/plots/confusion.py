@@ -60,7 +60,7 @@ def confusion_matrix(matrix: ArrayLike, label_space: LabelSpace, title: str = ""
 
 
 def magnitude(count: int) -> str:
-    """A count as people say it, to three digits: `812`, `81.2 k`, `17.3 M`, `1.02 G`."""
+    """Format a count to three digits: `812`, `81.2 k`, `17.3 M`, `1.02 G`."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= 0.9995 * size:  # 999,999 rounds to the next unit
             scaled = count / size

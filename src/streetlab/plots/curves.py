@@ -81,7 +81,7 @@ def training_curves(
 
 
 def _score_lines(objective: str, accuracy: str) -> list[tuple[str, str, str]]:
-    """What the middle panel shows: the objective, and accuracy where it is not the objective itself."""
+    """The lines of the middle panel: the objective, and accuracy where it is not the objective itself."""
     lines = [(f"train/{accuracy}", f"train {words(accuracy)}", MUTED)]
     if objective not in ("loss", accuracy):
         lines.append((f"val/{objective}", f"val {words(objective)}", ACCENT))
@@ -121,7 +121,7 @@ def _lines(axes: Axes, history: History, lines: Sequence[tuple[str, str, str]], 
 
 
 def _marker(epochs: NDArray[np.float64]) -> dict[str, Any]:
-    """A single epoch has no line to see, so it gets a dot."""
+    """Marker of a curve: a dot for a single epoch, which has no line to see."""
     return {"marker": "o", "markersize": 4} if len(epochs) == 1 else {}
 
 
@@ -174,6 +174,6 @@ def _mark_best(panels: Sequence[Axes], history: History, objective: str, best_ep
 
 
 def _capital(text: str) -> str:
-    """A heading begins with a capital, except where the first word has its own: mIoU."""
+    """Capitalise a heading, except where the first word has its own capitals: mIoU."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.islower() else text

@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, fonts, bare axes; and a Figure as PNG bytes or SVG text."""
+"""The common style of all figures: colours, fonts, bare axes; and a Figure as PNG bytes or SVG text."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def bare(axes: Axes) -> None:
-    """Leave what carries data: no box, hairline grid along y, quiet ticks."""
+    """Remove everything but the data: no box, a hairline grid along y, quiet ticks."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
@@ -76,7 +76,7 @@ def legend_beside_heading(axes: Axes) -> None:
 
 
 def _make_drawable(figure: Figure) -> None:
-    """Escape what no font draws in the figure's texts: bytes and controls in names."""
+    """Escape bytes and controls in names of the figure's texts that no font draws."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):  # an axis makes its labels anew whenever they are drawn
             labels = [label.get_text() for label in axis.get_ticklabels()]

@@ -1,4 +1,4 @@
-"""Heat maps over photos: where a network looked."""
+"""Draw heat maps over photos."""
 
 from __future__ import annotations
 

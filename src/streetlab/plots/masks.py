@@ -1,4 +1,4 @@
-"""Masks as pictures: class colours, errors, and the sheet of a run's best, median and worst images."""
+"""Draw masks: class colours, errors, and the sheet of a run's best, median and worst images."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _reduced(item: SegmentedPhoto) -> tuple[NDArray[np.uint8], NDArray[Any], NDA
 
 
 def _legend(rows: Sequence[tuple[Any, NDArray[Any], NDArray[Any]]], label_space: LabelSpace) -> list[tuple[str, Color]]:
-    """Word and colour of what occurs, in class order."""
+    """Word and colour of each class that occurs, in class order."""
     occur = {int(value) for _, *masks in rows for mask in masks for value in np.unique(mask)}
     entries: list[tuple[str, Color]] = [
         (name, color)

@@ -37,7 +37,7 @@ def render(template: str, **context: Any) -> str:
 
 
 def _shown(value: object) -> object:
-    """A value without what no page can hold: the bytes and control characters that names may have."""
+    """Remove bytes and control characters from a value, which names may have and no page can hold."""
     return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

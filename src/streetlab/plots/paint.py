@@ -1,4 +1,4 @@
-"""Class ids over a photo: what the page shows, the command writes and a download holds, pixel by pixel the same."""
+"""Paint class ids over a photo; the page, the command and the downloads use the same pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PHOTO, _FULL = 255, 256
 
 @dataclass(frozen=True)
 class Look:
-    """How class ids are shown over a photo.
+    """Style in which class ids are shown over a photo.
 
     Args:
         palette: one RGB colour (0-255) per class.
@@ -132,7 +132,7 @@ def palette_png(ids: NDArray[np.uint8], palette: tuple[Color, ...]) -> bytes:
 
 
 def _ways(ids: NDArray[np.uint8], look: Look, confidence: NDArray[np.uint8] | None) -> NDArray[np.uint16]:
-    """(H, W) uint16: which row of `_mixed` paints the pixel."""
+    """(H, W) uint16: the row of `_mixed` that paints each pixel."""
     way_of = np.full(256, _PHOTO, dtype=np.uint16)
     shown_ids = [i for i in range(len(look.palette)) if i not in look.hidden]
     way_of[shown_ids] = shown_ids
@@ -159,7 +159,7 @@ def _borders(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=8)
 def _mixed(palette: tuple[Color, ...], alpha: float) -> list[NDArray[np.uint8]]:
-    """For each channel a flat table: entry `way * 256 + value` is what a photo's value becomes."""
+    """Table for each channel: entry `way * 256 + value` is the painted value of a photo's value."""
     colors = np.zeros((256, 3))
     colors[: len(palette)] = palette
     values = np.arange(256, dtype=np.float64)

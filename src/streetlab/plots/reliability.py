@@ -1,4 +1,4 @@
-"""Reliability diagram: how often a classifier is right where it is so sure, and how often it is so sure."""
+"""Reliability diagram: accuracy and number of photos in each bin of confidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality against one cost: a dot per configuration, the best bargains joined by a line."""
+"""Scatter plot of quality against one cost: a dot per configuration, the Pareto front as a line."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def quality_against_cost(
 
 
 def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.int64]:
-    """Positions (F,) of the points that no other beats in one thing without losing in the other, cheapest first.
+    """Positions (F,) of the Pareto-optimal points, cheapest first.
 
     Args:
         cost: (N,), less is better.

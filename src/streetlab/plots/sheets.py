@@ -1,4 +1,4 @@
-"""Contact sheets: every photo whole, framed in the colour of what was predicted, with its caption."""
+"""Contact sheets: whole photos, framed in the colour of the prediction, with captions."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _reduced(image: Any) -> NDArray[np.uint8]:
 
 
 def _shorten(text: str) -> str:
-    """Cut the middle: both the start and the end (number, suffix) of a file's name tell it apart."""
+    """Shorten a name in the middle: its start and end (number, suffix) distinguish files."""
     clean = one_line(text)
     if len(clean) <= _LONGEST:
         return clean

@@ -1,4 +1,4 @@
-"""Tell whether a record is of the run that is asked for: the same words, the same photos, the same weights."""
+"""Compare a record with a requested run: the same overrides, the same photos, the same weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streetlab.records.record import RunRecord
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is: what was asked, of which photos, from which weights; not where any of it lies.
+    """Identity of a run: its overrides, photos and weights; not their places.
 
     Attributes:
         config: what was asked, plain Python.
@@ -30,11 +30,11 @@ class Identity:
 
     @property
     def short_hash(self) -> str:
-        """Eight hex digits of photos and weights, to tell folders of one name apart."""
+        """Eight hex digits of photos and weights, to distinguish folders of one name."""
         return unique_hash(self.photos, *(self.contents[key] for key in sorted(self.contents)))
 
     def has_words_of(self, record: RunRecord) -> bool:
-        """Tell whether the record was asked for in the same words, by the names of paths in records of before."""
+        """Check that the record has the same overrides; older records hold paths by name only."""
         status = record.known_status
         known = status.get("contents")
         if known is None:
@@ -48,11 +48,11 @@ class Identity:
         return has_photos(record, self.photos)
 
     def is_of(self, record: RunRecord) -> bool:
-        """Tell whether the record is of this run."""
+        """Check that the record is of this run."""
         return self.has_photos_of(record) and self.has_words_of(record)
 
     def difference(self, record: RunRecord) -> str:
-        """Say in words what tells the record's photos and weights from these; empty where nothing does."""
+        """Describe the difference of the record's photos and weights to these; empty where there is none."""
         if not self.has_photos_of(record):
             return photos_differ(record, self.photos)
         known: Mapping[str, str] = record.known_status.get("contents") or {}
@@ -64,7 +64,7 @@ class Identity:
 
 
 def other_photos(record: RunRecord, photos: Manifest, whatever_split: bool = False) -> str | None:
-    """Say in a line that the photos are not those that the record saw; None where they are.
+    """Line about the photos if they are not those that the record saw; None if they are.
 
     Args:
         whatever_split: photos of any of the record's splits are its own; records of before cannot tell.
@@ -80,7 +80,7 @@ def other_photos(record: RunRecord, photos: Manifest, whatever_split: bool = Fal
 
 
 def has_photos(record: RunRecord, photos: Manifest) -> bool:
-    """Tell whether the record saw the same photos; a record that has seen none yet has no others."""
+    """Check that the record saw the same photos; a record without photos yet passes."""
     status = record.known_status
     if status.get("data_hash") is not None:
         return status["data_hash"] == photos.data_hash
@@ -88,12 +88,12 @@ def has_photos(record: RunRecord, photos: Manifest) -> bool:
 
 
 def unique_hash(photos: Manifest, *sha256: str) -> str:
-    """Eight hex digits of photos and files, to tell apart what else has one name."""
+    """Eight hex digits of photos and files, to distinguish runs of one name."""
     return hashlib.sha256("\n".join([photos.data_hash, *sha256]).encode()).hexdigest()[:8]
 
 
 def identify(config: Mapping[str, Any], source: DataSource) -> Identity:
-    """Read what tells a run from others: its photos' contents and its files', most of them known from before.
+    """Read a run's identity: the contents of its photos and files, most of them hashed before.
 
     Args:
         config: the run's, plain Python.
@@ -106,7 +106,7 @@ def identify(config: Mapping[str, Any], source: DataSource) -> Identity:
 
 
 def photos_differ(record: RunRecord, photos: Manifest) -> str:
-    """Say how the photos differ from those that the record saw, with both hashes and counts where they are known."""
+    """Describe the difference to the record's photos, with both hashes and counts where known."""
     status = record.known_status
     if status.get("data_hash") is None:
         return f"split hash {status.get('split_hash')} then, {photos.split_hash} now"

@@ -1,4 +1,4 @@
-"""The run that `run=DIR` names."""
+"""Locate the run that `run=DIR` or `teacher=DIR` names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def chosen_run(path: str, key: str = "run") -> RunRecord:
 
 
 def make_importable(record: RunRecord) -> None:
-    """Let what a run of one's own names in its config be imported from where it was when the run was trained."""
+    """Make a run's own modules importable from the folder they were in when the run was trained."""
     with suppress(UserError):  # a damaged status.json is told of by those who need it
         extend_import_path(map(str, record.known_status.get("import_path") or ()))
 

@@ -1,4 +1,4 @@
-"""Whether the process that writes a record still runs, as far as this machine can tell."""
+"""Check that the process that writes a record still runs, as far as this machine can tell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streetlab.records.record import RunRecord
 
 
 def writer(record: RunRecord) -> int | None:
-    """The id of the process of this machine that is writing the record now; None where nobody here does."""
+    """Id of this machine's process that is writing the record now; None where there is none."""
     status = record.status
     process = status.get("process")
     # a process that was killed has left its record to be resumed
@@ -18,7 +18,7 @@ def writer(record: RunRecord) -> int | None:
 
 
 def is_running(host: str | None, process: int | None) -> bool:
-    """Whether that process is one of this machine and still there."""
+    """Check that the process is one of this machine and still runs."""
     if host != socket.gethostname() or not process:
         return False
     try:

@@ -76,14 +76,14 @@ class RunRecord:
 
     @property
     def trained_config(self) -> dict[str, Any]:
-        """`config` with the batch size that `batch_size=auto` found in its place."""
+        """`config` with the batch size that `batch_size=auto` has chosen."""
         config = self.config
         found = self.status.get("batch_size") if config.get("batch_size") == "auto" else None
         return config if found is None else {**config, "batch_size": found}
 
     @property
     def overrides(self) -> list[str]:
-        """What was asked on the command line, `key=value` each."""
+        """The overrides of the command line, `key=value` each."""
         overrides = _read_yaml(self.path / "overrides.yaml")
         if not isinstance(overrides, list):
             raise UserError(f"{self.path / 'overrides.yaml'}: a list is expected, found {_kind(overrides)}")
@@ -137,7 +137,7 @@ class RunRecord:
         return located(self.trained_config, Path(home)) if home else self.trained_config
 
     def photos(self) -> list[Entry] | None:
-        """Every photo that the run was given, from samples.csv; None in records of before that file."""
+        """Every photo of the run, from samples.csv; None in records older than that file."""
         path = self.path / "samples.csv"
         if not path.is_file():
             return None
@@ -155,7 +155,7 @@ class RunRecord:
         return read_confusions(self.path / "confusions.npz", split)
 
     def unfinished(self) -> str | None:
-        """Why status.json alone says that the run is not complete: `running`, `failed: ...`; None if it is."""
+        """The reason in status.json that the run is not complete: `running`, `failed: ...`; None if it is."""
         try:
             status = self.status
         except UserError as error:
@@ -167,7 +167,7 @@ class RunRecord:
         return f"{state}: {reason}" if reason else state
 
     def fault(self) -> str | None:
-        """Why the run cannot be reported on: half-written, running, failed, interrupted; None if complete."""
+        """The reason that a run cannot be reported: half-written, running, failed, interrupted; None if complete."""
         reason = self.unfinished()
         if reason is not None:
             return reason
@@ -190,7 +190,7 @@ class RunRecord:
         return status
 
     def write_end(self, state: str, error: BaseException | str | None = None, **fields: Any) -> dict[str, Any]:
-        """Write how the run ended and when; of an error its text, and its traceback unless it is the user's.
+        """Write the state and time of the run's end; of an error its text, and its traceback unless it is the user's.
 
         Args:
             fields: of status.json, written with it.
@@ -255,7 +255,7 @@ def find_runs(root: str | os.PathLike[str]) -> list[RunRecord]:
 
 
 def split_usable(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[tuple[RunRecord, str]]]:
-    """Part records into those whose status is completed and the others, each with the reason to skip it.
+    """Divide records into completed ones and the others, each with the reason to skip it.
 
     Nothing else is read, so that a thousand records are not read twice: a completed one can still be damaged.
     """

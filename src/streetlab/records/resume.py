@@ -1,4 +1,4 @@
-"""Opening a record to train into: is there anything to do, into which folder, and from which checkpoint."""
+"""Open a record to train into: decide on skipping, the folder and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ANEW = "resume=never trains anew, output=DIR gives another folder"
 
 
 def choose_folder(folder: Path, identity: Identity, resume: str, named: bool) -> Path:
-    """Find the record of the same run wherever beside `folder` it lies, else the folder where it is to go.
+    """Find the record of the same run anywhere beside `folder`, else the folder for a new one.
 
     Where `folder` holds a completed run of other photos or weights, the run gets a folder of its own beside it.
 
@@ -68,7 +68,7 @@ def _same_run_beside(folder: Path, identity: Identity) -> Path | None:
 
 
 def completed_record(folder: Path, resume: str) -> RunRecord | None:
-    """The complete record in a folder that `choose_folder` found, so that there is nothing to do.
+    """The complete record in a folder that `choose_folder` found; then training is skipped.
 
     Raises:
         UserError: a checkpoint is named for a completed run.
@@ -82,7 +82,7 @@ def completed_record(folder: Path, resume: str) -> RunRecord | None:
 
 
 def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecord, Path | None]:
-    """The record to write to and the checkpoint to go on from.
+    """Open the record to write to and find the checkpoint to resume from.
 
     Args:
         folder: from `choose_folder`.
@@ -124,7 +124,7 @@ def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecor
 
 
 def _check_checkpoint(checkpoint: Path, identity: Identity) -> None:
-    """Refuse a named checkpoint that is not there, or whose run still trains or saw other photos."""
+    """Refuse a named checkpoint that is missing, or whose run still trains or saw other photos."""
     if not checkpoint.is_file():
         last = checkpoint / "checkpoints" / "last.ckpt"
         near = f"; did you mean {last}?" if last.is_file() else did_you_mean(str(checkpoint), ("auto", "never"))
@@ -142,12 +142,12 @@ def _check_checkpoint(checkpoint: Path, identity: Identity) -> None:
 
 
 def _goes_on_from(record: RunRecord, checkpoint: Path) -> bool:
-    """Tell whether the record began from this very checkpoint."""
+    """Check that the record began from this very checkpoint."""
     origin = (record.known_status.get("resumed_from") or {}).get("sha256")
     return origin is not None and checkpoint.is_file() and file_sha256(checkpoint) == origin
 
 
 def _is_this_jobs(folder: Path) -> bool:
-    """Whether the record is of this very job, put in a cluster's queue again: it goes on with `resume=never` too."""
+    """Check that the record is of this very job, requeued by a cluster: it goes on with `resume=never` too."""
     job = place().job
     return bool(job) and (folder / "status.json").exists() and RunRecord(folder).status.get("job") == job

@@ -1,4 +1,4 @@
-"""One GPU for each worker process of a sweep: the first that no other worker of this user on this machine has."""
+"""Assign one GPU to each worker process of a sweep: the first that no other worker of this user here has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _claimed: tuple[str, int] | None = None
 
 
 def take_device() -> str | None:
-    """Leave this process one of the visible GPUs, by `CUDA_VISIBLE_DEVICES`; the same one when asked again.
+    """Restrict this process to one visible GPU by `CUDA_VISIBLE_DEVICES`; the same one when called again.
 
     To be called before CUDA starts. Where there is no GPU nothing happens: joblib has divided the cores then.
 

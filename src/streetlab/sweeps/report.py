@@ -1,4 +1,4 @@
-"""What a sweep tells its user: how many jobs, a summary after each one, and at the end what did not complete."""
+"""Report a sweep's progress: the number of jobs, a summary after each one, at the end the incomplete ones."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from streetlab.sweeps.summary import in_words, write_summary
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that this process has started."""
+    """A sweep started by this process."""
 
     folder: Path
     started: str
 
     def close(self) -> dict[str, str]:
-        """Rewrite the summary a last time and say where it is.
+        """Rewrite the summary a last time and print its path.
 
         Returns:
             a line for each job of this call that did not complete, by its folder's name.
@@ -70,7 +70,7 @@ class SweepReport(Callback):
 def record_failure(
     folder: Path, config: DictConfig, overrides: Sequence[str], error: BaseException, started: str
 ) -> None:
-    """Leave a record of a job that failed before it had opened its own; nothing where it had, or could not.
+    """Write a record of a job that failed before it had opened its own; none where it had, or could not.
 
     Args:
         folder: the job's.
@@ -87,7 +87,7 @@ def record_failure(
 
 
 def _is_this_jobs_to_write(record: RunRecord, config: DictConfig, started: str) -> bool:
-    """Whether the folder is empty, or holds what an earlier call of the same job left, with nothing trained."""
+    """Check that the folder is empty, or left by an earlier call of the same job, with nothing trained."""
     if not (record.path / "config.yaml").exists():
         return not record.path.exists() or not any(record.path.iterdir())
     status = record.status

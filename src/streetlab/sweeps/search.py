@@ -1,4 +1,4 @@
-"""A search with Optuna: every trial is a job with a run record in the sweep's folder, beside the trials' database."""
+"""Search with Optuna: every trial is a job with a run record in the sweep's folder, beside the trials' database."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PROCESS = "process"
 
 @dataclass(frozen=True)
 class Objective:
-    """What is searched for: a metric of the best epoch on val, as the task names it."""
+    """Objective of a search: a metric of the best epoch on val, by its name in the task."""
 
     metric: str
     mode: str
@@ -87,7 +87,7 @@ class Search(Sweeper):
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra hands over before `sweep`."""
+        """Store the objects that Hydra hands over before `sweep`."""
         self.sweep_config: DictConfig = config
         self.sampler = config.hydra.sweeper.sampler  # with its full name, for messages
         self.loader = hydra_context.config_loader
@@ -134,7 +134,7 @@ class Search(Sweeper):
         return space
 
     def _check_jobs(self, plan: SweepPlan, space: Mapping[str, Parameter]) -> None:
-        """Compose a job with each choice: a key or choice that does not exist is no failed trial."""
+        """Compose a job with each choice, so that a missing key or choice is no failed trial."""
         some = {key: parameter.examples[0] for key, parameter in space.items()}
         others = [{key: value} for key, parameter in space.items() for value in parameter.examples[1:]]
         for changed in ({}, *others):
@@ -168,7 +168,7 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _refuse_stale(folder: Path, now: Mapping[str, Any]) -> None:
-    """Raise a UserError where a trial's photos or weights are no longer those that it saw.
+    """Raise a UserError where a trial's photos or weights have changed since.
 
     Args:
         now: a config of the search, plain Python; its data may have moved since.
@@ -195,7 +195,7 @@ def _refuse_stale(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def _claim(study: optuna.Study, name: str) -> None:
-    """Leave word that this process searches now.
+    """Record that this process searches now.
 
     Raises:
         UserError: another process of this machine does, and trials of its are running.
@@ -217,7 +217,7 @@ def _tell(study: optuna.Study, trial: Trial, job: JobReturn) -> None:
 
 
 def _line(study: optuna.Study, number: int, objective: Objective) -> str:
-    """One trial: what was drawn, what came of it, the best one so far."""
+    """Line about one trial: drawn values, result, the best trial so far."""
     trial = study.trials[number]
     drawn = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
     value = "failed" if trial.value is None else f"{objective.metric} {trial.value:.4f}"

@@ -1,4 +1,4 @@
-"""What a search may draw: Hydra's sweep words, read as Optuna's parameters."""
+"""Parse a search space: Hydra's sweep syntax, read as Optuna's parameters."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Parameter:
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are drawn."""
+        """True if only whole numbers are drawn."""
         return isinstance(self.low, int)
 
     @property
     def examples(self) -> tuple[Value, ...]:
-        """Values that stand for all: a config that takes them takes the others."""
+        """Values that represent all: a config that accepts them accepts the others."""
         return self.choices or (self.low,)
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Parameter:
         return f"{kind} in steps" if self.step and not self.whole else f"{kind}{' on a log scale' * self.log}"
 
     def draw(self, key: str, trial: Trial) -> Value:
-        """Have the trial draw a value of `key`, or take the one that waits for it."""
+        """Draw a value of `key` from the trial, or take the one that waits for it."""
         if self.choices:
             return trial.suggest_categorical(key, list(self.choices))
         if self.whole:

@@ -1,4 +1,4 @@
-"""Where a search keeps its trials: Optuna's database, one study in it, and what it says when it cannot be read."""
+"""Store a search's trials: Optuna's database with one study, and the errors when it cannot be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ELSEWHERE = "give this one another folder with output=DIR"
 
 @contextmanager
 def storage_at(folder: Path, url: str | None) -> Iterator[tuple[str, str]]:
-    """The database's URL and the name by which people know it; the folder is made.
+    """The database's URL and its name for messages; the folder is made.
 
     Args:
         folder: the sweep's.
@@ -53,7 +53,7 @@ def storage_at(folder: Path, url: str | None) -> Iterator[tuple[str, str]]:
 
 
 def open_study(url: str, name: str, study_name: str, maximize: bool, identity: Mapping[str, str]) -> optuna.Study:
-    """The study of that name in the database, a new one where there is none.
+    """Open the study of that name in the database, or create it.
 
     Args:
         url: the database.
@@ -86,7 +86,7 @@ def open_study(url: str, name: str, study_name: str, maximize: bool, identity: M
 
 
 def take_up_killed(study: optuna.Study) -> list[int]:
-    """Count trials left running by a killed process as failed, and have their parameters drawn next.
+    """Mark trials left running by a killed process as failed and queue their parameters.
 
     The run folder is named by the parameters, so that the next trial goes on with the killed one's record.
 

@@ -1,4 +1,4 @@
-"""What became of a sweep's jobs, read from its folder: summary.csv, summary.json, summary.md, summary.html."""
+"""Summarize a sweep's jobs from its folder: summary.csv, summary.json, summary.md, summary.html."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST = ("best_epoch", "minutes", "started", "ended", "error")
 
 
 def summarize(folder: Path) -> list[dict[str, Any]]:
-    """One row per record in the sweep's folder, whatever its state, ordered by what sets them apart.
+    """One row per record in the sweep's folder, in any state, ordered by the overrides that differ.
 
     Columns: run, state, one for each override that is not the same in all, the best val objective and the scores
     of the reported split (`test_macro_f1`), best_epoch, minutes, started, ended, error (its first line). What a
@@ -61,13 +61,13 @@ def write_summary(folder: Path) -> list[dict[str, Any]]:
 
 
 def count_states(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """How many jobs are in each state, without the states that do not occur."""
+    """Count the jobs in each state, without the states that do not occur."""
     found = Counter(row["state"] for row in rows)
     return {state: found[state] for state in (*STATES, *sorted(set(found) - set(STATES))) if found[state]}
 
 
 def in_words(rows: Sequence[dict[str, Any]]) -> str:
-    """`8 runs: 7 completed, 1 failed`."""
+    """Format counts: `8 runs: 7 completed, 1 failed`."""
     states = ", ".join(f"{count} {state}" for state, count in count_states(rows).items())
     return f"{len(rows)} run{'s' * (len(rows) != 1)}: {states}"
 
@@ -81,7 +81,7 @@ def _natural(value: str | None) -> tuple[int, float, str]:
 
 
 def _overrides(record: RunRecord) -> dict[str, str]:
-    """What was asked, by key."""
+    """The overrides of a run, by key."""
     try:
         words = record.overrides
     except UserError:

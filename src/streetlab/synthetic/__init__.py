@@ -1,4 +1,4 @@
-"""Streets drawn from a seed, with true classes, true litter and the cleanliness that follows (no torch)."""
+"""Synthetic streets drawn from a seed, with true classes, litter and the resulting cleanliness (no torch)."""
 
 from streetlab.synthetic.close_up import ITEM_KINDS, draw_item
 from streetlab.synthetic.scene import Scene, draw_scene

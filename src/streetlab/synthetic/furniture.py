@@ -1,4 +1,4 @@
-"""What stands along a street: trees, bushes, lamps, signs, traffic lights, bins and bollards, as sprites."""
+"""Street furniture as sprites: trees, bushes, lamps, signs, traffic lights, bins and bollards."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Ground:
-    """The street's plan.
+    """Plan of the street.
 
     Args:
         strips: from left to right; the last reaches to infinity.
@@ -48,7 +48,7 @@ class Ground:
 
 
 def plan_ground(draws: Draws, camera: Camera) -> Ground:
-    """Half of the photos are taken from the roadway, the others from a pavement."""
+    """Plan the ground: half of the photos are taken from the roadway, the others from a pavement."""
     lanes = draws.pick((1, 2, 2, 2, 3))
     wide = lanes * draws.between(2.9, 3.5) + draws.pick((0.0, 2.0, 4.0))
     if draws.chance(0.5):

@@ -1,4 +1,4 @@
-"""Things that lie on the ground, seen from above: litter of six kinds and harmless things that look alike."""
+"""Small objects on the ground, seen from above: litter of six kinds and harmless objects that look alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sun, sky and air: what light falls on each surface and what the haze adds on the way."""
+"""Sun, sky and haze: the light on each surface and the haze that distance adds."""
 
 from __future__ import annotations
 

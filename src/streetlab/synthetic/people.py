@@ -21,7 +21,7 @@ def _classes(body: int, ride: int) -> list[int]:
 
 @lru_cache(maxsize=64)
 def person_sprite(variant: int) -> Sprite:
-    """Somebody walking or standing, 1.75 m tall; variants differ in stride, arms, skirt, coat and bag."""
+    """A walking or standing person, 1.75 m tall; variants differ in stride, arms, skirt, coat and bag."""
     draws = Draws(31, variant)
     sketch = Sketch(-0.55, 0.0, 1.1, 1.8)
     stride = draws.between(0.0, 0.32)

@@ -15,7 +15,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture in the making: `color` (3, H, W) float32 radiance, `mask` (H, W) uint8 train ids."""
+    """A picture being drawn: `color` (3, H, W) float32 radiance, `mask` (H, W) uint8 train ids."""
 
     color: np.ndarray
     mask: np.ndarray
@@ -50,12 +50,12 @@ class Sprite:
 
 
 def turn(angle: float) -> Point:
-    """Cosine and sine, rounded so that the C library's last digit cannot show."""
+    """Cosine and sine, rounded so that the C library's last digit has no effect."""
     return round(math.cos(angle), 6), round(math.sin(angle), 6)
 
 
 def ring(x: float, y: float, rx: float, ry: float, count: int = 12) -> list[Point]:
-    """Corners of a polygon that stands for an ellipse."""
+    """Corners of a polygon that approximates an ellipse."""
     turns = [turn(2 * math.pi * i / count) for i in range(count)]
     return [(x + rx * c, y + ry * s) for c, s in turns]
 
@@ -161,7 +161,7 @@ def paste(
     haze: np.ndarray | None = None,
     flip: bool = False,
 ) -> None:
-    """Draws an upright sprite.
+    """Draw an upright sprite.
 
     Args:
         foot: column and row in pixels where its anchor stands.

@@ -1,4 +1,4 @@
-"""Random draws that come out the same on every machine: PCG64, whole numbers and uniform fractions only."""
+"""Random numbers that are equal on every machine: PCG64, whole numbers and uniform fractions only."""
 
 from __future__ import annotations
 

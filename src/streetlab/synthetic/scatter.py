@@ -1,4 +1,4 @@
-"""Lays things on the ground, to a wanted share of it: harmless clutter first, litter last."""
+"""Scatter objects on the ground until a wanted share is covered: harmless clutter first, litter last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_ground(mask: np.ndarray) -> np.ndarray:
 
 
 class Layer:
-    """Things of one sort on the visible ground; `cover` (H, W) bool marks their pixels."""
+    """Objects of one kind on the visible ground; `cover` (H, W) bool marks their pixels."""
 
     def __init__(self, canvas: Canvas, camera: Camera, light: Light, draws: Draws) -> None:
         self.canvas, self.camera, self.light, self.draws = canvas, camera, light, draws
@@ -46,12 +46,12 @@ class Layer:
         return self.pixels / self.total
 
     def spot(self) -> Point:
-        """A place on the visible ground, as column and row."""
+        """A random position on the visible ground, as column and row."""
         at = self.draws.integer(len(self.rows))
         return float(self.columns[at]) + 0.5, float(self.rows[at]) + 0.5
 
     def put(self, kind: str, at: Point, size: float, most: int, fade: float) -> bool:
-        """Draws one piece unless it would cover more than `most` further pixels.
+        """Draw one piece unless it would cover more than `most` further pixels.
 
         Args:
             size: factor on the kind's own size.
@@ -100,7 +100,7 @@ class Layer:
         return True
 
     def _shadow(self, at: Point, radius: float, squash: float) -> None:
-        """Where a piece stands, it keeps light from the ground."""
+        """Darken the ground in the shadow of an object."""
         side = self.light.shadow[0] * 0.35 if self.light.kind == "sun" else 0.0
         below = patch(
             self.ground.shape,

@@ -1,4 +1,4 @@
-"""One street scene from one seed: picture, true classes, true litter, and the cleanliness that follows."""
+"""Draw one street scene from one seed: picture, true classes, true litter and the resulting cleanliness."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ leaves, puddles and patches, so that how busy the ground looks tells nothing."""
 
 @dataclass(frozen=True)
 class Scene:
-    """A photo and the truth about it.
+    """A picture and its true labels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -98,7 +98,7 @@ def draw_scene(seed: int, height: int = 128, width: int = 256) -> Scene:
 
 
 def _draw_surroundings(canvas: Canvas, camera: Camera, ground: Ground, light: Light, draws: Draws) -> None:
-    """What closes the view at the street's end, then both sides: houses or trees, walls, fences, hedges."""
+    """Draw the end of the street, then both sides: houses or trees, walls, fences, hedges."""
     facing = 0.7 if light.shadow[1] > 0 else 0.05
     end = draws.between(55, 130)
     skyline, x = [], -end
@@ -156,7 +156,7 @@ def _barriers(draws: Draws, end: float) -> tuple[Segment, ...]:
 
 
 def _cut(segments: tuple[Segment, ...], gap: tuple[float, float]) -> tuple[Segment, ...]:
-    """The same row without what stands in the gap."""
+    """Remove the segments in the gap from the row."""
     before = [s for s in segments if s.start < gap[0]]
     after = [s for s in segments if s.start > gap[1]]
     hole = segments[-1]
@@ -187,7 +187,7 @@ def _cast_row_shadow(
 
 
 def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
-    """Wet ground: darker, and it mirrors what stands as far above the horizon as it lies below."""
+    """Draw wet ground: darker, and with the mirror image of everything above the horizon."""
     rows = camera.ground_rows()
     image = np.clip((2 * camera.horizon - rows).astype(np.int32), 0, canvas.height - 1)
     mirrored = canvas.color[:, image]

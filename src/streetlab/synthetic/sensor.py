@@ -1,4 +1,4 @@
-"""What lens and sensor make of the light: blur, vignette, white balance, exposure, tone curve and noise."""
+"""Simulate lens and sensor: blur, vignette, white balance, exposure, tone curve and noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streetlab.synthetic.rng import Draws
 
 
 def expose(color: np.ndarray, draws: Draws) -> np.ndarray:
-    """Radiance (3, H, W) float32, overwritten -> (H, W, 3) uint8."""
+    """Convert radiance (3, H, W) float32, overwritten, to (H, W, 3) uint8."""
     _, height, width = color.shape
     soft = np.float32(draws.between(0.1, 0.55))
     if draws.chance(0.7):

@@ -1,4 +1,4 @@
-"""Who and what is in the street: samples objects on the plan and draws them from far to near."""
+"""Populate the street: sample objects on the plan and draw them from far to near."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every task shares: the network, the loss in float32, the optimizer of the current phase, the checkpoint."""
+"""The base of all tasks: network, loss in float32, optimizer of the current phase, checkpoint metadata."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class StreetTask(pl.LightningModule):
         return self.network(images)
 
     def training_forward(self, images: Tensor) -> Any:
-        """What the network makes of a training batch.
+        """Run the network on a training batch.
 
         Raises:
             UserError: a batch of one image, of which a normalisation over the batch can learn nothing.
@@ -139,7 +139,7 @@ class StreetTask(pl.LightningModule):
 
     @abstractmethod
     def label_loss(self, output: Any, batch: Batch) -> Tensor:
-        """The loss, on the labels of a training batch, of what the network makes of its images; in float32."""
+        """The loss on the labels of a training batch, in float32, given the network's output."""
 
     @abstractmethod
     def reset_evaluation(self) -> None:

@@ -1,4 +1,4 @@
-"""Learning from a teacher: a trained network whose answers to the same images are part of the student's loss.
+"""Distillation: a trained teacher's outputs on the same images are part of the student's loss.
 
 The teacher belongs to a run's training alone: it is no module of the task, so that neither checkpoints, optimizers,
 averaged weights nor DDP know of it.
@@ -62,11 +62,11 @@ class Distillation:
         self._watched = (_Watched(teacher, learns=False), _Watched(student, learns=True)) if features else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Distillation:
-        """Itself: a copy of the task that averages the student's weights needs no second teacher."""
+        """Return itself: a copy of the task that averages the student's weights needs no second teacher."""
         return self
 
     def __call__(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """What the teacher adds to the loss on the labels: a scalar, with its weights.
+        """The teacher's part of the loss: a scalar, with its weights.
 
         Args:
             images: `(B, 3, H, W)`, as the student saw them.
@@ -133,7 +133,7 @@ def channel_divergence(student: Tensor, teacher: Tensor, labels: Tensor, tempera
 
 
 def attention_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """How far apart two networks look: squared distance of their attention maps, the mean over images, 0 to 2.
+    """The squared distance of two networks' attention maps, the mean over images, 0 to 2.
 
     An attention map is the mean over channels of the squared features, scaled to length 1 (Zagoruyko & Komodakis
     2017, arXiv:1612.03928): no projection is needed between features of different widths. The teacher's is resized
@@ -150,7 +150,7 @@ def attention_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class _Watched:
-    """What the layer that a network's activation maps are read from gave out in its last pass."""
+    """Keeps the last output of the layer that a network's activation maps are read from."""
 
     def __init__(self, network: nn.Module, learns: bool) -> None:
         from streetlab.networks.cam.layers import find_layer
@@ -161,7 +161,7 @@ class _Watched:
         network.get_submodule(self.name).register_forward_hook(self._keep)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Watched:
-        """Itself, as hooks are copied with a network."""
+        """Return itself, as hooks are copied with a network."""
         return self
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

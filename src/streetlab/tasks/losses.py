@@ -1,4 +1,4 @@
-"""Losses that let ignored labels count for nothing: cross-entropy, its hardest share, Dice, Lovász, weighted sums.
+"""Losses that leave out ignored labels: cross-entropy, OHEM, Dice, Lovász, weighted sums.
 
 All take float32 logits `(B, K)` of photos or `(B, K, H, W)` of pixels, int64 labels `(B,)` or `(B, H, W)`, and give
 a scalar. Where every label is ignored that is zero with zero gradients, not torch's NaN: DDP's ranks and an
@@ -42,7 +42,7 @@ class _ClassWeighted(nn.Module):
             raise UserError(f"loss.class_weights: {len(self.class_weights)} numbers for the {logits.shape[1]} classes")
 
     def _counts(self, labels: Tensor) -> Tensor:
-        """How much each label counts, float32: its class's weight, zero where it is ignored."""
+        """The float32 weight of each label: its class's weight, zero where it is ignored."""
         valid = labels != self.ignore_index
         if self.class_weights is None:
             return valid.float()
@@ -217,5 +217,5 @@ class WeightedSum(nn.Module):
 
 
 def is_number(value: object) -> bool:
-    """Whether a setting is a finite number, and no yes or no."""
+    """Tell whether a setting is a finite number and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -29,7 +29,7 @@ class SegmentationTask(StreetTask):
         aux_weight: of the auxiliary head's loss, where the network has such a head.
         test_time: how the best epoch is asked.
         boundary_tolerance: of the boundary F-score, pixels; null: 0.75% of the image's diagonal.
-        full_resolution: `none`, or also test against masks of the photos' own size: `resized` enlarges the
+        full_resolution: `none`, or also test against masks of the photos' own size: `resized` upsamples the
             logits of the image at training size, `native` gives the network the photo at its own size.
     """
 

@@ -1,4 +1,4 @@
-"""How a trained segmentation network is asked: the whole image or a sliding window, at several scales, mirrored."""
+"""Test-time views of a segmentation network: whole image or sliding window, several scales, mirrored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TestTime:
 
     @property
     def plain(self) -> bool:
-        """Whether there is one view only, the image itself."""
+        """Tell whether the only view is the image itself."""
         return tuple(self.scales) == (1.0,) and not self.flip and self.window is None
 
     def __call__(self, score: Score, images: Tensor) -> Tensor:

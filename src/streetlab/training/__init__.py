@@ -1,1 +1,1 @@
-"""The train command: phases, callbacks, loggers, provenance."""
+"""The commands train and evaluate: phases, callbacks, loggers, provenance."""

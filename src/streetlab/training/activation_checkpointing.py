@@ -31,7 +31,7 @@ def check_checkpointing(asked: object) -> bool:
 
 
 def checkpoint_blocks(network: nn.Module) -> list[str]:
-    """Let every block of the network compute its activations again in the backward pass; the blocks' names.
+    """Recompute the activations of every block in the backward pass; return the blocks' names.
 
     Raises:
         UserError: the network is no row of blocks.
@@ -48,7 +48,7 @@ def checkpoint_blocks(network: nn.Module) -> list[str]:
 
 
 def find_blocks(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The smallest composite modules that stand in a row, by name: residual blocks, a transformer's, a decoder's.
+    """Find the smallest composite modules that stand in a row, by name: residual blocks, a transformer's, a decoder's.
 
     A composite holds other modules and is no row (`nn.Sequential`, `nn.ModuleList`) itself.
     """
@@ -71,13 +71,13 @@ def _recomputed(block: nn.Module, forward: Callable[..., Any], *args: Any, **kwa
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    """Around the forward pass, and around the same pass once more."""
+    """Contexts of the forward pass and of its recomputation."""
     return nullcontext(), _on_copies(block)
 
 
 @contextmanager
 def _on_copies(block: nn.Module) -> Iterator[None]:
-    """What the block writes into its buffers meanwhile is lost: BatchNorm has averaged this batch in already."""
+    """Discard the block's updates of its buffers: BatchNorm has averaged this batch in already."""
     kept = [
         (module, name, buffer)
         for module in block.modules()

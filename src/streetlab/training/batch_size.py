@@ -75,7 +75,7 @@ def largest_fitting(attempt: Callable[[int], None], most: int) -> int | None:
 class AutoBatchSize(pl.Callback):
     """Finds the batch size before the first epoch; all processes take the smallest that any of them found.
 
-    A trial is two whole training steps, so that the optimizer's state is there in the second, on training images and
+    A dry run is two whole training steps, so that the optimizer's state is there in the second, on training images and
     in the phase that trains most.
 
     Args:
@@ -92,7 +92,7 @@ class AutoBatchSize(pl.Callback):
         self.chosen: int | None = None
 
     def take_up(self, checkpoint: Mapping[str, Any]) -> None:
-        """Stay with what the run that a checkpoint is of has chosen, whatever fits this machine."""
+        """Keep the batch size chosen by the run whose checkpoint is resumed."""
         self.load_state_dict(checkpoint["callbacks"].get(self.state_key, {}))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

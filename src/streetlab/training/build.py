@@ -1,4 +1,4 @@
-"""From a config to the objects that train: data, network, task, regime, Trainer."""
+"""Build the objects of a training from its config: data, network, task, regime, Trainer."""
 
 from __future__ import annotations
 

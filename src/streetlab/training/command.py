@@ -1,4 +1,4 @@
-"""The train command as long as nothing heavy is imported: a run that is complete is skipped at once."""
+"""The light part of the train command, without torch: a complete run is skipped at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch.compile of the network for the steps of a training; where that fails, training goes on without.
+"""Compile the network for the steps of a training; where compiling fails, train uncompiled.
 
 A graph is made of the first batch of each phase's training and one of its validation, with sizes that are fixed. All
 other images (the smaller last batch, other sizes in the evaluation of the best epoch) are computed uncompiled, so
@@ -33,7 +33,7 @@ these networks is faster by some ten milliseconds. An estimate."""
 
 
 def check_compile(asked: object) -> str | bool:
-    """`trainer.compile` as it was written.
+    """Check the value of `trainer.compile`.
 
     Raises:
         UserError: it is not auto, true or false.
@@ -131,7 +131,7 @@ class CompiledNetwork(pl.Callback):
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """What a compiler's error wraps."""
+    """Unwrap the error that a compiler's error wraps."""
     while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:
         error = inner
     return error

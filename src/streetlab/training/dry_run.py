@@ -1,4 +1,4 @@
-"""Steps that are tried out before they count: what they change is put back."""
+"""Run training steps without effect: all that they change is put back."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ def without_a_trace(task: StreetTask) -> Iterator[None]:
 
 
 def _log_nothing(*args: object, **kwargs: object) -> None:
-    """In the place of `LightningModule.log`, which is for training alone."""
+    """Replaces `LightningModule.log`, which is for training alone."""

@@ -1,4 +1,4 @@
-"""Which photos a finished run is tested on: those of its own splits, or all of a data set from elsewhere."""
+"""Choose the photos that a finished run is tested on: its own splits, or all of another data set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_split(split: str | None, null_means: str) -> None:
 
 
 def names_other_data(keys: Iterable[str]) -> bool:
-    """Whether overrides of a run's config name a data set, or a place, and leave its splits open."""
+    """Tell whether overrides of a run's config name a data set, or a place, and leave its splits open."""
     keys = list(keys)
     if any(key == f"dataset.{part}" for key in keys for part in _SAYS_SPLITS):
         return False
@@ -57,7 +57,7 @@ def build_source(config: DictConfig, label_space: LabelSpace, everything: bool =
 def tests_everything(
     split: str | None, other_data: bool, config: DictConfig, label_space: LabelSpace, run: RunRecord
 ) -> bool:
-    """Whether all photos are to be tested: where that is asked for, or of a tree with one split folder or none.
+    """Tell whether to test all photos: on request, or of a tree with one split folder or none.
 
     The run's own photos in another place are tested in the run's own splits.
 
@@ -76,7 +76,7 @@ def tests_everything(
 
 
 def _holds_the_runs_photos(config: DictConfig, label_space: LabelSpace, run: RunRecord) -> bool:
-    """Whether the photos, split as the config says, are those of the run, in the very splits that it recorded."""
+    """Tell whether the photos, split by the config, are the run's, in the very splits that it recorded."""
     if not run.known_status.get("split_hash"):
         return False
     try:
@@ -100,5 +100,5 @@ def tested_splits(source: DataSource, splits: Sequence[str]) -> tuple[str, ...]:
 
 
 def _takes(node: DictConfig, name: str) -> bool:
-    """Whether the target of a config has a parameter of that name."""
+    """Tell whether the target of a config has a parameter of that name."""
     return name in inspect.signature(locate(node["_target_"])).parameters

@@ -1,4 +1,4 @@
-"""`streetlab evaluate`: tests a run's checkpoint again, from the run's own config, into a folder below the run."""
+"""`streetlab evaluate`: test a run's checkpoint again, into a folder below the run."""
 
 from __future__ import annotations
 
@@ -147,10 +147,10 @@ def asks_for_own_data(recorded: RecordedConfig) -> bool:
 def refuse_without_effect(
     recorded: RecordedConfig, parts: Sequence[str] = TESTED, answer: str = "an evaluation"
 ) -> None:
-    """Refuse a word that changes nothing: its answer would be filed as another.
+    """Refuse a key without effect: its result would be filed as another.
 
     Raises:
-        UserError: a word is about none of the `parts` of a config that the answer is made of.
+        UserError: a word is about none of the `parts` of a config that its result follows from.
     """
     for key in recorded.keys:
         if key == "data" and "dataset" in recorded.choices:
@@ -160,7 +160,7 @@ def refuse_without_effect(
 
 
 def fitted_temperature(run: RunRecord, weights: TrainedWeights) -> float | None:
-    """What the run fitted on its val for the very weights that are tested; None where it has none."""
+    """The temperature that the run fitted on its val for the very weights that are tested, if any."""
     completed = run.known_status.get("state") == "completed"
     if not completed or weights.path.resolve() != (run.checkpoints / "best.ckpt").resolve():
         return None
@@ -182,13 +182,13 @@ def _precision(recorded: RecordedConfig, own: Mapping[str, Any], status: Mapping
 
 
 def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
-    """Test the splits and write the answer.
+    """Test the splits and write the results.
 
     Returns:
         the record that was written, and what its metrics.json holds; nothing in processes other than the first.
 
     Raises:
-        UserError: the data set cannot be read or has other classes; the answer's folder holds something else.
+        UserError: the data set cannot be read or has other classes; the folder holds something else.
     """
     weights = question.weights
     check_size(question.config.trainer)
@@ -274,7 +274,7 @@ def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
 def _open(
     question: Question, answer: RunRecord, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer
 ) -> None:
-    """Begin the answer: an earlier one to the same question is replaced, anything else is in the way."""
+    """Begin the record: one of the same request is replaced, anything else is in the way."""
     if answer.path.exists() and (not answer.path.is_dir() or any(answer.path.iterdir())):
         there = answer.known_status.get("evaluated")
         if there is None or there["name"] != question.name:

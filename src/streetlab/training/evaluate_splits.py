@@ -1,4 +1,4 @@
-"""Tests an epoch on given splits, and writes what a record promises of it: numbers, predictions, figures."""
+"""Evaluate an epoch on given splits, and write its numbers, predictions and figures into the record."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def evaluate_splits(
 
 
 def summarize(task: StreetTask, numbers: Numbers, eval_split: str, epoch: int, **further: Any) -> dict[str, Any]:
-    """What metrics.json holds.
+    """Collect the contents of metrics.json.
 
     Args:
         eval_split: the split that is reported.

@@ -1,4 +1,4 @@
-"""Signals that end a training early: its record says `interrupted`, and a cluster's job is put in the queue again."""
+"""Handle signals that end a training: record `interrupted`, and requeue a cluster's job."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _resubmit() -> Callable[[int, Any], Any] | None:
 
 
 def _is_ending() -> bool:
-    """Whether SLURM sent SIGTERM to a job that it has already cancelled, or put in the queue again itself.
+    """Tell whether SLURM's SIGTERM is for a job that it has cancelled already, or requeued itself.
 
     `scancel` sends the same signal as a preemption does; but a preempted job runs until its grace time is over.
     """

@@ -1,4 +1,4 @@
-"""Where logged values go: metrics.csv in every run's folder, and TensorBoard on request."""
+"""Log values to metrics.csv in every run's folder, and to TensorBoard on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that ran out: how to tell, how much it was, and what helps."""
+"""Detect out-of-memory errors, measure peak memory, and advise on smaller settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALL
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of a GPU or of the process."""
+    """Tell whether an error says that memory ran out, of a GPU or of the process."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
@@ -32,11 +32,11 @@ def peak_memory(device: torch.device) -> str:
 
 
 def no_room(batch_size: int, trainer: Mapping[str, Any], asked: object, device: torch.device) -> UserError:
-    """A training step does not fit the memory: its peak, and what of the config would make it smaller.
+    """The error of a training step that does not fit the memory: its peak, and smaller settings.
 
     Args:
         trainer: the config's node.
-        asked: `batch_size` as it was written.
+        requested: `batch_size` as it was written.
     """
     advice = []
     if batch_size > 1:

@@ -1,4 +1,4 @@
-"""Stops at a loss that is not finite and names the images it came from."""
+"""Stop at a loss that is not finite, and name the images of its batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A segmentation network's answer at each photo's own size: against full-resolution masks, or where none are given."""
+"""Predict a split's photos at their own size, for full-resolution masks or a benchmark without masks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NativeSize:
     """Predicts photos one by one, on the device and in the precision that the Trainer has.
 
     Args:
-        mode: `resized`: the network sees the photo at training size, its scores are enlarged; `native`: it sees
+        mode: `resized`: the network sees the photo at training size, its scores are upsampled; `native`: it sees
             the photo at its own size.
     """
 

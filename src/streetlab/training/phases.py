@@ -149,7 +149,7 @@ class PhaseSchedule(pl.Callback):
 
     @property
     def phase(self) -> Phase:
-        """The one that trains now."""
+        """The current phase."""
         return self.phases[self.index]
 
     @property
@@ -168,7 +168,7 @@ class PhaseSchedule(pl.Callback):
         ]
 
     def check(self, network: nn.Module) -> None:
-        """Every name in every phase matches a parameter, every optimizer has a rate to scale; else a UserError."""
+        """Check that every name of every phase matches a parameter and every optimizer has a rate to scale."""
         for phase in self.phases:
             build = phase.optimizer or self.optimizer
             if isinstance(build, partial) and "lr" not in build.keywords:
@@ -205,7 +205,7 @@ class PhaseSchedule(pl.Callback):
         return state.get("index"), str(state["phase"])
 
     def build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
-        """What trains the parameters of a phase, at its learning rates."""
+        """Build the optimizer of a phase's parameters, at the phase's learning rates."""
         build = phase.optimizer or self.optimizer
         base: float = build.keywords["lr"] if isinstance(build, partial) else 1e-3
         scales = phase.lr_scale if isinstance(phase.lr_scale, Mapping) else {}

@@ -1,4 +1,4 @@
-"""The bar over the whole run with images a second and the time left, and one line for each epoch."""
+"""The progress bar over the whole run, and one log line for each epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress(pl.Callback):
-    """Shows where the run is: a rich bar in a terminal, and a line per epoch there and in train.log."""
+    """Shows the run's progress: a rich bar in a terminal, and a line per epoch there and in train.log."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None

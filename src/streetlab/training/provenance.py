@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: code, packages, machine."""
+"""The provenance of a run: code, packages and machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained network and a data set for it, from a run's config and a checkpoint."""
+"""Rebuild a trained network and its data set from a run's config and a checkpoint."""
 
 from __future__ import annotations
 

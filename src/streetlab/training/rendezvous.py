@@ -1,4 +1,4 @@
-"""Several processes that train one run: the first decides on record and checkpoint, the others follow it.
+"""Rendezvous of the processes that train one run: the first decides on record and checkpoint for all.
 
 The others train along and write nothing. Those that Lightning starts learn the decision from a variable of the
 environment, which they inherit; those that torchrun, submitit or srun start together with the first read it from
@@ -35,12 +35,12 @@ _stores: list[dist.Store] = []
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes the record."""
+    """Tell whether this process writes the record."""
     return place().rank == 0
 
 
 def environment() -> ClusterEnvironment | None:
-    """What Lightning is to know of a job whose processes were started from outside; None lets it start them."""
+    """The Lightning environment of processes started from outside; None lets Lightning start them."""
     launcher = place().launcher
     if launcher == "torchrun":
         return TorchElasticEnvironment()
@@ -70,7 +70,7 @@ def check_size(trainer: Mapping[str, Any]) -> None:
 
 
 def agree(decide: Callable[[], Decision]) -> Decision:
-    """What the first process decides, in all of them.
+    """Return the first process's decision, in all processes.
 
     Raises:
         UserError: here the first process could not decide; there it is that process's own error.
@@ -102,7 +102,7 @@ def agree(decide: Callable[[], Decision]) -> Decision:
 
 @contextmanager
 def followed(decision: Decision) -> Iterator[None]:
-    """Processes that Lightning starts meanwhile follow this decision."""
+    """Let processes that Lightning starts meanwhile follow this decision."""
     os.environ[_FOLLOW] = _encode(decision)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a record says of a tested epoch, whatever the task: the numbers of each split, files, figures."""
+"""The base of a task's report: numbers of each evaluated split, files and figures of the record."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Report(ABC):
 
     @classmethod
     def terminal_texts(cls, summary: dict[str, Any]) -> dict[str, str]:
-        """What the terminal shows of one split's numbers before those of each class, by their titles."""
+        """The lines about one split that the terminal shows above those of each class, by their titles."""
         texts = {}
         for metric in metrics_of(cls.spec.name, Place.TERMINAL):
             if metric.key in summary and (metric.trivial is None or summary[metric.key] != metric.trivial):
@@ -71,7 +71,7 @@ class Report(ABC):
         """
 
     def predict_withheld(self) -> None:  # noqa: B027  (most tasks have nothing to do here)
-        """Predict what the data set has without its truth; called in every process."""
+        """Predict the photos whose truth is withheld; called in every process."""
 
     def draw_curves(self, metrics: dict[str, Any]) -> None:
         """Draw the training that led to the epoch, which the record must hold."""

@@ -1,4 +1,4 @@
-"""The record of a classifier: each photo's probabilities, scores per class, the most wrong photos."""
+"""The report of a classifier: probabilities per photo, scores per class, the worst errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a segmentation run: one confusion matrix per image, IoU per class, best, median and worst images."""
+"""The report of a segmentation run: confusion matrix per image, IoU per class, best and worst images."""
 
 from __future__ import annotations
 

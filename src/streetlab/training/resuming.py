@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: what may differ from the run that wrote it, and what the new record takes over.
+"""Resume from a checkpoint: check the config against the earlier run's, and take over its records.
 
 What is behind a checkpoint stays as it was, so the config must be the same in all that counts; only the phases to
 come may be asked for anew, and how long the one lasts that the checkpoint was written in. The record that a checkpoint
@@ -32,7 +32,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Start:
-    """What a run goes on from.
+    """The starting point of a run.
 
     Attributes:
         resumed: what training has to know of it.
@@ -53,7 +53,7 @@ class Start:
 def find_start(
     path: Path, checkpoint: Mapping[str, Any], config: Mapping[str, Any], regime: PhaseSchedule, record: RunRecord
 ) -> Start:
-    """Where a run goes on from a checkpoint.
+    """Find the starting point of a run that resumes from a checkpoint.
 
     Args:
         path: of the checkpoint.
@@ -94,12 +94,12 @@ def find_start(
 
 
 def is_own(path: Path, record: RunRecord) -> bool:
-    """Whether a checkpoint is among those of the record."""
+    """Tell whether a checkpoint is among those of the record."""
     return path.resolve().parent == record.checkpoints.resolve()
 
 
 def take_over(start: Start, record: RunRecord) -> None:
-    """Copy into the record what it goes on from, and say in its status.json where that came from.
+    """Copy the earlier run's results into the record, and note their origin in its status.json.
 
     Afterwards it holds what a run of its own would have left at this epoch: best.ckpt, the rows of metrics.csv and, as
     the last thing, last.ckpt. Where best epoch or rows are not to be had, the log says so.
@@ -191,7 +191,7 @@ def _refuse_other_config(path: Path, before: Mapping[str, Any], config: Mapping[
 
 
 def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All that counts but the phases, by dotted key; what is null counts as not there."""
+    """The config without its phases, by dotted key; null values are left out."""
     leaves: dict[str, Any] = {}
 
     def collect(node: Any, key: str) -> None:

@@ -16,7 +16,7 @@ from streetlab.errors import UserError
 
 @dataclass(frozen=True)
 class Horizon:
-    """How long a phase is, and what its objective wants: `mode` is `max` or `min`."""
+    """The length of a phase, and its objective's `mode`: `max` or `min`."""
 
     epochs: int
     steps_per_epoch: int

@@ -1,4 +1,4 @@
-"""How long epochs take and how much memory they need; goes on counting where a resumed run stopped."""
+"""Measure the time and memory of epochs, across resumed runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher of a run: another run's best epoch, checked against what is to be learned."""
+"""The teacher of a run: another run's best epoch, checked against the data to be learned."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A trained network that is asked and never changed.
+    """A trained network that is never changed.
 
     Attributes:
         name: of its run's folder.
@@ -39,7 +39,7 @@ class Teacher:
     weights: TrainedWeights
 
     def about(self) -> dict[str, Any]:
-        """What a taught run's status.json says of it."""
+        """The teacher's entry in a taught run's status.json."""
         return {
             "name": self.name,
             "checkpoint": str(self.weights.path.resolve()),

@@ -1,4 +1,4 @@
-"""What the terminal shows of an evaluation, and what it is spared."""
+"""Terminal output of an evaluation, and filters for Lightning's messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streetlab.training.report import number_text
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's chatter out of the terminal: what it says about devices and folders stands in the record."""
+    """Silence Lightning's messages about devices and folders: the record holds both."""
     chatty = logging.getLogger("pytorch_lightning")
     level = chatty.level
     chatty.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The Lightning Trainer, with what the hardware at hand is good at."""
+"""Build the Lightning Trainer, with settings that suit the hardware."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether bf16 products are instructions here, not emulated (which is slower than float32)."""
+    """Tell whether this CPU has bf16 instructions; emulated bf16 is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""`logger=wandb`: the run of a job in Weights & Biases, from its start to its exit code.
+"""`logger=wandb`: log a job's run to Weights & Biases, from its start to its exit code.
 
 The record stays the source of truth. What W&B shows is a copy of it, and neither a missing key nor a missing
 network stops a training: the run is then kept offline, in its record, until `wandb sync`.
@@ -42,7 +42,7 @@ _LONGEST_NAME = 128
 
 
 class RunWandbLogger(WandbLogger):
-    """Logs what metrics.csv gets, under the same epoch, step and phase.
+    """Logs the values of metrics.csv, under the same epoch, step and phase.
 
     An epoch's numbers come in two history rows, as Lightning hands them over (first val's, then train's), which
     share epoch and step.

@@ -1,4 +1,4 @@
-"""What Weights & Biases shows of the best epoch: numbers, scores per class, confusion, figures, photos, checkpoint."""
+"""Log the best epoch's results to Weights & Biases: numbers, scores, figures, photos, checkpoint."""
 
 from __future__ import annotations
 

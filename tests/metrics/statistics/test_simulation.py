@@ -1,4 +1,4 @@
-"""What the statistics promise holds in simulated worlds whose truth is known; what is known to be wrong fails there.
+"""Check the statistics in simulated worlds with a known truth; methods known to be wrong must fail there.
 
 The quick cases are wide enough for a few hundred worlds, the slow ones simulate 1,000 of each kind.
 """
@@ -82,7 +82,7 @@ def _difference(runs, of_first: int, clusters, score, seed) -> tuple[Difference,
 
 
 def _within(rate: float, worlds: int, wanted: tuple[float, float]) -> bool:
-    """Whether a simulated rate is in the wanted range, with room for chance where the worlds are few."""
+    """Check that a simulated rate is in the wanted range, with room for chance where the worlds are few."""
     room = 0.0 if worlds >= 1000 else 0.03
     return wanted[0] - room <= rate <= wanted[1] + room
 

@@ -1,1 +1,1 @@
-"""Videos as streams: read, predicted in batches and written again in memory that does not grow with their length."""
+"""Predict videos as streams, in memory that does not grow with their length."""

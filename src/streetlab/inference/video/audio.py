@@ -1,4 +1,4 @@
-"""Carries the sound of one file into another, packet by packet."""
+"""Copy the sound of one file into another, packet by packet."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class CarriedAudio:
         self._waiting = next(self._packets, None)
 
     def until(self, seconds: Fraction) -> Iterator[Any]:
-        """The packets not given yet that start before this time of the output."""
+        """Yield the remaining packets that start before this time of the output."""
         while self._waiting is not None and self._waiting.dts * self._waiting.time_base < seconds:
             yield self._waiting
             self._waiting = next(self._packets, None)
 
     def rest(self, end: Fraction) -> Iterator[Any]:
-        """What is left, for a video that ended at this time.
+        """Yield the remaining packets of a video that ended at this time.
 
         Sound that outlasts the video of its file is kept; where that video goes on, the sound is cut at `end`.
         """

@@ -1,4 +1,4 @@
-"""Times for a written video: those of the source, and on the exact grid of its rate where that was only rounded."""
+"""Time stamps of a written video: the source's, put on its exact frame rate where they were only rounded."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ class Clock:
 
     @property
     def frame(self) -> int:
-        """How long a frame is at the rate, in steps."""
+        """The length of a frame at the rate, in steps."""
         return max(1, round(1 / (self._fps * self.time_base)))

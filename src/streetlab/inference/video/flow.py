@@ -1,4 +1,4 @@
-"""Passes work between threads: queues that end together at the first fault, and cancellation."""
+"""Pass work between threads: queues that end together at the first error, and cancellation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Over(Exception):  # noqa: N818
 
 
 class Flow:
-    """What threads share: the first fault of any of them ends them all.
+    """The state that threads share: the first error in any of them ends them all.
 
     Args:
         cancelled: says whether the caller wants no more; asked from every thread.

@@ -32,7 +32,7 @@ Rectangle = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a coded frame holds what: luma is 16 + step * id in `ids`, 16 + 10 * level in `confidence`.
+    """The layout of a coded frame: luma is 16 + step * id in `ids`, 16 + 10 * level in `confidence`.
 
     Args:
         width, height: of the coded frame, even.

@@ -1,4 +1,4 @@
-"""What changes from frame to frame: cuts, classes smoothed over time, and classes that flicker where nothing moves."""
+"""Changes between frames: cuts, smoothing of classes over time, and flicker of classes at rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GRID = 256
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """How a frame differs from the one before.
+    """The difference of a frame to the one before.
 
     Args:
         cut: it starts a new scene; so does the first frame.
@@ -81,7 +81,7 @@ class Smoothing:
 
 
 class Flicker:
-    """The share of what stands still whose class differs from that of the frame before.
+    """The share of points at rest whose class differs from that of the frame before.
 
     Of segmentations, points of the grid count where the photo stands still; of classifications, whole frames that
     differ from the one before by at most `STILL` on average. Noise of a camera is below that, a moving edge above.

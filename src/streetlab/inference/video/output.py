@@ -1,4 +1,4 @@
-"""Files that grow beside their place and take it when they are complete."""
+"""Files that are written beside their final path and moved there when complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video through a network: frames are decoded, predicted in batches and written side by side, in bounded memory."""
+"""Decode, predict and write the frames of a video side by side, in bounded memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STAGES = ("decode", "network", "encode")
 
 
 class Sink(Protocol):
-    """Takes the frames of a video in their order, each with its answer; all calls come from one thread at a time."""
+    """Takes the frames of a video in order, each with its prediction; all calls come from one thread at a time."""
 
     def write(self, frame: Frame, answer: Answer) -> None: ...
 
@@ -53,14 +53,14 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class VideoReport:
-    """How a video went.
+    """The result of a predicted video: counts, timings and flicker.
 
     Args:
         frames: how many were predicted and written.
         seconds: that it took in all.
         stages: seconds that each of `decode`, `network` and `encode` was at work; they overlap.
         waits: seconds that each of them waited for the others: near 0 for the one that sets the pace.
-        flicker: of the answers given, the share of points (of frames for classifiers) that stand still and have
+        flicker: of the predictions, the share of points (of frames for classifiers) that stand still and have
             another class than in the frame before, see `motion.Flicker`; None where nothing stands still.
         flicker_raw: the same before smoothing; None without smoothing.
         shares: mean share of each class; of classifiers its mean probability.
@@ -192,7 +192,7 @@ class _Run:
                 return
 
     def predict(self) -> Iterator[None]:
-        """One step per batch."""
+        """Predict batch by batch, one step per batch."""
         batch: list[_Decoded] = []
         while True:
             item = self._get(self._decoded, "network")
@@ -274,7 +274,7 @@ class _Run:
 
 
 def _batch_size(predictor: Predictor, info: VideoInfo) -> int:
-    """Frames for the network at once: fewer where it gives scores of the frames' own size, and that is large."""
+    """The number of frames in a batch: fewer where scores have the frames' own size, and that is large."""
     if predictor.views.mode == "resized":
         return predictor.batch_size
     height, width = predictor.image_size

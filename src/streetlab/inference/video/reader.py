@@ -1,4 +1,4 @@
-"""Reads a video frame by frame: upright, in square pixels, with the times that the file gives."""
+"""Read a video frame by frame: upright, in square pixels, with the times that the file gives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MATRICES = {1: "itu709", 4: "fcc", 5: "itu601", 6: "itu601", 7: "smpte240m", 9:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before all of it is read.
+    """The properties of a video known before all of it is read.
 
     Args:
         width, height: of the frames as they are shown: upright and in square pixels.
@@ -70,7 +70,7 @@ class Frame:
 
 
 def probe(path: Path, most_pixels: int | None = None) -> VideoInfo:
-    """What a video is; its first frame is decoded.
+    """Read the properties of a video; its first frame is decoded.
 
     Raises:
         UnreadableVideo: it has none, or one of more than `most_pixels`.

@@ -1,4 +1,4 @@
-"""What becomes of a predicted video: overlays, the frames as they are, id streams and tables."""
+"""Outputs of a predicted video: overlays, frames without overlay, id streams and tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streetlab.progress import Cancelled
 
 
 class _WriterSink:
-    """Hands frames on to a writer, and ends as that does."""
+    """Passes frames to a writer, and ends it."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -68,7 +68,7 @@ class PhotoSink(_WriterSink):
 
 
 class IdsSink(_WriterSink):
-    """The lossless stream of class ids and, unless it is to do without, confidences; `layout` says what lies where.
+    """The lossless stream of class ids and, unless turned off, confidences; `layout` is its `Layout`.
 
     Args:
         path: the .webm.
@@ -161,7 +161,7 @@ def render_overlay(
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Paint a stored id stream over the frames it was made of, without a network; the number of frames.
+    """Paint a stored id stream over its frames, without a network; return the number of frames.
 
     Args:
         photo_source: the video that was predicted, or the .mp4 of a `PhotoSink`, whose odd sides may be padded.

@@ -1,4 +1,4 @@
-"""Opens files that may hold a video: containers from a list, local files only, faults in one line."""
+"""Open files that may hold a video: containers from a list, local files only, errors in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_CLOCK = 2**32 / 90_000
 
 
 class UnreadableVideo(UserError):  # noqa: N818  (named for the file)
-    """A file that gives not a single frame."""
+    """A file without a single readable frame."""
 
 
 def pyav() -> ModuleType:
@@ -64,7 +64,7 @@ def open_source(path: Path, most_pixels: int | None = None) -> Any:
 
 
 def announced_seconds(container: Any, stream: Any) -> Fraction | None:
-    """How long the file itself says its video is; None where it does not."""
+    """The length of the video that the file itself gives; None where it gives none."""
     if container.format.name == "avi" and stream.frames and stream.average_rate:
         return Fraction(stream.frames) / stream.average_rate  # its duration is counted anew where the end is missing
     if container.format.name in BROADCAST and (container.duration or 0) / 1_000_000 > _LONGEST_CLOCK:
@@ -75,7 +75,7 @@ def announced_seconds(container: Any, stream: Any) -> Fraction | None:
 
 
 def is_short(reached: Fraction, announced: Fraction | None) -> bool:
-    """Whether what was reached (seconds) falls so far short of what was announced that the end must be missing."""
+    """Tell whether the seconds reached fall so far short of those announced that the end must be missing."""
     return announced is not None and reached < announced - max(Fraction(1, 4), announced / 50)
 
 

@@ -1,4 +1,4 @@
-"""One rising time for files whose time stamps start over, such as the parts of a recorder put behind each other."""
+"""One rising timeline for files whose time stamps start over, such as a recorder's joined parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Track:
 
 
 class Timeline:
-    """Gives the packets of a file one rising time, the same whenever the file is read.
+    """Gives all packets of a file rising times, the same whenever the file is read.
 
     Where the time stamps of the video start over, those of it and of the sound are moved by one and the same time, so
     that the next part follows the last frame of the part before.
@@ -107,7 +107,7 @@ class Timeline:
         track.part = len(self._offsets) - 1
 
     def _released(self) -> Iterator[Any]:
-        """What was held back: of the part that the video has begun, else sound that starts over or pauses alone."""
+        """Yield the packets held back: of the part that the video has begun, or of sound that pauses alone."""
         for track in self._tracks.values():
             held, track.held = track.held, []
             if held and track.part < len(self._offsets) - 1:
@@ -133,7 +133,7 @@ class Timeline:
 
 
 def _time(packet: Any, shown: bool = False) -> Fraction | None:
-    """When a packet is decoded, or shown, by the file, in seconds; None where it does not say."""
+    """The file's time of a packet's decoding, or showing, in seconds; None where it gives none."""
     first, second = (packet.pts, packet.dts) if shown else (packet.dts, packet.pts)
     ticks = second if first is None else first
     return None if ticks is None or not packet.time_base else ticks * packet.time_base

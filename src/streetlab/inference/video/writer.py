@@ -1,4 +1,4 @@
-"""Writes a video that browsers play: H.264 in MP4, with the sound of another file."""
+"""Write a video that browsers play: H.264 in MP4, with the sound of another file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of comparison on plain arrays: what a test set and a few seeds can tell, and what they cannot.
+"""Statistics of comparison on plain arrays: intervals and tests for one test set and a few seeds.
 
 - `intervals`: of a rate, of a ratio of two, of a mean over seeds, of a score between 0 and 1
 - `calibration`: whether a classifier is as sure as it is right

@@ -1,4 +1,4 @@
-"""The bootstrap of a test set: duplicate groups are drawn, not photos, and within their class.
+"""Bootstrap a test set: resample duplicate groups instead of photos, and within their class.
 
 Photos of one group are no independent evidence, and the number of photos per class was fixed when the data were
 split, so neither may vary freely from draw to draw.
@@ -42,14 +42,14 @@ def strata_of(clusters: NDArray[np.int64], labels: ArrayLike) -> NDArray[np.int6
 
 
 def degrees_of_freedom(strata: NDArray[np.int64]) -> int:
-    """Clusters minus strata, which is what is left to estimate a variance from; at least 1."""
+    """Degrees of freedom of a variance: clusters minus strata, at least 1."""
     return max(1, len(strata) - len(np.unique(strata)))
 
 
 def bootstrap_weights(
     strata: NDArray[np.int64], draws: int, seed: int, chunk: int | None = None
 ) -> Iterator[NDArray[np.float64]]:
-    """How often each of G clusters is in each resampled test set, as (at most `chunk`, G) weights at a time.
+    """Count each of G clusters in each resampled test set, as (at most `chunk`, G) weights at a time.
 
     From a stratum of n clusters n - 1 are drawn with replacement, and each counts n / (n - 1): then the variance
     over draws is unbiased for sums, where the plain bootstrap's is too small by (n - 1) / n (Rao and Wu 1988, JASA

@@ -1,4 +1,4 @@
-"""Whether a classifier is as sure as it is right: temperature, calibration error, Brier score, reliability curve.
+"""Calibration of a classifier: temperature, calibration error, Brier score, reliability curve.
 
 All functions take probabilities (N, K), N ≥ 1, each row a softmax output that sums to 1, and labels (N,), each
 0..K-1; other shapes and labels raise a ValueError. Confidence is the probability of the predicted class.

@@ -1,4 +1,4 @@
-"""The difference between two sets of runs on the same photos, with its two sources of chance: photos and seeds."""
+"""Differences between two sets of runs on the same photos, with two sources of chance: photos and seeds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Difference:
         return self.value - half, self.value + half
 
     def equivalent(self, delta: float) -> bool:
-        """Whether two one-sided tests at 5% show the difference to lie within ± delta (Schuirmann 1987)."""
+        """Check that two one-sided tests at 5% show the difference to lie within ± delta (Schuirmann 1987)."""
         low, high = self.interval(0.90)
         return -delta < low and high < delta
 
@@ -59,7 +59,7 @@ def paired_difference(
     clusters: int,
     df: int,
 ) -> Difference:
-    """The difference of two sides' mean scores, and what its variance is made of.
+    """Difference of two sides' mean scores, and the parts of its variance.
 
     The photos' part is read off the bootstrap, whose resampled test sets all runs share. With one run on a side
     that is all: the result holds for these very runs, not for others of other seeds.
@@ -108,7 +108,7 @@ def paired_difference(
 
 
 def _difference(value: float, variance: float, df: float, clusters: int) -> Difference:
-    """Where the runs agree on every photo, the error is that of a share of disagreements that was found to be 0.
+    """Difference and its error; for runs that agree on every photo, the error of a share of disagreements of 0.
 
     Bonett and Price 2012 (J Educ Behav Stat 37) add one photo to each kind of disagreement: sqrt(2) / (n + 2).
     So no test set is too small to be unsure, and 112 photos without a difference are not yet proof of a margin

@@ -1,4 +1,4 @@
-"""Scores of many test sets at once, all from three counts per class: hits, predicted and true.
+"""Compute scores of many test sets at once from three counts per class: hits, predicted and true.
 
 The counts of photos add up to those of a test set, weighted ones to those of a resampled test set.
 """

@@ -1,4 +1,4 @@
-"""Class activation maps: what in an image speaks for a class.
+"""Class activation maps: the regions of an image that speak for a class.
 
 - `activation`: `class_activation` of classifiers, `region_activation` of segmentation networks
 - `engines`: the methods, all of pytorch-grad-cam, freed of what makes their maps incomparable

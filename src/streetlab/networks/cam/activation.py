@@ -1,4 +1,4 @@
-"""Activation maps of classifiers and of segmentation networks, without a trace on the network."""
+"""Compute activation maps of classifiers and segmentation networks; the network is left unchanged."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class _Logits(nn.Module):
 
 @contextmanager
 def _left_as_it_was(network: nn.Module) -> Iterator[None]:
-    """The network frozen and in eval mode for a while; its parameters' gradients are set aside."""
+    """Freeze the network in eval mode for the block; restore mode and gradients afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     state = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
     try:

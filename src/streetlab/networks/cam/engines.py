@@ -1,4 +1,4 @@
-"""The methods of pytorch-grad-cam, each with raw maps: none is stretched to 0..1 by its own minimum and maximum.
+"""The methods of pytorch-grad-cam with raw maps, not stretched to 0..1 by their own minimum and maximum.
 
 Three of them compute their weights here, since the library's own
 
@@ -91,7 +91,7 @@ def _engine_class(method: str) -> type:
 
 
 class _Raw:
-    """What each engine has instead of the library's last steps."""
+    """Replace the last steps of each of the library's engines."""
 
     activations_and_grads: Any
     get_cam_image: Callable[..., NDArray[np.float32]]
@@ -162,7 +162,7 @@ class _Score(_Raw):
 
 
 class _Ablation(_Raw):
-    """What the score loses where a channel is set to 0; the paper's is in shares of the score."""
+    """Weigh a channel by the loss of score when it is set to 0; the paper's weight is a share of the score."""
 
     @torch.no_grad()
     def get_cam_weights(

@@ -1,4 +1,4 @@
-"""Where in a network an activation map is read, and how that layer's output becomes feature maps (B, C, h, w)."""
+"""Choose the layer that an activation map is read from and convert its output to feature maps (B, C, h, w)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def find_layer(network: nn.Module, asked: str | None = None) -> str:
 
 
 def is_guessed(network: nn.Module) -> bool:
-    """Whether `find_layer` takes the last convolution, since the network tells of no better layer."""
+    """Check that `find_layer` takes the last convolution because the network declares no better layer."""
     return _declared(network) is None and _last_convolution(network) is not None
 
 
@@ -88,7 +88,7 @@ def _declared(network: nn.Module) -> str | None:
 
 @dataclass(frozen=True)
 class FeatureLayer:
-    """A layer of a network, seen as a maker of feature maps.
+    """A layer of a network as a source of feature maps.
 
     Args:
         network: the network.
