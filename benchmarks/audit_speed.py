@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streetlab.audit.duplicates import find_twins
+from streetlab.audit.duplicates import find_duplicates
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.measures import THUMBNAIL, Measured
 from streetlab.audit.store import Store
@@ -34,7 +34,7 @@ def main() -> None:
         names, names, *hashes, thumbnails, ones, ones, ["JPEG"] * count, zeros, zeros, zeros, zeros, [None] * count
     )
     started = time.perf_counter()
-    twins = find_twins(prints)
+    twins = find_duplicates(prints)
     found = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         with Store(Path(folder)) as store:

@@ -29,7 +29,7 @@ from streetlab.errors import UserError
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.int8 import quantize_int8
 from streetlab.export.onnx_file import write_onnx
-from streetlab.inference.compiled_predictor import CompiledNetwork
+from streetlab.inference.compiled_predictor import CompiledPredictor
 from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, computing_in
 from streetlab.inference.model_metadata import ExportCard
@@ -45,7 +45,7 @@ Labels = Callable[[Tensor], Tensor]
 
 BACKENDS = ("eager", "compiled", "onnx", "int8")
 CALIBRATION = 8
-"""Drawn scenes that an INT8 model is calibrated on; its speed does not depend on them."""
+"""Synthetic scenes that an INT8 model is calibrated on; its speed does not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _ways(network: Network, backends: Sequence[str], device: torch.device) -> It
     fast = choose_precision("auto", "auto", device)
     for backend in [name for name in ("eager", "compiled") if name in backends]:
         for precision in dict.fromkeys(("32-true", fast)):
-            computed = CompiledNetwork(module) if backend == "compiled" else module
+            computed = CompiledPredictor(module) if backend == "compiled" else module
             yield Way(backend, precision, _of_module(computed, precision, device))
     if {"onnx", "int8"} & set(backends):
         with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ def data_words(case: Case, root: Path | None, folder: Path, images: int) -> list
 
 
 def write_streets(folder: Path, images: int) -> Path:
-    """Drawn scenes at Cityscapes' size in its folders; beyond two dozen, further names of the same files."""
+    """Synthetic scenes at Cityscapes' size in its folders; beyond two dozen, further names of the same files."""
 
     def write(number: int, stem: Path) -> list[Path]:
         scene = draw_scene(number, 256, 512)
@@ -82,7 +82,7 @@ def write_streets(folder: Path, images: int) -> Path:
 
 
 def write_photos(folder: Path, images: int) -> Path:
-    """Drawn scenes in a folder for each class."""
+    """Synthetic scenes in a folder for each class."""
     height, width = PHOTO_SIZE
     drawn: list[Path] = []
     for number in track(range(images), "writing photos"):

@@ -71,7 +71,7 @@ def _compositions(compose: Composer) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _check(compose: Composer, root: str, group: str, words: list[str], seen: set[str]) -> Checked:
-    from streetlab.training.train import GIVEN
+    from streetlab.training.train import RUNTIME_ARGS
 
     file = f"conf/{words[0].lstrip('+').replace('=', '/') if words else root}.yaml"
     try:
@@ -80,7 +80,7 @@ def _check(compose: Composer, root: str, group: str, words: list[str], seen: set
         known = translate(error, root, CommandLine([], words))
         faults = [str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"]
         return Checked(group, file, frozenset(), _unseen(faults, file, seen))
-    return Checked(group, file, frozenset(_targets(config)), _unseen(binding_faults(config, GIVEN), file, seen))
+    return Checked(group, file, frozenset(_targets(config)), _unseen(binding_faults(config, RUNTIME_ARGS), file, seen))
 
 
 def _unseen(faults: Iterable[str], file: str, seen: set[str]) -> tuple[str, ...]:

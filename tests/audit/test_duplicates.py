@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tests.support.planted import ALTERED, crop, plant
 
-from streetlab.audit.duplicates import find_twins
+from streetlab.audit.duplicates import find_duplicates
 from streetlab.audit.fingerprints import Fingerprints, fingerprint_all
 from streetlab.audit.groups import group_images
 from streetlab.audit.phash import near_pairs
@@ -41,7 +41,7 @@ def planted(tmp_path_factory):
 def test_every_kind_of_copy_is_found_and_nothing_else_is_merged(planted):
     faults, ids, prints = planted
     group_of = {
-        ids[member]: group.name for group in group_images(prints, find_twins(prints)) for member in group.members
+        ids[member]: group.name for group in group_images(prints, find_duplicates(prints)) for member in group.members
     }
     found = defaultdict(list)
     family = {}  # copies of one original are copies of each other
@@ -64,7 +64,7 @@ def test_every_kind_of_copy_is_found_and_nothing_else_is_merged(planted):
 
 def test_twins_say_what_kind_of_copy_it_is(planted):
     faults, ids, prints = planted
-    twins = find_twins(prints)
+    twins = find_duplicates(prints)
     exact = [twin for twin in twins if twin.kind != "near"]
     assert {twin.kind for twin in exact} == {"bytes", "pixels"}
     assert {(twin.distance, twin.similarity, twin.mirrored) for twin in exact} == {(0, 1.0, False)}
@@ -88,7 +88,7 @@ def test_a_square_cut_from_the_middle_is_a_copy_of_the_whole(tmp_path):
             (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
             image.save(tmp_path / "photos" / name / f"{number}.png")
     samples, prints = fingerprints_of(tmp_path / "photos", tmp_path / "cache")
-    pairs = {(samples[twin.first].path.name, samples[twin.second].path.name) for twin in find_twins(prints)}
+    pairs = {(samples[twin.first].path.name, samples[twin.second].path.name) for twin in find_duplicates(prints)}
     assert pairs == {(f"{number}.png", f"{number}.png") for number in range(6)}
 
 
@@ -98,7 +98,7 @@ def test_no_two_scenes_are_merged(tmp_path, scenes, size):
         size, name="scenes", train=scenes - 2, val=1, test=1, first_seed=20_000, cache_dir=tmp_path / "cache"
     )
     samples = [Sample(str(seed), 0, str(seed)) for split in source.seeds.values() for seed in split]
-    assert find_twins(fingerprint_all(source, samples, tmp_path / "kept")) == []
+    assert find_duplicates(fingerprint_all(source, samples, tmp_path / "kept")) == []
 
 
 def test_flat_pictures_are_no_copies_of_anything_but_themselves(tmp_path):
@@ -110,7 +110,7 @@ def test_flat_pictures_are_no_copies_of_anything_but_themselves(tmp_path):
     Image.fromarray(draw_scene(0, 60, 80).image).save(tmp_path / "photos" / "b" / "2.png")
     Image.fromarray(draw_scene(1, 60, 80).image).save(tmp_path / "photos" / "a" / "3.png")
     samples, prints = fingerprints_of(tmp_path / "photos", tmp_path / "cache", split_seed=0)
-    pairs = [(samples[twin.first].id, samples[twin.second].id, twin.kind) for twin in find_twins(prints)]
+    pairs = [(samples[twin.first].id, samples[twin.second].id, twin.kind) for twin in find_duplicates(prints)]
     assert sorted(pairs[0][:2]) == ["a/0.png", "a/1.png"]
     assert len(pairs) == 1
 
@@ -182,7 +182,7 @@ def test_real_photos_of_the_same_bytes_are_those_of_sha256sum(shared_data, tmp_p
 
     samples, prints = fingerprints_of(root, tmp_path / "cache")
     assert len(samples) == len(paths)
-    twins = find_twins(prints)
+    twins = find_duplicates(prints)
     exact = group_images(prints, [twin for twin in twins if twin.kind == "bytes"])
     assert {frozenset(samples[member].id for member in group.members) for group in exact} == expected
     groups = {member: group.name for group in group_images(prints, twins) for member in group.members}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streetlab.audit.duplicates import Twin, find_twins
+from streetlab.audit.duplicates import DuplicatePair, find_duplicates
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.groups import group_images
 
@@ -28,7 +28,7 @@ def names(count: int) -> list[str | None]:
 
 def test_what_is_connected_is_one_group_named_by_its_smallest_hash():
     prints = fingerprints([letter * 64 for letter in "fcbade"])
-    twins = [Twin(0, 1, "bytes"), Twin(1, 4, "near", 2, 0.95), Twin(2, 3, "near", 4, 0.9)]
+    twins = [DuplicatePair(0, 1, "bytes"), DuplicatePair(1, 4, "near", 2, 0.95), DuplicatePair(2, 3, "near", 4, 0.9)]
     first, second = group_images(prints, twins)
     assert (first.members, first.name, first.chain) == ((0, 1, 4), "c" * 12, False)
     assert (second.members, second.name) == ((2, 3), "a" * 12)
@@ -38,8 +38,8 @@ def test_what_is_connected_is_one_group_named_by_its_smallest_hash():
 
 def test_a_film_is_cut_into_groups_that_are_flagged():
     count = 40
-    twins = [Twin(k, k + 1, "near", 2, 0.9 + 0.001 * (k * 7 % 13)) for k in range(count - 1)]
-    apart = [Twin(count, count + 1, "near", 2, 0.99)]
+    twins = [DuplicatePair(k, k + 1, "near", 2, 0.9 + 0.001 * (k * 7 % 13)) for k in range(count - 1)]
+    apart = [DuplicatePair(count, count + 1, "near", 2, 0.99)]
     groups = group_images(fingerprints(names(count + 2)), twins + apart, most=10)
     assert max(len(group.members) for group in groups) <= 10
     assert sum(len(group.members) for group in groups) > count / 2
@@ -49,13 +49,15 @@ def test_a_film_is_cut_into_groups_that_are_flagged():
 
 
 def test_the_most_similar_come_together_first():
-    twins = [Twin(0, 1, "near", 2, 0.82), Twin(1, 2, "near", 2, 0.97)]
+    twins = [DuplicatePair(0, 1, "near", 2, 0.82), DuplicatePair(1, 2, "near", 2, 0.97)]
     (group,) = group_images(fingerprints(names(3)), twins, most=2)
     assert (group.members, group.chain) == ((1, 2), True)
 
 
 def test_exact_copies_come_together_beyond_the_cap():
-    twins = [Twin(0, k, "bytes" if k % 2 else "pixels") for k in range(1, 8)] + [Twin(0, 8, "near", 2, 0.99)]
+    twins = [DuplicatePair(0, k, "bytes" if k % 2 else "pixels") for k in range(1, 8)] + [
+        DuplicatePair(0, 8, "near", 2, 0.99)
+    ]
     (group,) = group_images(fingerprints(names(9)), twins, most=3)
     assert (group.members, group.chain) == (tuple(range(8)), True)
 
@@ -66,7 +68,7 @@ def test_groups_do_not_depend_on_the_order_of_the_twins(seed):
     twins = {}
     for _ in range(60):
         i, j = sorted(random.choice(50, 2, replace=False).tolist())
-        twins[i, j] = Twin(i, j, "near", 2, round(float(random.uniform(0.8, 1)), 2))
+        twins[i, j] = DuplicatePair(i, j, "near", 2, round(float(random.uniform(0.8, 1)), 2))
     shuffled = [list(twins.values())[place] for place in random.permutation(len(twins))]
     prints = fingerprints(names(50))
     assert group_images(prints, twins.values(), most=6) == group_images(prints, shuffled, most=6)
@@ -74,10 +76,10 @@ def test_groups_do_not_depend_on_the_order_of_the_twins(seed):
 
 def test_broken_files_of_the_same_bytes_are_copies_and_other_broken_files_are_not():
     prints = fingerprints(["a" * 64, "b" * 64, "a" * 64, None], pixels=[None] * 4, error=["cut"] * 4)
-    assert find_twins(prints) == [Twin(0, 2, "bytes")]
+    assert find_duplicates(prints) == [DuplicatePair(0, 2, "bytes")]
 
 
 def test_drawn_pictures_are_grouped_by_their_pixels():
     prints = fingerprints([None] * 3, pixels=["e" * 64, "d" * 64, "e" * 64])
-    (group,) = group_images(prints, find_twins(prints))
+    (group,) = group_images(prints, find_duplicates(prints))
     assert (group.members, group.name, group.twins[0].kind) == ((0, 2), "e" * 12, "pixels")

@@ -9,12 +9,11 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from streetlab.audit.conflicts import resolve
-from streetlab.audit.duplicates import Twin
+from streetlab.audit.duplicates import DuplicatePair
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.groups import Group
 from streetlab.audit.images import Images
-from streetlab.audit.new_split import draw_split, joined_groups, write
+from streetlab.audit.new_split import draw_split, joined_groups, resolve_conflicts, write
 from streetlab.audit.options import Options
 from streetlab.datasets.labels import CLEANLINESS
 from streetlab.datasets.source import Sample
@@ -59,14 +58,14 @@ def made(labels, groups=(), digests=None, sources=None, broken=(), twins=()):
 )
 def test_a_policy_settles_the_groups_that_disagree_and_no_others(policy, labels, dropped, relabelled):
     groups = [Group("a", (0, 1, 2), (), False), Group("b", (3, 4), (), False)]
-    found = resolve(groups, [0, 0, 2, 1, 1], policy)
+    found = resolve_conflicts(groups, [0, 0, 2, 1, 1], policy)
     assert found.labels == labels
     assert found.dropped == dropped
     assert found.relabelled == relabelled
 
 
 def test_a_majority_of_two_against_two_is_none_and_dropped():
-    found = resolve([Group("a", (0, 1, 2, 3, 4), (), False)], [0, 0, 2, 2, 1], "majority")
+    found = resolve_conflicts([Group("a", (0, 1, 2, 3, 4), (), False)], [0, 0, 2, 2, 1], "majority")
     assert found.dropped == {0, 1, 2, 3, 4}
     assert not found.relabelled
 
@@ -155,7 +154,7 @@ def test_shares_that_large_groups_forbid_are_told():
 
 
 def test_near_copies_that_the_cap_keeps_apart_are_told():
-    twins = [Twin(image, image + 1, "near", 2, 0.9) for image in range(0, 90, 2)]
+    twins = [DuplicatePair(image, image + 1, "near", 2, 0.9) for image in range(0, 90, 2)]
     together = made([0] * 90, groups=[(image, image + 1) for image in range(0, 90, 2)], twins=twins)
     assert not any("near copies" in note for note in draw_split(together, Options()).notes)
     apart = made([0] * 90, twins=twins)

@@ -1,4 +1,4 @@
-"""Drawn data sets: no scene in two splits, labels kept, and the cache holds what was drawn."""
+"""Synthetic data sets: no scene in two splits, labels kept, and the cache holds what was drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn streets come with the mask they were drawn with, in the classes of Cityscapes."""
+"""Synthetic streets come with the mask they were drawn with, in the classes of Cityscapes."""
 
 from __future__ import annotations
 

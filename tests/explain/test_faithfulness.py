@@ -13,9 +13,8 @@ from scipy import stats
 from torch import Tensor
 
 from streetlab.explain import imputation
-from streetlab.explain.cells import cell_means, rank_cells
+from streetlab.explain.cells import cell_means, impute, impute_cells, rank_cells
 from streetlab.explain.faithfulness import score_faithfulness
-from streetlab.explain.imputation import impute, impute_cells
 from streetlab.explain.means import mean_interval
 
 SIDE, CELL = 32, 8

@@ -55,7 +55,7 @@ def predict(capfd, tmp_path, monkeypatch) -> Callable[..., tuple[list[str], list
 
 
 def streets(folder: Path, *names: str, size: tuple[int, int] = (33, 46)) -> Path:
-    """Drawn streets under these names, each another one."""
+    """Synthetic streets under these names, each another one."""
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from tests.support.crafted_runs import CLASSIFIER, Convolutions, write_run
 from torch import Tensor, nn
 
 from streetlab import cli
-from streetlab.inference.compiled_predictor import CompiledNetwork, uncompiled
+from streetlab.inference.compiled_predictor import CompiledPredictor, uncompiled
 from streetlab.inference.predictor import Predictor
 from streetlab.synthetic import draw_scene
 
@@ -57,7 +57,7 @@ def images(count: int, side: int = 16) -> Tensor:
 @torch.inference_mode()
 def test_a_size_of_batch_is_compiled_when_it_comes_again(network):
     backend = Backend()
-    compiled = CompiledNetwork(network, backend)
+    compiled = CompiledPredictor(network, backend)
     for shape, graphs, calls in [(4, 0, 0), (3, 0, 0), (4, 1, 1), (4, 1, 2), (1, 1, 2), (3, 2, 3), (4, 2, 4)]:
         assert torch.equal(compiled(images(shape)), network(images(shape)))
         assert (len(backend.calls), sum(backend.calls)) == (graphs, calls)
@@ -66,7 +66,7 @@ def test_a_size_of_batch_is_compiled_when_it_comes_again(network):
 @torch.inference_mode()
 def test_photos_of_many_sizes_make_few_graphs(network):
     backend = Backend()
-    compiled = CompiledNetwork(network, backend)
+    compiled = CompiledPredictor(network, backend)
     for _ in range(3):
         for side in range(8, 16):
             assert torch.equal(compiled(images(1, side)), network(images(1, side)))
@@ -76,7 +76,7 @@ def test_photos_of_many_sizes_make_few_graphs(network):
 @torch.inference_mode()
 def test_a_network_that_does_not_compile_is_told_once_and_computes(network, caplog):
     backend = Backend(ValueError("no such kernel\nand more"))
-    compiled = CompiledNetwork(network, backend)
+    compiled = CompiledPredictor(network, backend)
     with caplog.at_level(logging.WARNING):
         for side in (8, 8, 8, 12, 12):
             assert torch.equal(compiled(images(2, side)), network(images(2, side)))
@@ -87,7 +87,7 @@ def test_a_network_that_does_not_compile_is_told_once_and_computes(network, capl
 
 @torch.inference_mode()
 def test_too_little_memory_is_not_taken_for_a_compilers_fault(network, monkeypatch):
-    compiled = CompiledNetwork(network, Backend())
+    compiled = CompiledPredictor(network, Backend())
     compiled(images(2))
 
     def full(_: Tensor) -> Tensor:

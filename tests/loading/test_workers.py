@@ -19,7 +19,7 @@ from streetlab.errors import UserError
 from streetlab.io import parallel
 from streetlab.loading import workers
 from streetlab.loading.augment import Augment
-from streetlab.loading.datamodule import Rows, StreetData, _as_it_is
+from streetlab.loading.datamodule import CachedBatches, StreetData, _as_it_is
 from streetlab.loading.workers import SharedMemoryError, check_shared_memory, checked_workers
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is /dev/shm on Linux alone")
@@ -77,7 +77,7 @@ def _no_room(tensor: torch.Tensor) -> torch.Tensor:
 @linux
 def test_a_batch_that_finds_no_room_ends_the_reading(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "share_memory_", _no_room)  # the workers are forked
-    rows = Rows("train", np.arange(8, dtype=np.uint64), {"images": np.zeros((8, 4, 4, 3), np.uint8)})
+    rows = CachedBatches("train", np.arange(8, dtype=np.uint64), {"images": np.zeros((8, 4, 4, 3), np.uint8)})
     batches = [[(0, row), (0, row + 1)] for row in range(0, 8, 2)]
     loader = DataLoader(
         rows, batch_sampler=batches, collate_fn=_as_it_is, num_workers=2, timeout=60, multiprocessing_context="fork"

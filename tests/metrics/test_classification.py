@@ -13,7 +13,7 @@ from streetlab.metrics.classification import (
     accuracy_ceiling,
     calibration_numbers,
     classification_report,
-    far_errors_name,
+    off_by_two_errors_name,
     report_rows,
     summarize_classification,
 )
@@ -118,8 +118,8 @@ def test_the_report_tells_what_else_is_known_of_a_split_and_no_more():
 
 
 def test_a_scale_of_more_classes_has_no_two_ends_to_name_its_far_errors_by():
-    assert far_errors_name(CLEANLINESS.names) == "Clean ↔ Litter errors"
-    assert far_errors_name(("a", "b", "c", "d")) == "errors of 2 or more steps"
+    assert off_by_two_errors_name(CLEANLINESS.names) == "Clean ↔ Litter errors"
+    assert off_by_two_errors_name(("a", "b", "c", "d")) == "errors of 2 or more steps"
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (101, 114), (1, 3)])

@@ -1,4 +1,4 @@
-"""Drawn masks show exactly the mask's classes."""
+"""Synthetic masks show exactly the mask's classes."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streetlab.errors import UserError
-from streetlab.records.locate import chosen_run
+from streetlab.records.locate import locate_run
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def study(tmp_path, monkeypatch):
 
 
 def test_a_folder_with_a_config_is_a_run_whatever_became_of_it():
-    assert chosen_run("outputs/study/resnet18-seed_1-00000000").config == {"seed": 1}
+    assert locate_run("outputs/study/resnet18-seed_1-00000000").config == {"seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_folder_with_a_config_is_a_run_whatever_became_of_it():
 )
 def test_what_is_no_run_is_one_line_with_the_nearest(path, said):
     with pytest.raises(UserError) as caught:
-        chosen_run(path)
+        locate_run(path)
     assert str(caught.value).removeprefix("run: ").removeprefix("no folder ").startswith(path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -48,4 +48,4 @@ def test_what_is_no_run_is_one_line_with_the_nearest(path, said):
 
 def test_where_nothing_is_near_nothing_is_suggested():
     with pytest.raises(UserError, match=r"^run: no folder elsewhere/zzz$"):
-        chosen_run("elsewhere/zzz")
+        locate_run("elsewhere/zzz")

@@ -39,7 +39,7 @@ _POOLED = (
 
 
 def scenes(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drawn streets (B, H, W, 3) and their classes (B, H, W), uint8."""
+    """Synthetic streets (B, H, W, 3) and their classes (B, H, W), uint8."""
     drawn = [draw_scene(seed, *SIZE) for seed in range(first, first + count)]
     return np.stack([scene.image for scene in drawn]), np.stack([scene.mask for scene in drawn])
 

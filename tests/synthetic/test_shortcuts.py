@@ -1,4 +1,4 @@
-"""Drawn streets must need a network: colour, position and thumbnails may not solve them."""
+"""Synthetic streets must need a network: colour, position and thumbnails may not solve them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.support.same_run import assert_same_run
 
 from streetlab.training import build
 from streetlab.training import compile_callback as compiled
-from streetlab.training.compile_callback import CompiledNetwork
+from streetlab.training.compile_callback import CompileCallback
 
 ONE_PHASE = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
 ON = ("trainer.compile=true", "model.dropout=0.5", "augment=none")
@@ -48,7 +48,7 @@ def backend(monkeypatch: pytest.MonkeyPatch):
 
     def use(function: Any) -> Any:
         torch.compiler.reset()
-        monkeypatch.setattr(build, "CompiledNetwork", lambda asked: CompiledNetwork(asked, function))
+        monkeypatch.setattr(build, "CompileCallback", lambda asked: CompileCallback(asked, function))
         return function
 
     yield use
@@ -122,6 +122,6 @@ class Lengths:
 
 
 def test_auto_compiles_on_a_gpu_what_is_long_enough_to_pay_for_it() -> None:
-    wanted = CompiledNetwork("auto")._wanted
+    wanted = CompileCallback("auto")._wanted
     assert wanted(Lengths(10, compiled.WORTH_STEPS // 10))  # type: ignore[arg-type]
     assert not wanted(Lengths(9, compiled.WORTH_STEPS // 10))  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from streetlab.errors import UserError
 from streetlab.metrics.expected_precision import Prior, expected_precision
 from streetlab.metrics.statistics.calibration import adaptive_ece, apply_temperature, fit_temperature
 from streetlab.records.record import RunRecord, find_runs
-from streetlab.training.evaluate import read_question
+from streetlab.training.evaluate import read_request
 
 Evaluate = Callable[..., RunRecord]
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
@@ -232,9 +232,9 @@ def test_what_auto_came_to_on_the_runs_machine_is_kept_with_another_trainer(clas
     config["trainer"]["precision"] = "auto"
     (classifier.path / "config.yaml").write_text(yaml.safe_dump(config))
     classifier.write_status(precision="64-true")  # no machine's choice
-    kept = read_question(question(classifier, "trainer=ddp_cpu"))
+    kept = read_request(question(classifier, "trainer=ddp_cpu"))
     assert (kept.precision, kept.config.trainer.precision, kept.config.trainer.devices) == ("64-true", "auto", 2)
-    asked = read_question(question(classifier, "trainer=ddp_cpu", "trainer.precision=32-true"))
+    asked = read_request(question(classifier, "trainer=ddp_cpu", "trainer.precision=32-true"))
     assert (asked.precision, asked.config.trainer.precision) == (None, "32-true")
 
 
@@ -335,7 +335,7 @@ def test_the_run_must_be_named(classifier, capfd):
 @pytest.mark.parametrize("word", ["augment=strong", "seed=3", "model.weights=none", "data=elsewhere", "study=s"])
 def test_a_word_without_effect_is_refused_since_its_result_would_be_filed_as_another(classifier, word):
     with pytest.raises(UserError, match=f"^{word.partition('=')[0]}: has no part in an evaluation"):
-        read_question(question(classifier, word))
+        read_request(question(classifier, word))
 
 
 def test_checkpoints_that_cannot_be_tested(classifier, tmp_path):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from streetlab.audit import new_split
 from streetlab.audit.dataset_from_args import Chosen, chosen_data
-from streetlab.audit.duplicates import find_twins
+from streetlab.audit.duplicates import find_duplicates
 from streetlab.audit.findings import Finding, image_findings, in_order, write_findings
 from streetlab.audit.fingerprints import fingerprint_all
 from streetlab.audit.groups import group_images
@@ -76,7 +76,7 @@ def audit(chosen: Chosen, options: Options) -> Audit:
         raise UserError(f"dataset: {source.name} has no images")
     cache = source.cache_dir / "audit"
     prints = fingerprint_all(source, samples, cache)
-    twins = find_twins(prints)
+    twins = find_duplicates(prints)
     images = Images(source.label_space, samples, splits, prints, twins, group_images(prints, twins, options.most))
     findings = image_findings(images, options.thresholds)
     masks: list[MaskRead | None] = []

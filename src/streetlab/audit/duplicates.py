@@ -29,7 +29,7 @@ _FLAT = 4.0
 
 
 @dataclass(frozen=True)
-class Twin:
+class DuplicatePair:
     """Two images that are copies of each other, `first` < `second`, as indices into the fingerprints.
 
     Attributes:
@@ -47,7 +47,7 @@ class Twin:
     mirrored: bool = False
 
 
-def find_twins(fingerprints: Fingerprints) -> list[Twin]:
+def find_duplicates(fingerprints: Fingerprints) -> list[DuplicatePair]:
     """All copies, as links: those that are connected through any number of twins belong together.
 
     Files of the same bytes are linked to the first of them, files of the same pixels to the first of those, and
@@ -69,29 +69,29 @@ def find_twins(fingerprints: Fingerprints) -> list[Twin]:
     return sorted(twins + same_pixels + near, key=lambda twin: (twin.first, twin.second))
 
 
-def _equal(digests: Sequence[str | None], kind: str) -> list[Twin]:
+def _equal(digests: Sequence[str | None], kind: str) -> list[DuplicatePair]:
     first: dict[str, int] = {}
     twins = []
     for index, digest in enumerate(digests):
         if digest is None:
             continue
         if digest in first:
-            twins.append(Twin(first[digest], index, kind))
+            twins.append(DuplicatePair(first[digest], index, kind))
         else:
             first[digest] = index
     return twins
 
 
-def _near(fingerprints: Fingerprints, among: NDArray[np.int64]) -> list[Twin]:
+def _near(fingerprints: Fingerprints, among: NDArray[np.int64]) -> list[DuplicatePair]:
     """Near copies among the images of these indices."""
     i, j, mirrored, distance = _candidates(fingerprints, among)
     aspects = (fingerprints.width / np.maximum(fingerprints.height, 1)).astype(np.float32)
     similar = similarities(fingerprints.thumbnails, aspects, i, j, mirrored)
-    best: dict[tuple[int, int], Twin] = {}
+    best: dict[tuple[int, int], DuplicatePair] = {}
     for place in np.flatnonzero(similar >= LEAST_SIMILARITY).tolist():
         pair, similarity = (int(i[place]), int(j[place])), float(similar[place])
         if pair not in best or similarity > best[pair].similarity:
-            best[pair] = Twin(*pair, "near", int(distance[place]), similarity, bool(mirrored[place]))
+            best[pair] = DuplicatePair(*pair, "near", int(distance[place]), similarity, bool(mirrored[place]))
     return list(best.values())
 
 

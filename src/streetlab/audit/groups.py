@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streetlab.audit.connected import Connected
-from streetlab.audit.duplicates import Twin
+from streetlab.audit.duplicates import DuplicatePair
 from streetlab.audit.fingerprints import Fingerprints
 
 
@@ -24,11 +24,11 @@ class Group:
 
     name: str
     members: tuple[int, ...]
-    twins: tuple[Twin, ...]
+    twins: tuple[DuplicatePair, ...]
     chain: bool
 
 
-def group_images(fingerprints: Fingerprints, twins: Iterable[Twin], most: int = 50) -> list[Group]:
+def group_images(fingerprints: Fingerprints, twins: Iterable[DuplicatePair], most: int = 50) -> list[Group]:
     """Group connected duplicates (union-find); images without a pair are in none.
 
     Exact copies always come together. Then near duplicates join groups, the most similar first, as long as no group
@@ -56,7 +56,7 @@ def group_images(fingerprints: Fingerprints, twins: Iterable[Twin], most: int = 
     for index in range(len(fingerprints)):
         if size[root_of(index)] > 1:
             members[root_of(index)].append(index)
-    links: dict[int, list[Twin]] = defaultdict(list)
+    links: dict[int, list[DuplicatePair]] = defaultdict(list)
     for twin in twins:
         root = root_of(twin.first)
         if root == root_of(twin.second):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from streetlab.audit.duplicates import Twin
+from streetlab.audit.duplicates import DuplicatePair
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.groups import Group
 from streetlab.datasets.labels import LabelSpace
@@ -31,7 +31,7 @@ class Images:
     samples: Sequence[Sample]
     splits: Sequence[str]
     prints: Fingerprints
-    twins: Sequence[Twin] = ()
+    twins: Sequence[DuplicatePair] = ()
     groups: Sequence[Group] = ()
 
     def __len__(self) -> int:
@@ -77,13 +77,13 @@ class Images:
         return _equal(self.prints.sha256)
 
     @cached_property
-    def near(self) -> dict[int, dict[int, Twin]]:
+    def near(self) -> dict[int, dict[int, DuplicatePair]]:
         """For each image its near copies, none of them exact, each with the pair that relates them.
 
         Exact copies of a near copy are near copies as well.
         """
         copies = {member: copy for copy in self.exact_copies for member in copy}
-        found: dict[int, dict[int, Twin]] = defaultdict(dict)
+        found: dict[int, dict[int, DuplicatePair]] = defaultdict(dict)
         for twin in sorted(self.twins, key=lambda twin: (-twin.similarity, twin.first, twin.second)):
             if twin.kind != "near":
                 continue

@@ -35,7 +35,7 @@ from streetlab.training.rebuild import as_built, rebuild
 from streetlab.training.run_log import run_log
 from streetlab.training.session import RunSession
 from streetlab.training.terminal import quiet_lightning
-from streetlab.training.train import GIVEN, train
+from streetlab.training.train import RUNTIME_ARGS, train
 
 START = "pruned.ckpt"
 """The checkpoint that training goes on from, among the new run's."""
@@ -136,7 +136,7 @@ def _begin(options: Options, photos: Manifest) -> dict[str, Any]:
 def _go_on(options: Options, source: DataSource) -> None:
     """Train the new record's network, from where it stopped, and complete the record."""
     config = recorded_config(options.output.config, []).config
-    bind(config, GIVEN)
+    bind(config, RUNTIME_ARGS)
     identity = identify(plain(config), source)
     record, checkpoint = open_record(options.output.path, identity, "auto")
     with run_log() as log:

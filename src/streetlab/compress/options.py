@@ -22,7 +22,7 @@ from streetlab.datasets.manifest import Manifest
 from streetlab.errors import UserError, did_you_mean
 from streetlab.process_rank import place
 from streetlab.records.identity import has_photos, other_photos, unique_hash
-from streetlab.records.locate import chosen_run
+from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
 from streetlab.training.evaluate import asks_for_own_data
 
@@ -96,7 +96,7 @@ def read_options(cfg: DictConfig) -> Options:
         raise UserError(f"lr_scale: '{lr_scale}' is not a number above 0")
     if not isinstance(distil, bool):
         raise UserError(f"distil: '{distil}' is not true or false")
-    run = chosen_run(str(asked["run"]))
+    run = locate_run(str(asked["run"]))
     unfinished = run.unfinished()
     if unfinished:
         raise UserError(f"run: {run.path} is {unfinished}; only a completed run can be compressed")

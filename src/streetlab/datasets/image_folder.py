@@ -14,7 +14,7 @@ from streetlab.datasets.hashes import content_hashes
 from streetlab.datasets.labels import LABEL_SPACES, LabelSpace
 from streetlab.datasets.scan import SPLITS, report_passed, scan_class_folders
 from streetlab.datasets.source import DataSource, Sample
-from streetlab.datasets.split_assignment import Placement
+from streetlab.datasets.split_assignment import SplitAssignment
 from streetlab.errors import UserError, did_you_mean
 
 
@@ -31,7 +31,7 @@ class ImageFolder(DataSource):
         label_space: the classes themselves, where the data are for a network that has learned them; some may lack
             a folder.
         split_file, split_seed, folds, fold, test_from: which photo is in which split, where it is not the tree that
-            says so; see `Placement`.
+            says so; see `SplitAssignment`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ImageFolder(DataSource):
         label_space: LabelSpace | None = None,
     ) -> None:
         super().__init__(name, cache_dir, on_error, on_device)
-        placement = Placement(split_file, split_seed, folds, fold, on_error, test_from)
+        placement = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
         self.root = Path(root).expanduser()
         spaces = {key: space for key, space in LABEL_SPACES.items() if not space.spec.per_pixel}
         if labels is not None and labels not in spaces:

@@ -13,7 +13,7 @@ from streetlab.datasets.mapping import target_space
 from streetlab.datasets.mask_source import MaskSource
 from streetlab.datasets.pairs import Pair, scan_mask_folder
 from streetlab.datasets.scan import Photo, report_passed
-from streetlab.datasets.split_assignment import Placement
+from streetlab.datasets.split_assignment import SplitAssignment
 from streetlab.datasets.splits import SplitFile
 from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
@@ -65,7 +65,7 @@ class MaskFolder(MaskSource):
         test_from: str | None = None,
         values: Mapping[int, str] | None = None,
     ) -> None:
-        placement = Placement(split_file, split_seed, folds, fold, on_error, test_from)
+        placement = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
         root = Path(root).expanduser()
         space = _file_space(as_text(root.resolve().name), classes, labels, ignore, palette)
         further = _further_values(values, space)
@@ -159,7 +159,7 @@ def _colors(palette: Sequence[Sequence[int]] | None, names: Sequence[str]) -> tu
 
 
 def _placed(
-    pairs: list[Pair], root: Path, cache_dir: Path, placement: Placement
+    pairs: list[Pair], root: Path, cache_dir: Path, placement: SplitAssignment
 ) -> tuple[list[Pair], SplitFile | None]:
     """The pairs with their splits and groups, by the contents of their images, and the split file if one was read."""
     photos = []

@@ -21,7 +21,7 @@ TEST_FROM = ("train", "val", "all")
 
 
 @dataclass(frozen=True)
-class Placement:
+class SplitAssignment:
     """What places the photos of a tree.
 
     Args:

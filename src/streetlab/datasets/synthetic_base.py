@@ -9,7 +9,7 @@ from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 
 
-class Drawn(DataSource):
+class SyntheticBase(DataSource):
     """Pictures numbered from `first_seed`: train first, then val, then test; no two splits share a seed.
 
     Attributes:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from streetlab.datasets.labels import CLEANLINESS, LabelSpace, categorical_palette
 from streetlab.datasets.source import Sample, make_cache_folder
-from streetlab.datasets.synthetic_base import Drawn, scene_size
+from streetlab.datasets.synthetic_base import SyntheticBase, scene_size
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.io.files import write_json
 from streetlab.io.parallel import WORTH_PROCESSES, in_order, process_pool
@@ -27,7 +27,7 @@ _KEPT_BYTES = 1 << 29
 """Pictures drawn for their labels are kept up to this, until the cache asks for their pixels."""
 
 
-class _Labelled(Drawn):
+class _Labelled(SyntheticBase):
     """Synthetic pictures whose label is known once they are drawn."""
 
     def __init__(self, **options) -> None:

@@ -9,11 +9,11 @@ from PIL import Image
 
 from streetlab.datasets.labels import CITYSCAPES
 from streetlab.datasets.source import Sample
-from streetlab.datasets.synthetic_base import Drawn, scene_size
+from streetlab.datasets.synthetic_base import SyntheticBase, scene_size
 from streetlab.synthetic import GENERATOR_VERSION, draw_scene
 
 
-class SyntheticStreets(Drawn):
+class SyntheticStreets(SyntheticBase):
     """Street scenes and their true classes; what belongs to none of the 19 is ignored.
 
     Args:

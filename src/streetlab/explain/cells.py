@@ -9,7 +9,11 @@ a network could read the class.
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import splu
 
 
 def center_map(height: int, width: int) -> NDArray[np.float64]:
@@ -42,3 +46,66 @@ def rank_cells(values: NDArray[np.float64], random: np.random.Generator) -> NDAr
     """
     chance = random.permutation(len(values))
     return np.lexsort((chance, -values))
+
+
+NOISE = 0.01
+"""Standard deviation of what is added to imputed pixels, in units of the normalised image; the authors' own."""
+SOLVED_SIDE = 64
+"""The system is solved on at most this many pixels a side: 7 times faster than at 224 (13 ms a fill)."""
+_NEIGHBOURS = [((i, j), 1 / 6 if 0 in (i, j) else 1 / 12) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+
+
+def impute(image: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(C, H, W) with the missing pixels (H, W) filled in, without noise.
+
+    Raises:
+        ValueError: every pixel is missing.
+    """
+    if missing.all():
+        raise ValueError("every pixel is missing: there is nothing to impute from")
+    filled = np.array(image, dtype=np.float64)
+    rows, columns = np.nonzero(missing)
+    unknown = np.full(missing.shape, -1)
+    unknown[rows, columns] = np.arange(len(rows))
+    diagonal = np.zeros(len(rows))
+    right = np.zeros((len(rows), len(filled)))
+    entries = []
+    for (down, across), weight in _NEIGHBOURS:
+        r, c = rows + down, columns + across
+        inside = np.flatnonzero((r >= 0) & (r < missing.shape[0]) & (c >= 0) & (c < missing.shape[1]))
+        other = unknown[r[inside], c[inside]]
+        diagonal[inside] += weight
+        known = inside[other < 0]
+        right[known] += weight * filled[:, r[known], c[known]].T
+        entries.append((np.full((other >= 0).sum(), -weight), inside[other >= 0], other[other >= 0]))
+    entries.append((diagonal, np.arange(len(rows)), np.arange(len(rows))))
+    values, i, j = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    system = csc_matrix((values, (i, j)), shape=(len(rows), len(rows)))
+    filled[:, rows, columns] = splu(system, permc_spec="MMD_AT_PLUS_A").solve(right).T
+    return filled
+
+
+def impute_cells(
+    image: NDArray[np.float32], removed: NDArray[np.bool_], cells: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """(3, H, W) with the removed cells (cells²,) filled in, noise included.
+
+    Where the image is larger than `SOLVED_SIDE`, the fill is solved on means over pixels and resized bilinearly.
+    The means nest in the cells, so that nothing of a removed cell is among what is known.
+    """
+    height, width = image.shape[1:]
+    rows, columns = (cells * max(1, min(SOLVED_SIDE, side) // cells) for side in (height, width))
+    solved = impute(_block_means(image, rows, columns), removed[cell_of_pixel(rows, columns, cells)])
+    fill = F.interpolate(torch.from_numpy(solved)[None], (height, width), mode="bilinear", align_corners=False)[0]
+    noisy = fill.numpy() + NOISE * random.standard_normal(image.shape)
+    return np.where(removed[cell_of_pixel(height, width, cells)], noisy, image).astype(np.float32)
+
+
+def _block_means(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float64]:
+    """(C, rows, columns) means of the pixels that `cell_of_pixel` would put together."""
+    means = image.astype(np.float64)
+    for axis, count in ((1, rows), (2, columns)):
+        starts = -(-np.arange(count) * image.shape[axis] // count)
+        sizes = np.diff(np.append(starts, image.shape[axis]))
+        means = np.add.reduceat(means, starts, axis=axis) / (sizes[:, None] if axis == 1 else sizes)
+    return means

@@ -18,8 +18,8 @@ from streetlab.datasets.source import Sample
 from streetlab.explain.maps import MapStore, Wanted, as_images, make_maps
 from streetlab.explain.page import Card, Layer, inline_heat, inline_photo
 from streetlab.explain.panels import TALL, Tile, draw_panel, file_names, heat_tile, photo_for_panel
-from streetlab.explain.request import Question, begin_answer, rows_of
-from streetlab.explain.result import Answer, timed
+from streetlab.explain.request import ExplainRequest, begin_answer, rows_of
+from streetlab.explain.result import ExplainResult, timed
 from streetlab.explain.scores import score_classifier
 from streetlab.explain.selection import WRONG_FIELDS, Pick, count_pairs, pick_photos, sample_positions, wrong_rows
 from streetlab.io import files
@@ -67,23 +67,25 @@ class Photos:
             return Image.fromarray(self.pixels(position))
 
 
-def explain_classifier(question: Question, task: StreetTask, data: StreetData, device: torch.device) -> Answer:
+def explain_classifier(
+    request: ExplainRequest, task: StreetTask, data: StreetData, device: torch.device
+) -> ExplainResult:
     """Write wrong.csv, panels and maps.npz; return the result.
 
     Raises:
         UserError: the run has no predictions of the split, or of photos that are not in the data set; the layer
             makes no map.
     """
-    network, space, output = task.network, question.space, question.output
-    photos = find_photos(question, task, data, device)
+    network, space, output = task.network, request.space, request.output
+    photos = find_photos(request, task, data, device)
     predictions = photos.predictions
-    begin_answer(question)
+    begin_answer(request)
     files.write_csv(output / "wrong.csv", wrong_rows(predictions), WRONG_FIELDS)
-    picks = pick_photos(predictions, question.n)
-    shown = question.classes
+    picks = pick_photos(predictions, request.n)
+    shown = request.classes
     if shown is None:
         shown = list(range(len(space))) if len(space) <= ALL_SHOWN else []
-    scored = sample_positions(len(predictions), question.scored_photos, question.seed) if question.scores else []
+    scored = sample_positions(len(predictions), request.scored_photos, request.seed) if request.scores else []
     evidence = {position: data.source.evidence(photos.samples[position]) for position in scored}
     wanted = {Wanted(pick.position, label): None for pick in picks for label in (pick.predicted, pick.true, *shown)}
     for position in scored:
@@ -92,13 +94,13 @@ def explain_classifier(question: Question, task: StreetTask, data: StreetData, d
             wanted[Wanted(position, int(predictions.labels[position]))] = None
 
     def activate(images: Tensor, batch: Sequence[Wanted]) -> Tensor:
-        return class_activation(network, images, [item.label for item in batch], question.method, question.layer)
+        return class_activation(network, images, [item.label for item in batch], request.method, request.layer)
 
     with timed("maps") as seconds:
         store = MapStore([predictions.ids[pick.position] for pick in picks], space.names)
         place = {pick.position: i for i, pick in enumerate(picks)}
         full: dict[Wanted, NDArray[np.float32]] = {}
-        batch_size = int(question.config.batch_size)
+        batch_size = int(request.config.batch_size)
         for made in make_maps(photos.pixels, list(wanted), activate, batch_size, device):
             if made.wanted.photo in evidence:
                 full[made.wanted] = made.values
@@ -115,12 +117,12 @@ def explain_classifier(question: Question, task: StreetTask, data: StreetData, d
     scores: dict[str, Any] = {}
     if scored:
         with timed("scores") as scoring:
-            scores = score_classifier(question, network, predictions, scored, full, evidence, photos.pixels, device)
+            scores = score_classifier(request, network, predictions, scored, full, evidence, photos.pixels, device)
         seconds |= scoring
     with timed("panels") as drawing:
-        cards = _draw(question, photos, picks, store, scale)
+        cards = _draw(request, photos, picks, store, scale)
     counts = confusion_counts(predictions.labels, predictions.predictions, len(space))
-    return Answer(
+    return ExplainResult(
         cards=cards,
         scale=scale,
         numbers={"n": len(predictions), "shown": len(picks), "pairs": count_pairs(predictions, picks)},
@@ -131,14 +133,14 @@ def explain_classifier(question: Question, task: StreetTask, data: StreetData, d
     )
 
 
-def find_photos(question: Question, task: StreetTask, data: StreetData, device: torch.device) -> Photos:
+def find_photos(request: ExplainRequest, task: StreetTask, data: StreetData, device: torch.device) -> Photos:
     """The split's photos with the run's predictions, or with new ones where the record's are of something else."""
-    split = question.split
-    if question.recorded and split != "train":
-        predictions = question.run.predictions(split)
+    split = request.split
+    if request.recorded and split != "train":
+        predictions = request.run.predictions(split)
     else:
-        predictions = predict(task, data, split, int(question.config.batch_size), device)
-    chosen = rows_of(question, data, predictions.ids, "predictions.csv", "photos")
+        predictions = predict(task, data, split, int(request.config.batch_size), device)
+    chosen = rows_of(request, data, predictions.ids, "predictions.csv", "photos")
     samples = data.samples(split)
     return Photos(data, split, predictions, chosen, [samples[row] for row in chosen])
 
@@ -155,22 +157,22 @@ def predict(task: StreetTask, data: StreetData, split: str, batch_size: int, dev
     return most_probable(samples, torch.cat(parts).double().numpy(), data.label_space.names)
 
 
-def _draw(question: Question, photos: Photos, picks: Sequence[Pick], store: MapStore, scale: float) -> list[Card]:
+def _draw(request: ExplainRequest, photos: Photos, picks: Sequence[Pick], store: MapStore, scale: float) -> list[Card]:
     """Write a panel for each photo; return the gallery's cards."""
-    names = file_names(question.space.names)
+    names = file_names(request.space.names)
     cards = []
     for i, pick in enumerate(track(picks, "panels")):
         photo = photos.picture(pick.position)
         heat: Heat = partial(store.heat, i, scale=scale)
-        panel = _panel(question, photos.predictions, pick, photo_for_panel(photo), store.labels(i), heat, scale)
+        panel = _panel(request, photos.predictions, pick, photo_for_panel(photo), store.labels(i), heat, scale)
         file = f"true-{names[pick.true]}-predicted-{names[pick.predicted]}-{pick.rank:03d}.jpg"
-        files.write_bytes(question.output / pick.outcome / file, panel)
-        cards.append(_card(question, photos.predictions, pick, photo, store.labels(i), heat))
+        files.write_bytes(request.output / pick.outcome / file, panel)
+        cards.append(_card(request, photos.predictions, pick, photo, store.labels(i), heat))
     return cards
 
 
 def _panel(
-    question: Question,
+    request: ExplainRequest,
     predictions: Predictions,
     pick: Pick,
     photo: Image.Image,
@@ -179,7 +181,7 @@ def _panel(
     scale: float,
 ) -> bytes:
     """JPEG bytes: the photo, the predicted class's map, the true one's where it is another, then the others'."""
-    space = question.space
+    space = request.space
     roles = dict.fromkeys((pick.predicted, pick.true, *labels), "")
     roles |= {pick.true: "true ", pick.predicted: "predicted "}
     tiles = [Tile("photo", np.asarray(photo))] + [
@@ -192,13 +194,18 @@ def _panel(
 
 
 def _card(
-    question: Question, predictions: Predictions, pick: Pick, photo: Image.Image, labels: Sequence[int], heat: Heat
+    request: ExplainRequest,
+    predictions: Predictions,
+    pick: Pick,
+    photo: Image.Image,
+    labels: Sequence[int],
+    heat: Heat,
 ) -> Card:
     """The photo on the page, the predicted class's map over it."""
     first = sorted(labels, key=lambda label: (label != pick.predicted, label))
     probabilities = predictions.probabilities[pick.position]
     layers = [
-        Layer(question.space.names[label], inline_heat(heat(label)), label, f"{probabilities[label]:.2f}")
+        Layer(request.space.names[label], inline_heat(heat(label)), label, f"{probabilities[label]:.2f}")
         for label in first
     ]
     return Card(

@@ -17,8 +17,8 @@ from streetlab.errors import UserError
 from streetlab.explain.classification import explain_classifier
 from streetlab.explain.figures import score_figures
 from streetlab.explain.page import Gallery, gallery_page
-from streetlab.explain.request import NUMBERS, PAGE, Question, about_photos, read_question
-from streetlab.explain.result import Answer
+from streetlab.explain.request import NUMBERS, PAGE, ExplainRequest, about_photos, read_request
+from streetlab.explain.result import ExplainResult
 from streetlab.explain.segmentation import explain_segmenter
 from streetlab.explain.summary_text import sentences
 from streetlab.io import files
@@ -36,38 +36,38 @@ def run(cfg: DictConfig) -> None:
     """Entry point of the command; conf/explain.yaml says what the keys are for. The last line is the page's path.
 
     Raises:
-        UserError: see `question.read_question`, `classification.explain_classifier` and
+        UserError: see `request.read_request`, `classification.explain_classifier` and
             `segmentation.explain_segmenter`; or the answer cannot be written.
     """
-    question = read_question(cfg)
+    request = read_request(cfg)
     with quiet_lightning():
-        page, lines = explain(question)
+        page, lines = explain(request)
     console = Console()
     for line in lines:
         console.print(Text(line), soft_wrap=True)
     print(one_line(str(page)))
 
 
-def explain(question: Question) -> tuple[Path, list[str]]:
+def explain(request: ExplainRequest) -> tuple[Path, list[str]]:
     """Write all results; return the page's path and the terminal's lines."""
     started = time.perf_counter()
-    asked = None if question.other_data else question.split
-    everything = tests_everything(asked, question.other_data, question.config, question.space, question.run)
-    task, data = rebuild(question.config, question.weights, everything)
-    question = replace(question, split=_split(asked, data, everything))
-    question = about_photos(question, data.source.manifest(), everything)
-    layer = find_layer(task.network, question.layer)
+    asked = None if request.other_data else request.split
+    everything = tests_everything(asked, request.other_data, request.config, request.space, request.run)
+    task, data = rebuild(request.config, request.weights, everything)
+    request = replace(request, split=_split(asked, data, everything))
+    request = about_photos(request, data.source.manifest(), everything)
+    layer = find_layer(task.network, request.layer)
     guessed = []
-    if question.layer is None and is_guessed(task.network):
+    if request.layer is None and is_guessed(task.network):
         owner = type(task.network).__name__
         guessed = [f"{owner} declares no cam_layer: maps are of its last convolution, {layer}; layer= names another."]
-    data.open((question.split,))
-    device = _device(question.config)
+    data.open((request.split,))
+    device = _device(request.config)
     task.to(device).eval()
-    answer: Answer = EXPLAINERS[task.task](question, task, data, device)
+    answer: ExplainResult = EXPLAINERS[task.task](request, task, data, device)
     said = sentences(answer.scores)
     metrics = {
-        "explained": question.about() | {"layer": layer, "dataset": data.source.name},
+        "explained": request.about() | {"layer": layer, "dataset": data.source.name},
         "state": "completed",
         "image_size": list(data.image_size),
         "scale": answer.scale,
@@ -75,25 +75,25 @@ def explain(question: Question) -> tuple[Path, list[str]]:
         "scores": answer.scores,
         "seconds": answer.seconds | {"all": round(time.perf_counter() - started, 2)},
     }
-    files.write_json(question.output / NUMBERS, metrics)
+    files.write_json(request.output / NUMBERS, metrics)
     gallery = Gallery(
         title="What the network looks at",
         notes=[
-            question.run.name,
-            _how(question, layer, data, device),
+            request.run.name,
+            _how(request, layer, data, device),
             *guessed,
             *answer.notes,
             _scale_note(answer.scale),
         ],
-        space=question.space,
+        space=request.space,
         scale=answer.scale,
         cards=answer.cards,
         sentences=said,
         figures=score_figures(answer.scores),
         pairs=answer.pairs,
     )
-    files.write_text(question.output / PAGE, gallery_page(gallery))
-    return question.output / PAGE, [*guessed, *answer.notes, *said]
+    files.write_text(request.output / PAGE, gallery_page(gallery))
+    return request.output / PAGE, [*guessed, *answer.notes, *said]
 
 
 def _split(asked: str | None, data: StreetData, everything: bool) -> str:
@@ -119,10 +119,10 @@ def _device(config: DictConfig) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
 
 
-def _how(question: Question, layer: str, data: StreetData, device: torch.device) -> str:
+def _how(request: ExplainRequest, layer: str, data: StreetData, device: torch.device) -> str:
     height, width = data.image_size
     return (
-        f"{data.source.name}, {question.split}, epoch {question.weights.epoch}: {question.method} at {layer}, "
+        f"{data.source.name}, {request.split}, epoch {request.weights.epoch}: {request.method} at {layer}, "
         f"photos at {height} × {width} pixels."
     )
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from streetlab.explain.cells import cell_means, cell_of_pixel, center_map, rank_cells
-from streetlab.explain.imputation import impute_cells
+from streetlab.explain.cells import cell_means, cell_of_pixel, center_map, impute_cells, rank_cells
 from streetlab.explain.means import mean_interval
 from streetlab.progress import track
 

@@ -24,7 +24,7 @@ from streetlab.io import files
 from streetlab.loading.datamodule import StreetData
 from streetlab.networks.cam import check_method
 from streetlab.records.identity import other_photos, unique_hash
-from streetlab.records.locate import chosen_run
+from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
 from streetlab.training.elsewhere import check_split, names_other_data
 from streetlab.training.evaluate import UNSEEN, asks_for_own_data, refuse_without_effect
@@ -39,7 +39,7 @@ _ELSEWHERE = ("run", "output", "overrides", "hydra")
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class ExplainRequest:
     """What is to be explained.
 
     Attributes:
@@ -86,7 +86,7 @@ class Question:
         return self.weights.label_space
 
     def about(self) -> dict[str, Any]:
-        """What metrics.json says of the question."""
+        """What metrics.json says of the request."""
         return {
             "run": str(self.run.path.resolve()),
             "name": self.name,
@@ -100,7 +100,7 @@ class Question:
         }
 
 
-def read_question(cfg: DictConfig) -> Question:
+def read_request(cfg: DictConfig) -> ExplainRequest:
     """Everything that can be wrong before data is touched.
 
     Raises:
@@ -110,7 +110,7 @@ def read_question(cfg: DictConfig) -> Question:
     _check_numbers(cfg)
     check_method(cfg.method)
     check_split(cfg.split, "")
-    run = chosen_run(cfg.run)
+    run = locate_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.located_config, words, own_keys("explain"))
     refuse_without_effect(recorded, _EXPLAINED, "an explanation")
@@ -119,7 +119,7 @@ def read_question(cfg: DictConfig) -> Question:
     words += _words(cfg)
     name = run_name(words, plain(recorded.config) | _asked(cfg), [word.partition("=")[0] for word in words])
     name = name if words else ""
-    question = Question(
+    request = ExplainRequest(
         run=run,
         config=recorded.config,
         weights=weights,
@@ -138,11 +138,11 @@ def read_question(cfg: DictConfig) -> Question:
         output=Path(cfg.output).expanduser() if cfg.output else run.path / "explain" / name,
         own_data=asks_for_own_data(recorded),
     )
-    _refuse_in_the_way(question, chosen=bool(cfg.output))
-    return question
+    _refuse_in_the_way(request, chosen=bool(cfg.output))
+    return request
 
 
-def about_photos(question: Question, photos: Manifest, everything: bool) -> Question:
+def about_photos(request: ExplainRequest, photos: Manifest, everything: bool) -> ExplainRequest:
     """The request for these photos; where the run saw others, a line says so.
 
     Args:
@@ -151,21 +151,21 @@ def about_photos(question: Question, photos: Manifest, everything: bool) -> Ques
     Raises:
         UserError: the folder of the result was chosen, and holds one about other photos.
     """
-    note = other_photos(question.run, photos, everything)
-    question = replace(question, data_hash=photos.data_hash, recorded=question.recorded and note is None)
-    if question.own_data and note is not None:
+    note = other_photos(request.run, photos, everything)
+    request = replace(request, data_hash=photos.data_hash, recorded=request.recorded and note is None)
+    if request.own_data and note is not None:
         print(note)
-    earlier = _explained(question.output)
+    earlier = _explained(request.output)
     if earlier is None or earlier.get("data_hash", None if note else photos.data_hash) == photos.data_hash:
-        return question
-    inside = question.run.path / "explain"
-    if not question.output.is_relative_to(inside):
-        raise UserError(f"output: {question.output} explains other photos; give another with output=DIR")
-    name = "-".join(part for part in (question.name, unique_hash(photos)) if part)
-    return replace(question, output=inside / name)
+        return request
+    inside = request.run.path / "explain"
+    if not request.output.is_relative_to(inside):
+        raise UserError(f"output: {request.output} explains other photos; give another with output=DIR")
+    name = "-".join(part for part in (request.name, unique_hash(photos)) if part)
+    return replace(request, output=inside / name)
 
 
-def rows_of(question: Question, data: StreetData, ids: Sequence[str], file: str, noun: str) -> list[int]:
+def rows_of(request: ExplainRequest, data: StreetData, ids: Sequence[str], file: str, noun: str) -> list[int]:
     """The places of recorded photos in the data set's split.
 
     Args:
@@ -175,25 +175,25 @@ def rows_of(question: Question, data: StreetData, ids: Sequence[str], file: str,
     Raises:
         UserError: some are not there.
     """
-    rows = {sample.id: row for row, sample in enumerate(data.samples(question.split))}
+    rows = {sample.id: row for row, sample in enumerate(data.samples(request.split))}
     missing = [name for name in ids if name not in rows]
     if missing:
         raise UserError(
-            f"{question.run.path / file}: {len(missing)} of {len(ids)} {noun} of {question.split} are not in the "
+            f"{request.run.path / file}: {len(missing)} of {len(ids)} {noun} of {request.split} are not in the "
             f"data set, such as {missing[0]}; dataset.root=DIR says where they are"
         )
     return [rows[name] for name in ids]
 
 
-def begin_answer(question: Question) -> None:
-    """Mark the folder as this question's, and clear what an earlier answer to it left there.
+def begin_answer(request: ExplainRequest) -> None:
+    """Mark the folder as this request's, and clear what an earlier answer to it left there.
 
     The page goes first and is written last: where it lies, everything it speaks of lies there too.
     """
-    for path in (question.output / PAGE, *question.output.glob("*/*.jpg")):
-        if path.parent == question.output or path.parent.name in ("correct", "wrong", "worst", "best"):
+    for path in (request.output / PAGE, *request.output.glob("*/*.jpg")):
+        if path.parent == request.output or path.parent.name in ("correct", "wrong", "worst", "best"):
             path.unlink(missing_ok=True)
-    files.write_json(question.output / NUMBERS, {"explained": question.about(), "state": "running"})
+    files.write_json(request.output / NUMBERS, {"explained": request.about(), "state": "running"})
 
 
 def _check_numbers(cfg: DictConfig) -> None:
@@ -240,20 +240,20 @@ def _reported_split(run: RunRecord) -> str:
     return str(run.metrics.get("eval_split", "test")) if there else "test"
 
 
-def _refuse_in_the_way(question: Question, chosen: bool) -> None:
+def _refuse_in_the_way(request: ExplainRequest, chosen: bool) -> None:
     """Raise where the folder holds anything but an earlier result of the same request, or other results below.
 
     Args:
         chosen: the folder was given and may hold another run's result. The run's own may have moved with it.
     """
-    output = question.output
+    output = request.output
     if not output.exists():
         return
     if not output.is_dir():
         raise UserError(f"output: {output} is a file; give a folder with output=DIR")
     own = _explained(output)
-    same_run = not chosen or (own or {}).get("run") == json.loads(files.json_text(question.about()["run"]))
-    if own is not None and own.get("name") == question.name and same_run:
+    same_run = not chosen or (own or {}).get("run") == json.loads(files.json_text(request.about()["run"]))
+    if own is not None and own.get("name") == request.name and same_run:
         return
     others = [path for path in output.iterdir() if _explained(path) is None]
     if others:

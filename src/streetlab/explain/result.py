@@ -15,7 +15,7 @@ from streetlab.explain.page import Card
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ExplainResult:
     """What metrics.json and the page are made of.
 
     Args:

@@ -14,7 +14,7 @@ from streetlab.datasets.decode import resize_mask
 from streetlab.explain.faithfulness import score_faithfulness
 from streetlab.explain.localization import score_localization
 from streetlab.explain.maps import Wanted, as_images
-from streetlab.explain.request import Question
+from streetlab.explain.request import ExplainRequest
 from streetlab.explain.sanity import cascading_randomization
 from streetlab.metrics.predictions import Predictions
 
@@ -23,7 +23,7 @@ _RANDOMIZED = 16
 
 
 def score_classifier(
-    question: Question,
+    request: ExplainRequest,
     network: nn.Module,
     predictions: Predictions,
     scored: Sequence[int],
@@ -46,7 +46,7 @@ def score_classifier(
     labels = [int(predictions.predictions[position]) for position in scored]
     groups = [predictions.groups[position] for position in scored]
     images = as_images([read(position) for position in scored], device)
-    batch_size = int(question.config.batch_size)
+    batch_size = int(request.config.batch_size)
 
     @torch.inference_mode()
     def probabilities(batch: Tensor) -> Tensor:
@@ -58,8 +58,8 @@ def score_classifier(
         labels,
         np.stack([maps[Wanted(position, label)] for position, label in zip(scored, labels, strict=True)]),
         groups,
-        cells=question.cells,
-        seed=question.seed,
+        cells=request.cells,
+        seed=request.seed,
         batch_size=2 * batch_size,
     )
     localization = _localize(predictions, [i for i in scored if evidence[i] is not None], maps, evidence)
@@ -68,9 +68,9 @@ def score_classifier(
         network,
         images[few],
         [labels[i] for i in few],
-        method=question.method,
-        layer=question.layer,
-        seed=question.seed,
+        method=request.method,
+        layer=request.layer,
+        seed=request.seed,
     )
     return {"faithfulness": faithfulness, "localization": localization, "sanity": sanity}
 

@@ -16,8 +16,8 @@ from streetlab.datasets.labels import LabelSpace
 from streetlab.explain.maps import MapStore, Wanted, make_maps
 from streetlab.explain.page import Card, Layer, inline_heat, inline_mask, inline_photo
 from streetlab.explain.panels import Tile, draw_panel, heat_tile, photo_for_panel
-from streetlab.explain.request import Question, begin_answer, rows_of
-from streetlab.explain.result import Answer, timed
+from streetlab.explain.request import ExplainRequest, begin_answer, rows_of
+from streetlab.explain.result import ExplainResult, timed
 from streetlab.explain.scores import score_regions
 from streetlab.explain.selection import worst_and_best
 from streetlab.io import files
@@ -60,7 +60,9 @@ class SegmentedImage:
     prediction: NDArray[np.uint8]
 
 
-def explain_segmenter(question: Question, task: SegmentationTask, data: StreetData, device: torch.device) -> Answer:
+def explain_segmenter(
+    request: ExplainRequest, task: SegmentationTask, data: StreetData, device: torch.device
+) -> ExplainResult:
     """Write panels and maps.npz; return the result.
 
     A class has a map in the images where it is predicted: of its logits summed over the pixels predicted so. Where
@@ -71,18 +73,18 @@ def explain_segmenter(question: Question, task: SegmentationTask, data: StreetDa
         UserError: the run has no confusion matrices of the split, or of images that are not in the data set; the
             layer makes no map.
     """
-    network, space, split = task.network, question.space, question.split
-    confusions = _confusions(question, task, data)
-    rows = rows_of(question, data, confusions.ids, "confusions.npz", "images")
-    begin_answer(question)
+    network, space, split = task.network, request.space, request.split
+    confusions = _confusions(request, task, data)
+    rows = rows_of(request, data, confusions.ids, "confusions.npz", "images")
+    begin_answer(request)
     mious = image_mious(confusions.matrices)
     images = []
-    for position, outcome, rank in track(worst_and_best(mious, question.n or _EACH), "predicting"):
+    for position, outcome, rank in track(worst_and_best(mious, request.n or _EACH), "predicting"):
         pixels, truth = data.cached_pair(split, rows[position])
         prediction = predict_mask(task, pixels)
         name, miou = confusions.ids[position], float(mious[position])
         images.append(SegmentedImage(name, outcome, rank, miou, pixels, truth, prediction))
-    shown = question.classes if question.classes is not None else _most_pixels(confusions, _CLASSES)
+    shown = request.classes if request.classes is not None else _most_pixels(confusions, _CLASSES)
     wanted = [
         Wanted(i, label) for i, image in enumerate(images) for label in shown if (image.prediction == label).any()
     ]
@@ -91,28 +93,28 @@ def explain_segmenter(question: Question, task: SegmentationTask, data: StreetDa
         regions = torch.from_numpy(np.stack([images[item.photo].prediction == item.label for item in batch]))
         labels = [item.label for item in batch]
         maps = region_activation(
-            network, inputs, labels, regions.to(device), method=question.method, layer=question.layer
+            network, inputs, labels, regions.to(device), method=request.method, layer=request.layer
         )
-        grows = question.method not in _SAME_FOR_ANY_REGION
+        grows = request.method not in _SAME_FOR_ANY_REGION
         return maps / regions.sum(dim=(1, 2)).to(maps)[:, None, None] if grows else maps
 
     with timed("maps") as seconds:
         store = MapStore([image.name for image in images], space.names)
         full: dict[Wanted, NDArray[np.float32]] = {}
-        batch_size = int(question.config.batch_size)
+        batch_size = int(request.config.batch_size)
         for made in make_maps(lambda photo: images[photo].pixels, wanted, activate, batch_size, device):
             store.add(made)
             full[made.wanted] = made.values
     scale = store.scale(wanted)
-    store.write(question.output / "maps.npz", data.image_size, scale=np.array(scale))
+    store.write(request.output / "maps.npz", data.image_size, scale=np.array(scale))
     scores: dict[str, Any] = {}
-    if question.scores:
+    if request.scores:
         with timed("scores") as scoring:
             scores = score_regions(full, [image.truth for image in images], space.names)
         seconds |= scoring
     with timed("panels") as drawing:
-        cards = [_draw(question, image, i, store, scale) for i, image in enumerate(track(images, "panels"))]
-    return Answer(
+        cards = [_draw(request, image, i, store, scale) for i, image in enumerate(track(images, "panels"))]
+    return ExplainResult(
         cards=cards,
         scale=scale,
         numbers={
@@ -130,18 +132,18 @@ def explain_segmenter(question: Question, task: SegmentationTask, data: StreetDa
     )
 
 
-def _confusions(question: Question, task: SegmentationTask, data: StreetData) -> Confusions:
+def _confusions(request: ExplainRequest, task: SegmentationTask, data: StreetData) -> Confusions:
     """One matrix for each image: the record's, or new ones where the record's are of something else."""
-    split = question.split
-    if question.recorded and split != "train":
-        return question.run.confusions(split)
-    samples, k = data.samples(split), len(question.space)
+    split = request.split
+    if request.recorded and split != "train":
+        return request.run.confusions(split)
+    samples, k = data.samples(split), len(request.space)
     matrices = []
     for row in track(range(len(samples)), f"predicting {split}"):
         pixels, truth = data.cached_pair(split, row)
         valid = truth < k
         matrices.append(confusion_counts(truth[valid], predict_mask(task, pixels)[valid], k))
-    return Confusions([sample.id for sample in samples], np.stack(matrices), question.space.names)
+    return Confusions([sample.id for sample in samples], np.stack(matrices), request.space.names)
 
 
 def _most_pixels(confusions: Confusions, count: int) -> list[int]:
@@ -151,9 +153,9 @@ def _most_pixels(confusions: Confusions, count: int) -> list[int]:
     return [int(label) for label in order if pixels[label]]
 
 
-def _draw(question: Question, image: SegmentedImage, number: int, store: MapStore, scale: float) -> Card:
+def _draw(request: ExplainRequest, image: SegmentedImage, number: int, store: MapStore, scale: float) -> Card:
     """Write the image's panel; return its card."""
-    space = question.space
+    space = request.space
     photo = Image.fromarray(image.pixels)
     shown = photo_for_panel(photo)
     labels = store.labels(number)
@@ -168,7 +170,7 @@ def _draw(question: Question, image: SegmentedImage, number: int, store: MapStor
     ]
     heading = f"{image.outcome} {image.rank}, mIoU {image.miou:.3f}"
     panel = draw_panel(heading, image.name, tiles, scale)
-    files.write_bytes(question.output / image.outcome / f"{image.rank:03d}.jpg", panel)
+    files.write_bytes(request.output / image.outcome / f"{image.rank:03d}.jpg", panel)
     layers = [
         Layer("prediction", inline_mask(image.prediction, space)),
         Layer("truth", inline_mask(image.truth, space)),

@@ -16,7 +16,7 @@ from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.export_metadata import ONNX, TORCH, report_of
 from streetlab.records.identity import has_photos, unique_hash
-from streetlab.records.locate import chosen_run
+from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
 
 SUFFIXES = {"onnx": ONNX, "torch": TORCH}
@@ -70,7 +70,7 @@ def read_options(cfg: DictConfig) -> Options:
         raise UserError(f"evaluate: '{config['evaluate']}' is not true or false")
     if config["split"] is not None:
         _check_choice("split", config["split"], SPLITS, " or null, for the one that the run reports")
-    run = chosen_run(str(config["run"]))
+    run = locate_run(str(config["run"]))
     output = Path(str(config["output"])).expanduser() if config["output"] else run.path / "export"
     if output.exists() and not output.is_dir():
         raise UserError(f"output: {output} is a file; give a folder with output=DIR")

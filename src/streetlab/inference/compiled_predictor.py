@@ -20,7 +20,7 @@ _MOST_SHAPES = 4
 """Graphs that are made at most: each takes from half a minute to minutes. Dynamo itself gives up after eight."""
 
 
-class CompiledNetwork(nn.Module):
+class CompiledPredictor(nn.Module):
     """Gives the logits of a network from graphs for fixed shapes (B, 3, H, W).
 
     A shape is compiled when it comes for the second time, so that the smaller last batch of a folder, or a folder of
@@ -82,4 +82,4 @@ class CompiledNetwork(nn.Module):
 
 def uncompiled(network: nn.Module) -> nn.Module:
     """The network itself, whose layers can be looked into."""
-    return network.network if isinstance(network, CompiledNetwork) else network
+    return network.network if isinstance(network, CompiledPredictor) else network

@@ -16,7 +16,7 @@ from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, fitting
-from streetlab.records.locate import chosen_run, make_importable
+from streetlab.records.locate import locate_run, make_importable
 from streetlab.records.record import RunRecord
 from streetlab.training.evaluate import fitted_temperature
 
@@ -39,7 +39,7 @@ class Opened:
 
 def open_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> Opened:
     """The network of a run; see `Predictor.from_run`."""
-    record = run if isinstance(run, RunRecord) else chosen_run(str(run))
+    record = run if isinstance(run, RunRecord) else locate_run(str(run))
     make_importable(record)
     weights = read_weights(find_checkpoint(record, checkpoint))
     own = weights.belong_to(record)

@@ -18,7 +18,7 @@ from streetlab.inference.export_metadata import EXPORTED
 from streetlab.inference.views import Views
 from streetlab.io import files
 from streetlab.plots.paint import Look
-from streetlab.records.locate import chosen_run
+from streetlab.records.locate import locate_run
 
 _MOST_IN_WINDOWS = 500_000_000
 PARTS = ("mask", "palette", "overlay", "confidence")
@@ -148,7 +148,7 @@ def _run_and_name(run: str, checkpoint: str) -> tuple[Path, str]:
     if path.suffix in EXPORTED:
         near = did_you_mean(path.name, [file.name for file in path.parent.glob("*") if file.suffix in EXPORTED])
         raise UserError(f"run: no file {path}{near}")
-    record = chosen_run(run)
+    record = locate_run(run)
     if checkpoint == "best":
         return record.path, record.name
     return record.path, f"{record.name}-{checkpoint if checkpoint in KEPT_FILES else Path(checkpoint).stem}"

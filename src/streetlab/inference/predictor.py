@@ -18,7 +18,7 @@ from streetlab.datasets.decode import resize
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, first_line
-from streetlab.inference.compiled_predictor import CompiledNetwork, uncompiled
+from streetlab.inference.compiled_predictor import CompiledPredictor, uncompiled
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.hardware import computing_in, fitting
 from streetlab.inference.load_model import Opened, open_checkpoint, open_export, open_run
@@ -156,7 +156,7 @@ class Predictor:
         """
         if isinstance(self.network, ExportedNetwork):
             raise UserError(f"compile: {self.checkpoint.name} is a graph already; compile=true is for runs")
-        return replace(self, network=CompiledNetwork(self.network))
+        return replace(self, network=CompiledPredictor(self.network))
 
     @property
     def temperature(self) -> float | None:

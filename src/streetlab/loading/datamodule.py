@@ -44,7 +44,7 @@ class Batch(TypedDict, total=False):
     split: Required[str]
 
 
-class Rows(Dataset):
+class CachedBatches(Dataset):
     """Whole batches of a split: the rows' numbers, the epoch, and what is to be copied to the device for them.
 
     Args:
@@ -233,9 +233,9 @@ class StreetData(pl.LightningDataModule):
         batch = min(self.batch_size, samples)
         check_shared_memory(self.num_workers, batch * height * width * pixel, -(-samples // self.batch_size))
 
-    def _rows(self, split: str, augmented: bool) -> Rows:
+    def _rows(self, split: str, augmented: bool) -> CachedBatches:
         arrays = {} if self.source.on_device else self._arrays(split)
-        return Rows(split, self._keys[split], arrays, self.seed if augmented else None)
+        return CachedBatches(split, self._keys[split], arrays, self.seed if augmented else None)
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         trainer = self.trainer

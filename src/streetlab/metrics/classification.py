@@ -110,7 +110,7 @@ def accuracy_ceiling(labels: NDArray[np.int64], groups: Sequence[str]) -> float:
     return float(votes.max(axis=1).sum() / len(labels))
 
 
-def far_errors_name(names: Sequence[str]) -> str:
+def off_by_two_errors_name(names: Sequence[str]) -> str:
     """Name of errors of two or more steps: `Clean ↔ Litter errors` where these are the only ones."""
     return f"{names[0]} ↔ {names[-1]} errors" if len(names) == 3 else "errors of 2 or more steps"
 
@@ -146,7 +146,7 @@ def _further_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"quadratic-weighted kappa: {summary['quadratic_weighted_kappa']:.3f}")
     if "far_errors" in summary:
         far = f"{summary['far_errors']} ({summary['far_error_share']:.1%} of {summary['n']})"
-        lines.append(f"{far_errors_name(list(summary['per_class']))}: {far}")
+        lines.append(f"{off_by_two_errors_name(list(summary['per_class']))}: {far}")
     lines.append(_calibration_line(summary))
     if "temperature" in summary:
         fitted = f"with temperature {summary['temperature']:.3f}, fitted on {summary['temperature_from']}"

@@ -13,7 +13,7 @@ from streetlab.records.record import RunRecord, find_runs
 OUTPUTS = Path("outputs")
 
 
-def chosen_run(path: str, key: str = "run") -> RunRecord:
+def locate_run(path: str, key: str = "run") -> RunRecord:
     """The record at that folder; it may be of any state, and may have been moved.
 
     Args:
@@ -45,6 +45,27 @@ def make_importable(record: RunRecord) -> None:
     """Make a run's own modules importable from the folder they were in when the run was trained."""
     with suppress(UserError):  # a damaged status.json is told of by those who need it
         extend_import_path(map(str, record.known_status.get("import_path") or ()))
+
+
+def locate_teacher(path: str, folder: Path | None = None) -> RunRecord:
+    """The completed run at that path.
+
+    Args:
+        folder: of the run that is to be taught, where that is known.
+
+    Raises:
+        UserError: there is no such run, it is not complete, its best epoch is gone, or it would teach itself.
+    """
+    record = locate_run(path, key="teacher")
+    if folder is not None and record.path.resolve() == folder.resolve():
+        raise UserError(f"teacher: {path} is the run's own folder; a run can't teach itself")
+    reason = record.unfinished()
+    if reason is not None:
+        raise UserError(f"teacher: {path} is not complete ({reason}); only a completed run teaches")
+    best = record.checkpoints / "best.ckpt"
+    if not best.is_file():
+        raise UserError(f"teacher: no {best}: the run's best epoch was moved or deleted")
+    return record
 
 
 def _nearest(folder: Path) -> str:

@@ -29,7 +29,7 @@ from streetlab.networks.image_size import check_image_size
 from streetlab.tasks.base import StreetTask
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
 from streetlab.training.batch_size import written_batch_size
-from streetlab.training.compile_callback import CompiledNetwork
+from streetlab.training.compile_callback import CompileCallback
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import PhaseSchedule
 from streetlab.training.stopwatch import Stopwatch
@@ -46,7 +46,7 @@ class Experiment:
     task: StreetTask
     regime: PhaseSchedule
     stopwatch: Stopwatch
-    compiled: CompiledNetwork
+    compiled: CompileCallback
 
 
 def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource) -> Experiment:
@@ -68,7 +68,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
         "image_size": list(data.image_size),
         "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
     }
-    compiled = CompiledNetwork(cfg.trainer.get("compile", False))
+    compiled = CompileCallback(cfg.trainer.get("compile", False))
     task = build_task(cfg, data.source, card, data.image_size)
     check_image_size(task.network, data.image_size)
     regime: PhaseSchedule = instantiate(

@@ -15,9 +15,9 @@ from streetlab.datasets.source import DataSource
 from streetlab.io.filenames import one_line
 from streetlab.process_rank import place
 from streetlab.records.identity import identify
+from streetlab.records.locate import locate_teacher
 from streetlab.records.record import RunRecord
 from streetlab.records.resume import choose_folder, completed_record
-from streetlab.records.teaching import teaching_run
 from streetlab.training.run_log import run_log
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def run(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     folder, config = Path(hydra.runtime.output_dir), plain(cfg)
     if cfg.teacher:
-        teaching_run(cfg.teacher, folder)  # a fault there is said before a record is made
+        locate_teacher(cfg.teacher, folder)  # a fault there is said before a record is made
     if not (folder / "config.yaml").exists():
         from streetlab.training.train import check
 

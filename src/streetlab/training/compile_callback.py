@@ -43,7 +43,7 @@ def check_compile(asked: object) -> str | bool:
     return asked
 
 
-class CompiledNetwork(pl.Callback):
+class CompileCallback(pl.Callback):
     """Compiles the network in place (the state dict keeps its keys) while it is fitted.
 
     Args:

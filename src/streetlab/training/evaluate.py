@@ -24,7 +24,7 @@ from streetlab.loading.datamodule import StreetData
 from streetlab.metrics.expected_precision import Prior, read_prior
 from streetlab.networks.cost import describe
 from streetlab.records.identity import has_photos, other_photos, unique_hash
-from streetlab.records.locate import chosen_run
+from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord, now
 from streetlab.training.elsewhere import check_split, names_other_data, tested_splits, tests_everything
 from streetlab.training.evaluate_splits import evaluate_splits, summarize
@@ -52,7 +52,7 @@ UNSEEN = ("dataset.cache_dir", "dataset.on_device")
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class EvaluateRequest:
     """What is to be tested, and where the answer goes.
 
     Attributes:
@@ -92,14 +92,14 @@ class Question:
 
 def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/evaluate.yaml composed."""
-    question = read_question(cfg)
+    request = read_request(cfg)
     with quiet_lightning():
-        answer, metrics = evaluate(question)
+        answer, metrics = evaluate(request)
     if metrics:
-        print_summary(answer, metrics, f"epoch {metrics['best_epoch']} of {question.run.name}")
+        print_summary(answer, metrics, f"epoch {metrics['best_epoch']} of {request.run.name}")
 
 
-def read_question(cfg: DictConfig) -> Question:
+def read_request(cfg: DictConfig) -> EvaluateRequest:
     """Everything that can be wrong before data is touched.
 
     Raises:
@@ -107,7 +107,7 @@ def read_question(cfg: DictConfig) -> Question:
             nothing; a prior that is no share of a class.
     """
     check_split(cfg.split, " for val and test")
-    run = chosen_run(cfg.run)
+    run = locate_run(cfg.run)
     words = [str(word) for word in cfg.overrides]
     recorded = recorded_config(run.located_config, words, own_keys("evaluate"))
     refuse_without_effect(recorded)
@@ -120,7 +120,7 @@ def read_question(cfg: DictConfig) -> Question:
         asked["prior"] = f"{{{prior.name}: {prior.share:g}}}"
     words += quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
     name = run_name(words, plain(recorded.config) | asked, keep=[word.partition("=")[0] for word in words])
-    return Question(
+    return EvaluateRequest(
         run,
         str(status.get("state", "unknown")),
         recorded.config,
@@ -181,7 +181,7 @@ def _precision(recorded: RecordedConfig, own: Mapping[str, Any], status: Mapping
     return status.get("precision")
 
 
-def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
+def evaluate(request: EvaluateRequest) -> tuple[RunRecord, dict[str, Any]]:
     """Test the splits and write the results.
 
     Returns:
@@ -190,45 +190,43 @@ def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
     Raises:
         UserError: the data set cannot be read or has other classes; the folder holds something else.
     """
-    weights = question.weights
-    check_size(question.config.trainer)
-    options: dict[str, Any] = {"precision": question.precision} if question.precision else {}
-    everything = tests_everything(
-        question.split, question.other_data, question.config, weights.label_space, question.run
-    )
-    if everything and not question.names_limit:
+    weights = request.weights
+    check_size(request.config.trainer)
+    options: dict[str, Any] = {"precision": request.precision} if request.precision else {}
+    everything = tests_everything(request.split, request.other_data, request.config, weights.label_space, request.run)
+    if everything and not request.names_limit:
         options |= {"limit_test_batches": 1.0}  # a part was enough to debug the training
-    trainer: pl.Trainer = instantiate(question.config.trainer, enable_checkpointing=False, **options)
-    task, data = rebuild(question.config, weights, everything)
-    splits = ("test",) if everything else _splits(question.split, data)
+    trainer: pl.Trainer = instantiate(request.config.trainer, enable_checkpointing=False, **options)
+    task, data = rebuild(request.config, weights, everything)
+    splits = ("test",) if everything else _splits(request.split, data)
     photos = data.source.manifest()
-    answer = _answer(question, photos)
+    answer = _answer(request, photos)
     data.open(splits)
     evaluated = {
-        "run": str(question.run.path.resolve()),
-        "state": question.state,
+        "run": str(request.run.path.resolve()),
+        "state": request.state,
         "checkpoint": str(weights.path.resolve()),
         "sha256": weights.sha256,
         "epoch": weights.epoch,
         "splits": list(splits),
         "everything": everything,
         "precision": trainer.precision,
-        "name": question.name,
+        "name": request.name,
     }
     if trainer.is_global_zero:
         if everything:
             print(f"tested are all {len(data.samples('test'))} images of {data.source.name}, whatever their split")
-        if question.own_data and (note := other_photos(question.run, photos, everything)) is not None:
+        if request.own_data and (note := other_photos(request.run, photos, everything)) is not None:
             print(one_line(note))
-        _open(question, answer, evaluated, data, trainer)
+        _open(request, answer, evaluated, data, trainer)
         answer.write_status(data_hash=photos.data_hash, photos_hash=photos.photos_hash)
     try:
         report, numbers = evaluate_splits(trainer, task, data, answer, splits)
-        if question.split is None and not everything:
+        if request.split is None and not everything:
             report.predict_withheld()
         if not trainer.is_global_zero:
             return answer, {}
-        report.conclude(numbers, splits[-1], question.temperature, question.prior)
+        report.conclude(numbers, splits[-1], request.temperature, request.prior)
         metrics = summarize(task, numbers, splits[-1], weights.epoch, evaluated=evaluated)
         answer.write_metrics(metrics)
         cost = describe(task.network, data.image_size)
@@ -245,17 +243,17 @@ def evaluate(question: Question) -> tuple[RunRecord, dict[str, Any]]:
     return answer, metrics
 
 
-def _answer(question: Question, photos: Manifest) -> RunRecord:
+def _answer(request: EvaluateRequest, photos: Manifest) -> RunRecord:
     """The answer's record; where that is about other photos or weights, another one beside it.
 
     Raises:
         UserError: the folder was chosen, and holds such an answer.
     """
-    answer, sha256 = question.answer, question.weights.sha256
+    answer, sha256 = request.answer, request.weights.sha256
     earlier = answer.known_status.get("evaluated") or {}
     if has_photos(answer, photos) and earlier.get("sha256", sha256) == sha256:
         return answer
-    if answer.path.parent != question.run.path / "evaluate":
+    if answer.path.parent != request.run.path / "evaluate":
         raise UserError(f"output: {answer.path} holds a test of other photos or weights; give another with output=DIR")
     return RunRecord(answer.path.with_name(f"{answer.path.name}-{unique_hash(photos, sha256)}"))
 
@@ -272,22 +270,22 @@ def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
 
 
 def _open(
-    question: Question, answer: RunRecord, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer
+    request: EvaluateRequest, answer: RunRecord, evaluated: Mapping[str, Any], data: StreetData, trainer: pl.Trainer
 ) -> None:
     """Begin the record: one of the same request is replaced, anything else is in the way."""
     if answer.path.exists() and (not answer.path.is_dir() or any(answer.path.iterdir())):
         there = answer.known_status.get("evaluated")
-        if there is None or there["name"] != question.name:
+        if there is None or there["name"] != request.name:
             what = "holds no evaluation" if there is None else f"holds another evaluation ({there['name']})"
             raise UserError(f"output: {answer.path} {what}; give another with output=DIR")
-    config = plain(question.config)
-    answer.write_config(config, question.words)
+    config = plain(request.config)
+    answer.write_config(config, request.words)
     device = trainer.strategy.root_device
     answer.write_status(
         state="running", started=now(), ended=None, error=None, traceback=None, config_hash=config_hash(config),
-        choices=question.choices, evaluated=evaluated, **data.source.split_record(data.samples),
+        choices=request.choices, evaluated=evaluated, **data.source.split_record(data.samples),
         **provenance() | {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
     )  # fmt: skip
-    if question.state != "completed":
-        line = f"{question.run.path} is {question.state}: tested is its epoch {evaluated['epoch']}"
+    if request.state != "completed":
+        line = f"{request.run.path} is {request.state}: tested is its epoch {evaluated['epoch']}"
         print(one_line(line))

@@ -17,7 +17,7 @@ from streetlab.metrics.classification import (
     REPORT_FIELDS,
     calibration_numbers,
     classification_report,
-    far_errors_name,
+    off_by_two_errors_name,
     report_rows,
     summarize_classification,
 )
@@ -63,7 +63,7 @@ class ClassificationReport(Report):
 
     @classmethod
     def title(cls, metric: Metric, summary: dict[str, Any]) -> str:
-        return far_errors_name(list(summary["per_class"])) if metric.key == "far_errors" else metric.title
+        return off_by_two_errors_name(list(summary["per_class"])) if metric.key == "far_errors" else metric.title
 
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
         assert isinstance(self.task, ClassificationTask)

@@ -17,7 +17,7 @@ from streetlab.errors import UserError
 from streetlab.loading.datamodule import StreetData
 from streetlab.networks.cost import describe
 from streetlab.records.identity import other_photos
-from streetlab.records.teaching import teaching_run
+from streetlab.records.locate import locate_teacher
 from streetlab.tasks.distillation import Distillation
 from streetlab.training.build import Experiment
 
@@ -70,7 +70,7 @@ def read_teacher(path: str, data: StreetData) -> Teacher:
         UserError: no such run, or one that was trained for another task, for other classes or in another order, or
             whose network does not take images of the data's size.
     """
-    record = teaching_run(path)
+    record = locate_teacher(path)
     weights = read_weights(record.checkpoints / "best.ckpt")
     _refuse_other_classes(path, weights, data)
     with torch.random.fork_rng():  # its random weights before the trained ones are nobody else's concern

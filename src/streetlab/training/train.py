@@ -59,7 +59,7 @@ def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, r
 
 def check(cfg: DictConfig) -> None:
     """Raise a UserError where the config cannot be trained, whatever the data are."""
-    bind(cfg, GIVEN)
+    bind(cfg, RUNTIME_ARGS)
     check_size(cfg.trainer)
     loading_numbers(cfg)
 
@@ -132,7 +132,7 @@ def _record_start(session: RunSession, experiment: Experiment, start: Start | No
         record.write_status(resumed_from=None)  # it begins anew, from nothing
 
 
-GIVEN = {
+RUNTIME_ARGS = {
     "task": ["network", "label_space", "loss", "card"],
     "model": ["num_classes"],
     "regime": ["optimizer", "scheduler", "seed"],

@@ -33,7 +33,7 @@ _WAITING_BYTES = 128 * 2**20
 _BYTES_A_PIXEL = 3 + 4
 """Of a decoded frame: its own, and those of the picture that the network is shown."""
 
-Answer = Classified | Segmented
+Prediction = Classified | Segmented
 _Decoded = tuple[Frame, Image.Image, Change]
 _MOST_TIMES = 5
 _STAGES = ("decode", "network", "encode")
@@ -42,7 +42,7 @@ _STAGES = ("decode", "network", "encode")
 class Sink(Protocol):
     """Takes the frames of a video in order, each with its prediction; all calls come from one thread at a time."""
 
-    def write(self, frame: Frame, answer: Answer) -> None: ...
+    def write(self, frame: Frame, prediction: Prediction) -> None: ...
 
     def close(self) -> None:
         """The last frame was written."""
@@ -158,7 +158,7 @@ class _Run:
         waiting = _BYTES_A_PIXEL * reader.info.width * reader.info.height
         room = max(1, min(self._batch, _WAITING_BYTES // waiting))
         self._decoded: queue.Queue[_Decoded | None] = queue.Queue(room)
-        self._answered: queue.Queue[tuple[Frame, Answer] | None] = queue.Queue(room)
+        self._answered: queue.Queue[tuple[Frame, Prediction] | None] = queue.Queue(room)
         self._flicker, self._flicker_raw = Flicker(), Flicker()
         self._classes = len(predictor.label_space)
         self._shares = np.zeros(self._classes)
@@ -228,7 +228,7 @@ class _Run:
                 sink.close()
 
     @torch.inference_mode()
-    def _answers(self, batch: Sequence[_Decoded]) -> Sequence[Answer]:
+    def _answers(self, batch: Sequence[_Decoded]) -> Sequence[Prediction]:
         predictor, changes = self._predictor, [change for _, _, change in batch]
         photos = [photo for _, photo, _ in batch]
         if self._smoothing is None and predictor.views.mode == "window":
