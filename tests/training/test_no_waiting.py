@@ -23,6 +23,7 @@ from streetlab.datasets.source import DataSource
 from streetlab.datasets.synthetic_streets import SyntheticStreets
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
+from streetlab.metrics.catalogue import objectives
 from streetlab.networks.segmentation import SegmentationOutput
 from streetlab.tasks.classification import ClassificationTask
 from streetlab.tasks.losses import OhemCrossEntropy
@@ -155,7 +156,7 @@ def waits_of_a_step(
     with FakeTensorMode(allow_non_fake_inputs=True), waits:
         with torch.device("cuda"):
             network, kind = (Pixels(), SegmentationTask) if task == "segmentation" else (Photos(), ClassificationTask)
-            objective = {"metric": kind.metrics[0], "mode": "max"}
+            objective = {"metric": objectives(task)[0], "mode": "max"}
             street_task = kind(network, source.label_space, OhemCrossEntropy(keep=0.5), objective)
         network.parameter_groups = {"all": tuple(name for name, _ in network.named_children())}  # type: ignore
         phases = [{"name": "train", "epochs": 1, "train": ["all"]}]

@@ -194,6 +194,7 @@ class Video(Columns):
 
     batch_size = 4
     image_size = (8, 8)
+    per_pixel = True
     views = Views()
 
     def scores(self, photos, go_on=None):
