@@ -12,7 +12,7 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from scipy import stats
 from torch import Tensor
 
-from streetlab.explain import cells as imputation
+from streetlab.explain import cells as cells_module
 from streetlab.explain.cells import cell_means, impute, impute_cells, rank_cells
 from streetlab.explain.faithfulness import score_faithfulness
 from streetlab.explain.means import mean_interval
@@ -132,7 +132,7 @@ def test_nothing_of_a_removed_cell_is_left_and_nothing_else_is_touched(size):
     image = random.standard_normal((3, *size)).astype(np.float32)
     removed = np.zeros(49, dtype=bool)
     removed[[0, 10, 11, 17, 18, 48]] = True
-    where = removed[cells.cell_of_pixel(*size, 7)]
+    where = removed[cells_module.cell_of_pixel(*size, 7)]
     other = np.where(where, 100, image).astype(np.float32)
     filled = impute_cells(image, removed, 7, np.random.default_rng(1))
     np.testing.assert_array_equal(filled, impute_cells(other, removed, 7, np.random.default_rng(1)))
@@ -141,7 +141,7 @@ def test_nothing_of_a_removed_cell_is_left_and_nothing_else_is_touched(size):
 
 
 def test_road_is_the_librarys_where_no_cells_tie(monkeypatch):
-    monkeypatch.setattr(imputation, "NOISE", 0)
+    monkeypatch.setattr(cells_module, "NOISE", 0)
     random = np.random.default_rng(0)
     image = torch.tensor(random.standard_normal((3, SIDE, SIDE)), dtype=torch.float32)
     weights = torch.tensor(random.standard_normal((3, SIDE, SIDE)), dtype=torch.float32)
