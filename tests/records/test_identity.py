@@ -191,3 +191,9 @@ def test_runs_on_photos_of_equal_names_and_other_contents_are_not_compared(
     assert "contents of the photos (data hash)" in capsys.readouterr().err
     assert cli.run(["compare", "runs=runs", "different_splits=true"]) == 0
     assert "Tested on 2 different splits" in Path("runs/compare/leaderboard.md").read_text()
+
+
+def test_jobs_that_differ_in_what_changes_no_result_are_all_run() -> None:
+    line = [word for word in words() if not word.startswith("train")]
+    assert cli.run(["train", "-m", *line, "num_workers=0,1"]) == 0
+    assert [record.state for record in find_runs("outputs")] == ["completed"] * 2

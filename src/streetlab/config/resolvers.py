@@ -57,8 +57,16 @@ def job_name(*, _root_: DictConfig) -> str:
     # Unresolved: a path may hold an escaped `${`.
     words = OmegaConf.to_container(_root_.hydra.overrides.task, resolve=False)
     assert isinstance(words, list)
-    keep = OmegaConf.get_cache(_root_)[_SWEEP].get("keys", [])
-    return run_name([str(word) for word in words], _root_, keep)
+    return run_name([str(word) for word in words], _root_, _kept_keys(_root_))
+
+
+def is_told_apart_by_name() -> bool:
+    """Check that the running job's sweep varies keys that count in its name alone, such as `num_workers`."""
+    return bool(_kept_keys(root_of(HydraConfig.get())))  # type: ignore[arg-type]
+
+
+def _kept_keys(root: DictConfig) -> list[str]:
+    return OmegaConf.get_cache(root)[_SWEEP].get("keys", [])
 
 
 def swept_words() -> list[str]:

@@ -16,7 +16,7 @@ from streetlab.records.record import RunRecord
 _ANEW = "resume=never trains anew, output=DIR gives another folder"
 
 
-def choose_folder(folder: Path, identity: Identity, resume: str, named: bool) -> Path:
+def choose_folder(folder: Path, identity: Identity, resume: str, named: bool, search: bool) -> Path:
     """Find the record of the same run anywhere beside `folder`, else the folder for a new one.
 
     Where `folder` holds a completed run of other photos or weights, the run gets a folder of its own beside it.
@@ -26,6 +26,7 @@ def choose_folder(folder: Path, identity: Identity, resume: str, named: bool) ->
         identity: the run's.
         resume: auto, never, or a checkpoint's path.
         named: the folder's name follows from the words; otherwise the user chose it, and no other is looked at.
+        search: a record of another name may be of the same run; not among jobs that only their names tell apart.
 
     Raises:
         UserError: the folder holds another run that cannot make way: one of other words, an interrupted one of other
@@ -33,19 +34,22 @@ def choose_folder(folder: Path, identity: Identity, resume: str, named: bool) ->
     """
     record = RunRecord(folder)
     if not (folder / "config.yaml").exists():
-        return (_same_run_beside(folder, identity) if named else None) or folder
+        return (_same_run_beside(folder, identity) if named and search else None) or folder
     if identity.is_of(record):
         return folder
     difference = identity.difference(record)
     if not difference:
         raise UserError(f"{folder} holds the record of another config; give another with output=DIR")
-    if named and (same := _same_run_beside(folder, identity)) is not None:
+    if named and search and (same := _same_run_beside(folder, identity)) is not None:
         return same
+    unique = folder.with_name(f"{folder.name}-{identity.short_hash}")
+    if named and (unique / "config.yaml").exists():
+        return unique
     completed = record.known_status.get("state") == "completed"
     if not completed and not (record.checkpoints / "last.ckpt").exists():
         return folder  # nothing was trained there
     if named and (completed or resume == "never"):
-        return folder.with_name(f"{folder.name}-{identity.short_hash}")
+        return unique
     if completed or resume == "never":
         raise UserError(f"{folder} holds a run of other photos or weights: {difference}; give another with output=DIR")
     raise UserError(f"{folder} cannot be resumed, it began with other photos or weights: {difference} ({_ANEW})")

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from streetlab.config import instantiate, plain
+from streetlab.config.resolvers import is_told_apart_by_name
 from streetlab.datasets.source import DataSource
 from streetlab.io.filenames import one_line
 from streetlab.process_rank import place
@@ -41,7 +42,7 @@ def run(cfg: DictConfig) -> float | None:
         source: DataSource = instantiate(cfg.dataset)
         identity = identify(config, source)
         named = not cfg.output or hydra.mode == RunMode.MULTIRUN
-        chosen = choose_folder(folder, identity, cfg.resume, named)
+        chosen = choose_folder(folder, identity, cfg.resume, named, search=not is_told_apart_by_name())
         if chosen != folder:
             if (folder / "config.yaml").exists():
                 logger.info("%s is of other photos or weights: %s", folder, identity.difference(RunRecord(folder)))
