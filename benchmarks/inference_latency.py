@@ -32,7 +32,7 @@ from streetlab.export.onnx_file import write_onnx
 from streetlab.inference.compiled_predictor import CompiledPredictor
 from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, computing_in
-from streetlab.inference.model_metadata import ExportCard
+from streetlab.inference.model_metadata import ModelMetadata
 from streetlab.loading.augment import normalize
 from streetlab.networks.classifiers import timm_classifier
 from streetlab.networks.deeplabv3 import deeplabv3
@@ -138,8 +138,8 @@ def _cases(options: Any, backends: Sequence[str], device: torch.device) -> Itera
             yield name, size, [Way(way.backend, way.precision, way.labels) for way in ways]
     for file in options.files:
         opened = ExportedNetwork.open(file, device if runs_on(file, device) else torch.device("cpu"))
-        way = Way(file.suffix.removeprefix("."), opened.card.precision, _of_file(opened))
-        yield f"{opened.card.name} ({file.name})", opened.card.image_size, [way]
+        way = Way(file.suffix.removeprefix("."), opened.metadata.precision, _of_file(opened))
+        yield f"{opened.metadata.name} ({file.name})", opened.metadata.image_size, [way]
 
 
 def _ways(network: Network, backends: Sequence[str], device: torch.device) -> Iterator[Way]:
@@ -159,8 +159,8 @@ def _exported(network: Network, backends: Sequence[str], device: torch.device, f
     """The network's own files, written now."""
     fp32, int8 = folder / "fp32.onnx", folder / "int8.onnx"
     space = CLEANLINESS if network.task == "classification" else CITYSCAPES
-    card = ExportCard("benchmark", space, network.size, "", 0, "fp32", None, {})
-    write_onnx(DeployedNetwork(network.build()), network.size, fp32, card.to_metadata())
+    metadata = ModelMetadata("benchmark", space, network.size, "", 0, "fp32", None, {})
+    write_onnx(DeployedNetwork(network.build()), network.size, fp32, metadata.to_metadata())
     there = device if runs_on(fp32, device) else torch.device("cpu")
     if "onnx" in backends:
         yield Way(_named("onnx", there, device), "fp32", _of_file(ExportedNetwork.open(fp32, there)))

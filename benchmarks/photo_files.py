@@ -23,7 +23,7 @@ from streetlab.datasets.labels import to_label_ids
 from streetlab.datasets.mapping import mask_table
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.progress import track
 from streetlab.synthetic import draw_scene
 

@@ -29,7 +29,7 @@ from streetlab.inference.video.sinks import IdsSink, OverlaySink
 from streetlab.inference.video.writer import VideoWriter
 from streetlab.inference.views import Views
 from streetlab.networks.smp_network import smp_network
-from streetlab.plots.paint import Look
+from streetlab.plots.paint import PaintStyle
 
 FPS = Fraction(30)
 
@@ -89,7 +89,7 @@ def measure(video: Path, size: tuple[int, int], device: torch.device) -> str:
     predictor.predict([Image.new("RGB", size[::-1])] * predictor.batch_size)
     start, info = resident("VmRSS"), probe(video)
     sinks = [
-        OverlaySink(video.with_name("overlay.mp4"), Look(CITYSCAPES.palette), info, video),
+        OverlaySink(video.with_name("overlay.mp4"), PaintStyle(CITYSCAPES.palette), info, video),
         IdsSink(video.with_name("ids.webm"), info, len(CITYSCAPES)),
     ]
     report = predict_video(predictor, video, sinks)

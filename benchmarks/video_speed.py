@@ -27,7 +27,7 @@ from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import OverlaySink
 from streetlab.inference.video.writer import VideoWriter
 from streetlab.inference.views import Views
-from streetlab.plots.paint import Look
+from streetlab.plots.paint import PaintStyle
 from streetlab.synthetic import draw_scene
 
 FPS = Fraction(30)
@@ -132,7 +132,7 @@ def draw_film(path: Path, frames: int, size: tuple[int, int]) -> Path:
 
 def overlay(predictor: Predictor, film: Path, target: Path, smooth: float) -> VideoReport:
     """Predict the film and write it with its classes painted over it, as `streetlab predict` does."""
-    look = Look(predictor.label_space.palette)
+    look = PaintStyle(predictor.label_space.palette)
     return predict_video(predictor, film, [OverlaySink(target, look, probe(film))], smooth=smooth)
 
 

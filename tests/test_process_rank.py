@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streetlab.process_rank import Place, place
+from streetlab.process_rank import ProcessRank, process_rank
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
 LOCAL = {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_GLOBALID": "1", "SUBMITIT_LOCAL_NTASKS": "2"}
@@ -15,15 +15,15 @@ ARRAY = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, Place()),
-        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, Place(1, 2, "lightning")),
-        (TORCHRUN, Place(3, 4, "torchrun")),
-        (SLURM | TORCHRUN, Place(3, 4, "torchrun")),
-        (LOCAL | {"SUBMITIT_LOCAL_JOB_ID": "12"}, Place(1, 2, "submitit", "12")),
-        (SLURM | {"SUBMITIT_EXECUTOR": "slurm"}, Place(5, 8, "submitit", "8")),
-        (SLURM | ARRAY | {"SUBMITIT_EXECUTOR": "slurm", "LOCAL_RANK": "1"}, Place(5, 8, "submitit", "7_2")),
-        (SLURM, Place(5, 8, "srun", "8")),
-        ({"SLURM_JOB_ID": "8", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),  # a batch script without srun
+        ({}, ProcessRank()),
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, ProcessRank(1, 2, "lightning")),
+        (TORCHRUN, ProcessRank(3, 4, "torchrun")),
+        (SLURM | TORCHRUN, ProcessRank(3, 4, "torchrun")),
+        (LOCAL | {"SUBMITIT_LOCAL_JOB_ID": "12"}, ProcessRank(1, 2, "submitit", "12")),
+        (SLURM | {"SUBMITIT_EXECUTOR": "slurm"}, ProcessRank(5, 8, "submitit", "8")),
+        (SLURM | ARRAY | {"SUBMITIT_EXECUTOR": "slurm", "LOCAL_RANK": "1"}, ProcessRank(5, 8, "submitit", "7_2")),
+        (SLURM, ProcessRank(5, 8, "srun", "8")),
+        ({"SLURM_JOB_ID": "8", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, ProcessRank()),  # a batch script without srun
     ],
 )
 def test_the_place_of_a_process(monkeypatch, environment, expected):
@@ -31,4 +31,4 @@ def test_the_place_of_a_process(monkeypatch, environment, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert place() == expected
+    assert process_rank() == expected

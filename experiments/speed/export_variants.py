@@ -25,7 +25,7 @@ from streetlab.export.latency import measure
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.inference.model_metadata import ExportCard
+from streetlab.inference.model_metadata import ModelMetadata
 from streetlab.loading.augment import normalize
 from streetlab.synthetic import draw_scene
 
@@ -75,10 +75,10 @@ def _row(names: str, model: dict[str, Any]) -> str:
     photos = [draw_scene(seed, *size).image for seed in range(4)]
     _settle(network, photos)
     module = DeployedNetwork(network.to(memory_format=torch.channels_last))
-    card = ExportCard(names, space, size, "0" * 64, 0, "fp32", None, {})
+    metadata = ModelMetadata(names, space, size, "0" * 64, 0, "fp32", None, {})
     with tempfile.TemporaryDirectory() as folder:
         file, started = Path(folder) / "model.onnx", time.perf_counter()
-        write_onnx(module, size, file, card.to_metadata())
+        write_onnx(module, size, file, metadata.to_metadata())
         seconds, megabytes = time.perf_counter() - started, file.stat().st_size / 1e6
         exported = ExportedNetwork.open(file, threads=torch.get_num_threads())
     agreement = compare(module, exported, size, photos)

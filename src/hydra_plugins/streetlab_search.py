@@ -1,4 +1,4 @@
-"""Where Hydra finds streetlab's search: it takes sweepers from `hydra_plugins` only, and imports all at each start."""
+"""Register the search with Hydra, which takes sweepers from `hydra_plugins` only and imports all at each start."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import ERRORS, one_line
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 from streetlab.sweeps.outcome import Outcome, collect_outcome
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Job:
                 return None
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
             folder = Path(hydra.runtime.output_dir)
-            if self.records and place().rank == 0:
+            if self.records and process_rank().rank == 0:
                 record_failure(folder, cfg, hydra.overrides.task, error, started)
         finally:
             if sweeping:

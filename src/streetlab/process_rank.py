@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """This process among those that were started together.
 
     Attributes:
@@ -24,21 +24,21 @@ class Place:
     job: str = ""
 
 
-def place() -> Place:
-    """The place of this process, from the variables that each launcher documents."""
+def process_rank() -> ProcessRank:
+    """Read this process's rank from the variables that each launcher documents."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return Place(_number("RANK", 0), _number("WORLD_SIZE", 1), "torchrun")
+        return ProcessRank(_number("RANK", 0), _number("WORLD_SIZE", 1), "torchrun")
     executor = os.environ.get("SUBMITIT_EXECUTOR")
     if executor == "local":
         job = os.environ.get("SUBMITIT_LOCAL_JOB_ID", "")
-        return Place(_number("SUBMITIT_LOCAL_GLOBALID", 0), _number("SUBMITIT_LOCAL_NTASKS", 1), "submitit", job)
+        return ProcessRank(_number("SUBMITIT_LOCAL_GLOBALID", 0), _number("SUBMITIT_LOCAL_NTASKS", 1), "submitit", job)
     if executor == "slurm":
-        return Place(_number("SLURM_PROCID", 0), _number("SLURM_NTASKS", 1), "submitit", _slurm_job())
+        return ProcessRank(_number("SLURM_PROCID", 0), _number("SLURM_NTASKS", 1), "submitit", _slurm_job())
     if _number("SLURM_STEP_NUM_TASKS", 1) > 1:
-        return Place(_number("SLURM_PROCID", 0), _number("SLURM_STEP_NUM_TASKS", 1), "srun", _slurm_job())
+        return ProcessRank(_number("SLURM_PROCID", 0), _number("SLURM_STEP_NUM_TASKS", 1), "srun", _slurm_job())
     if "LOCAL_RANK" in os.environ:
-        return Place(_number("LOCAL_RANK", 0), _number("WORLD_SIZE", 1), "lightning")
-    return Place()
+        return ProcessRank(_number("LOCAL_RANK", 0), _number("WORLD_SIZE", 1), "lightning")
+    return ProcessRank()
 
 
 def _slurm_job() -> str:

@@ -64,19 +64,19 @@ def test_every_kind_of_copy_is_found_and_nothing_else_is_merged(planted):
 
 def test_twins_say_what_kind_of_copy_it_is(planted):
     faults, ids, prints = planted
-    twins = find_duplicates(prints)
-    exact = [twin for twin in twins if twin.kind != "near"]
+    duplicates = find_duplicates(prints)
+    exact = [twin for twin in duplicates if twin.kind != "near"]
     assert {twin.kind for twin in exact} == {"bytes", "pixels"}
     assert {(twin.distance, twin.similarity, twin.mirrored) for twin in exact} == {(0, 1.0, False)}
     mirrors = {ids.index(copy) for kind, _, copy in faults.pairs if kind == "mirror"}
     assert mirrors == {
         index
-        for twin in twins
+        for twin in duplicates
         if twin.mirrored
         for index in (twin.first, twin.second)
         if ids[index].split("/")[1].startswith("mirror")
     }
-    for twin in twins:
+    for twin in duplicates:
         assert twin.first < twin.second
         assert twin.mirrored == (len({twin.first, twin.second} & mirrors) == 1)
 
@@ -182,10 +182,10 @@ def test_real_photos_of_the_same_bytes_are_those_of_sha256sum(shared_data, tmp_p
 
     samples, prints = fingerprints_of(root, tmp_path / "cache")
     assert len(samples) == len(paths)
-    twins = find_duplicates(prints)
-    exact = group_images(prints, [twin for twin in twins if twin.kind == "bytes"])
+    duplicates = find_duplicates(prints)
+    exact = group_images(prints, [twin for twin in duplicates if twin.kind == "bytes"])
     assert {frozenset(samples[member].id for member in group.members) for group in exact} == expected
-    groups = {member: group.name for group in group_images(prints, twins) for member in group.members}
+    groups = {member: group.name for group in group_images(prints, duplicates) for member in group.members}
     at = {sample.id: index for index, sample in enumerate(samples)}
     assert all(len({groups[at[name]] for name in ids}) == 1 for ids in expected)
     for first, second in (

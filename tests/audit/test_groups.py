@@ -28,19 +28,23 @@ def names(count: int) -> list[str | None]:
 
 def test_what_is_connected_is_one_group_named_by_its_smallest_hash():
     prints = fingerprints([letter * 64 for letter in "fcbade"])
-    twins = [DuplicatePair(0, 1, "bytes"), DuplicatePair(1, 4, "near", 2, 0.95), DuplicatePair(2, 3, "near", 4, 0.9)]
-    first, second = group_images(prints, twins)
+    duplicates = [
+        DuplicatePair(0, 1, "bytes"),
+        DuplicatePair(1, 4, "near", 2, 0.95),
+        DuplicatePair(2, 3, "near", 4, 0.9),
+    ]
+    first, second = group_images(prints, duplicates)
     assert (first.members, first.name, first.chain) == ((0, 1, 4), "c" * 12, False)
     assert (second.members, second.name) == ((2, 3), "a" * 12)
-    assert first.twins == (twins[0], twins[1])
+    assert first.duplicates == (duplicates[0], duplicates[1])
     assert group_images(prints, []) == []
 
 
 def test_a_film_is_cut_into_groups_that_are_flagged():
     count = 40
-    twins = [DuplicatePair(k, k + 1, "near", 2, 0.9 + 0.001 * (k * 7 % 13)) for k in range(count - 1)]
+    duplicates = [DuplicatePair(k, k + 1, "near", 2, 0.9 + 0.001 * (k * 7 % 13)) for k in range(count - 1)]
     apart = [DuplicatePair(count, count + 1, "near", 2, 0.99)]
-    groups = group_images(fingerprints(names(count + 2)), twins + apart, most=10)
+    groups = group_images(fingerprints(names(count + 2)), duplicates + apart, most=10)
     assert max(len(group.members) for group in groups) <= 10
     assert sum(len(group.members) for group in groups) > count / 2
     assert all(group.chain for group in groups[:-1])
@@ -49,29 +53,29 @@ def test_a_film_is_cut_into_groups_that_are_flagged():
 
 
 def test_the_most_similar_come_together_first():
-    twins = [DuplicatePair(0, 1, "near", 2, 0.82), DuplicatePair(1, 2, "near", 2, 0.97)]
-    (group,) = group_images(fingerprints(names(3)), twins, most=2)
+    duplicates = [DuplicatePair(0, 1, "near", 2, 0.82), DuplicatePair(1, 2, "near", 2, 0.97)]
+    (group,) = group_images(fingerprints(names(3)), duplicates, most=2)
     assert (group.members, group.chain) == ((1, 2), True)
 
 
 def test_exact_copies_come_together_beyond_the_cap():
-    twins = [DuplicatePair(0, k, "bytes" if k % 2 else "pixels") for k in range(1, 8)] + [
+    duplicates = [DuplicatePair(0, k, "bytes" if k % 2 else "pixels") for k in range(1, 8)] + [
         DuplicatePair(0, 8, "near", 2, 0.99)
     ]
-    (group,) = group_images(fingerprints(names(9)), twins, most=3)
+    (group,) = group_images(fingerprints(names(9)), duplicates, most=3)
     assert (group.members, group.chain) == (tuple(range(8)), True)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_groups_do_not_depend_on_the_order_of_the_twins(seed):
     random = np.random.default_rng(seed)
-    twins = {}
+    duplicates = {}
     for _ in range(60):
         i, j = sorted(random.choice(50, 2, replace=False).tolist())
-        twins[i, j] = DuplicatePair(i, j, "near", 2, round(float(random.uniform(0.8, 1)), 2))
-    shuffled = [list(twins.values())[place] for place in random.permutation(len(twins))]
+        duplicates[i, j] = DuplicatePair(i, j, "near", 2, round(float(random.uniform(0.8, 1)), 2))
+    shuffled = [list(duplicates.values())[place] for place in random.permutation(len(duplicates))]
     prints = fingerprints(names(50))
-    assert group_images(prints, twins.values(), most=6) == group_images(prints, shuffled, most=6)
+    assert group_images(prints, duplicates.values(), most=6) == group_images(prints, shuffled, most=6)
 
 
 def test_broken_files_of_the_same_bytes_are_copies_and_other_broken_files_are_not():
@@ -82,4 +86,4 @@ def test_broken_files_of_the_same_bytes_are_copies_and_other_broken_files_are_no
 def test_drawn_pictures_are_grouped_by_their_pixels():
     prints = fingerprints([None] * 3, pixels=["e" * 64, "d" * 64, "e" * 64])
     (group,) = group_images(prints, find_duplicates(prints))
-    assert (group.members, group.name, group.twins[0].kind) == ((0, 2), "e" * 12, "pixels")
+    assert (group.members, group.name, group.duplicates[0].kind) == ((0, 2), "e" * 12, "pixels")

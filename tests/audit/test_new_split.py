@@ -37,7 +37,7 @@ def digest(text):
     return hashlib.sha256(str(text).encode()).hexdigest()
 
 
-def made(labels, groups=(), digests=None, sources=None, broken=(), twins=()):
+def made(labels, groups=(), digests=None, sources=None, broken=(), duplicates=()):
     """Images with these labels; `groups` are the members of each group."""
     digests = digests or [digest(image) for image in range(len(labels))]
     samples = [
@@ -45,7 +45,7 @@ def made(labels, groups=(), digests=None, sources=None, broken=(), twins=()):
         for image, label in enumerate(labels)
     ]
     known = [Group(min(digests[m] for m in members)[:12], tuple(members), (), False) for members in groups]
-    return Images(CLEANLINESS, samples, ["train"] * len(labels), prints(digests, broken), twins, known)
+    return Images(CLEANLINESS, samples, ["train"] * len(labels), prints(digests, broken), duplicates, known)
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_shares_that_large_groups_forbid_are_told():
 
 
 def test_near_copies_that_the_cap_keeps_apart_are_told():
-    twins = [DuplicatePair(image, image + 1, "near", 2, 0.9) for image in range(0, 90, 2)]
-    together = made([0] * 90, groups=[(image, image + 1) for image in range(0, 90, 2)], twins=twins)
+    duplicates = [DuplicatePair(image, image + 1, "near", 2, 0.9) for image in range(0, 90, 2)]
+    together = made([0] * 90, groups=[(image, image + 1) for image in range(0, 90, 2)], duplicates=duplicates)
     assert not any("near copies" in note for note in draw_split(together, Options()).notes)
-    apart = made([0] * 90, twins=twins)
+    apart = made([0] * 90, duplicates=duplicates)
     assert any("pairs of near copies lie in different splits" in note for note in draw_split(apart, Options()).notes)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from streetlab.explain import cells as cells_module
 from streetlab.explain.cells import cell_means, impute, impute_cells, rank_cells
 from streetlab.explain.faithfulness import score_faithfulness
-from streetlab.explain.means import mean_interval
+from streetlab.metrics.statistics.mean_interval import mean_interval
 
 SIDE, CELL = 32, 8
 

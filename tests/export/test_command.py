@@ -62,9 +62,9 @@ def test_the_file_is_the_runs_classifier_with_its_numbers_and_the_record_stays_a
         assert report["quality"][side]["loss"] == pytest.approx(tested["loss"], rel=1e-3)
     assert report["bytes"]["file"] == file.stat().st_size
     assert report["latency"]["threads"] == torch.get_num_threads()
-    card = ExportedNetwork.open(file).card
-    assert (card.name, card.precision, card.image_size) == (classifier.name, "fp32", (32, 32))
-    assert list(card.label_space.names) == list(tested["per_class"])
+    metadata = ExportedNetwork.open(file).metadata
+    assert (metadata.name, metadata.precision, metadata.image_size) == (classifier.name, "fp32", (32, 32))
+    assert list(metadata.label_space.names) == list(tested["per_class"])
     text = (classifier.path / "export" / "report_model_fp32.md").read_text()
     assert f"| accuracy, test (n = {tested['n']}) |" in text
 
@@ -113,7 +113,7 @@ def test_a_second_export_replaces_the_first_and_its_report(pointwise):
 def test_fewer_bits_make_a_file_of_their_own_that_says_so(precision, classifier):
     report = export(classifier, f"precision={precision}", "calibration=3")
     file = classifier.path / "export" / f"model_{precision}.onnx"
-    assert ExportedNetwork.open(file).card.precision == report["precision"] == precision
+    assert ExportedNetwork.open(file).metadata.precision == report["precision"] == precision
     assert file.stat().st_size < 0.6 * report["bytes"]["weights"]
     assert 0.5 < report["agreement"]["share"] <= 1.0
     tested = classifier.metrics["test"]

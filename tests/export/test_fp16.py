@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.support.halved import CARD, layer_weights, scenes, write_classifier
+from tests.support.halved import METADATA, layer_weights, scenes, write_classifier
 
 from streetlab.errors import UserError
 from streetlab.export.fp16 import convert_fp16
-from streetlab.inference.export_metadata import read_export_card
+from streetlab.inference.export_metadata import read_model_metadata
 from streetlab.inference.exported import ExportedNetwork
 
 
@@ -49,9 +49,9 @@ def test_any_number_of_images_of_any_size(fp32: Path, fp16: Path):
 
 
 def test_the_card_says_fp16_and_all_else_is_kept(fp16: Path):
-    card = read_export_card(fp16)
-    assert card.precision == "fp16"
-    assert {**vars(card), "precision": "fp32"} == vars(CARD)
+    metadata = read_model_metadata(fp16)
+    assert metadata.precision == "fp16"
+    assert {**vars(metadata), "precision": "fp32"} == vars(METADATA)
 
 
 def test_a_layer_that_gives_the_logits_themselves(tmp_path: Path):

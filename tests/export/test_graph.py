@@ -18,17 +18,17 @@ from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare, odd_sizes
 from streetlab.export.report import warnings
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.inference.model_metadata import ExportCard
+from streetlab.inference.model_metadata import ModelMetadata
 from streetlab.networks.classifiers import timm_classifier
 
-CARD = ExportCard("streets", CITYSCAPES, (48, 64), "00", 1, "fp32", None, {})
+METADATA = ModelMetadata("streets", CITYSCAPES, (48, 64), "00", 1, "fp32", None, {})
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in's ONNX file."""
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    write_onnx(stand_in(0), CARD.image_size, path, CARD.to_metadata())
+    write_onnx(stand_in(0), METADATA.image_size, path, METADATA.to_metadata())
     return path
 
 
@@ -56,7 +56,7 @@ def test_the_file_takes_any_number_of_photos_of_any_size_and_tells_no_paths(file
     dims = images.type.tensor_type.shape.dim
     assert [dim.HasField("dim_param") for dim in dims] == [True, True, True, False]
     assert b"stand_ins.py" not in file.read_bytes()
-    assert {entry.key for entry in model.metadata_props} == set(CARD.to_metadata())
+    assert {entry.key for entry in model.metadata_props} == set(METADATA.to_metadata())
 
 
 def test_odd_sizes_are_multiples_of_no_stride_and_stay_small():
@@ -70,8 +70,8 @@ def test_odd_sizes_are_multiples_of_no_stride_and_stay_small():
 def test_a_file_of_other_weights_is_found_out_and_warned_of(file):
     photos = [np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)]
     exported = ExportedNetwork.open(file)
-    assert compare(stand_in(0), exported, CARD.image_size, photos).share == 1.0
-    other = compare(stand_in(1), exported, CARD.image_size, photos)
+    assert compare(stand_in(0), exported, METADATA.image_size, photos).share == 1.0
+    other = compare(stand_in(1), exported, METADATA.image_size, photos)
     assert other.share < 0.9
     assert other.largest_difference > 0.1
     report = {"file": "model_fp32.onnx", "precision": "fp32", "agreement": other.to_dict(), "quality": {}}
@@ -87,7 +87,7 @@ def test_a_network_of_one_size_is_compared_at_that(file):
 
     torch.manual_seed(0)
     photos = [np.zeros((48, 64, 3), np.uint8)]
-    found = compare(DeployedNetwork(OneSize(19)), ExportedNetwork.open(file), CARD.image_size, photos)
+    found = compare(DeployedNetwork(OneSize(19)), ExportedNetwork.open(file), METADATA.image_size, photos)
     assert (found.sizes, found.share) == (((48, 64),), 1.0)
 
 

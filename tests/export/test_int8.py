@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.support.halved import CARD, SIZE, layer_weights, scenes, write_classifier
+from tests.support.halved import METADATA, SIZE, layer_weights, scenes, write_classifier
 
 from streetlab.errors import UserError
 from streetlab.export.int8 import quantize_int8
-from streetlab.inference.export_metadata import read_export_card
+from streetlab.inference.export_metadata import read_model_metadata
 from streetlab.inference.exported import ExportedNetwork
 
 
@@ -66,11 +66,11 @@ def test_any_number_of_images_of_any_size(fp32: Path, int8: Path):
 
 
 def test_the_card_says_int8_and_all_else_is_kept(int8: Path):
-    card = read_export_card(int8)
-    assert card.precision == "int8"
-    assert {**vars(card), "precision": "fp32"} == vars(CARD)
+    metadata = read_model_metadata(int8)
+    assert metadata.precision == "int8"
+    assert {**vars(metadata), "precision": "fp32"} == vars(METADATA)
     kept = {entry.key: entry.value for entry in onnx.load(int8).metadata_props}
-    assert kept.keys() == {*CARD.to_metadata(), "made by"}
+    assert kept.keys() == {*METADATA.to_metadata(), "made by"}
 
 
 def test_images_are_asked_for_one_at_a_time(fp32: Path, tmp_path: Path):

@@ -16,7 +16,7 @@ from streetlab.export.onnx_file import write_onnx
 from streetlab.export.parity import compare
 from streetlab.export.report import AGREEING
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.inference.model_metadata import ExportCard
+from streetlab.inference.model_metadata import ModelMetadata
 from streetlab.synthetic import draw_scene
 
 SIZE = (64, 96)
@@ -37,9 +37,9 @@ def test_the_file_gives_the_classes_of_the_network_at_odd_sizes_and_batches_of_o
     network = instantiate(description, num_classes=len(space))
     settle(network, SIZE)
     module = DeployedNetwork(network)
-    card = ExportCard(name, space, SIZE, "00", 1, "fp32", None, {})
+    metadata = ModelMetadata(name, space, SIZE, "00", 1, "fp32", None, {})
     file = tmp_path / "model.onnx"
-    write_onnx(module, SIZE, file, card.to_metadata())
+    write_onnx(module, SIZE, file, metadata.to_metadata())
     photos = [draw_scene(seed, *SIZE).image for seed in range(3)]
     agreement = compare(module, ExportedNetwork.open(file), SIZE, photos)
     assert len(agreement.sizes) == 6

@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 from tests.support.crafted_runs import CLASSIFIER, SEGMENTER, write_run
-from tests.support.exports import AVERAGES, CARD, CONVOLUTIONS, card_of, export, write_by_hand
+from tests.support.exports import AVERAGES, CONVOLUTIONS, METADATA, export, metadata_of, write_by_hand
 
 from streetlab.datasets.labels import CLEANLINESS
 from streetlab.errors import UserError
 from streetlab.inference import load_model as opened_module
-from streetlab.inference.export_metadata import read_export_card
+from streetlab.inference.export_metadata import read_model_metadata
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
@@ -132,13 +132,13 @@ def test_maps_of_an_exported_classifier_are_refused(runs):
 def test_the_card_is_read_without_the_graph(runs, ending, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr(torch.export, "load", lambda *_: pytest.fail("loaded"))
-    card = read_export_card(runs / "classifier" / "export" / f"model_fp32{ending}")
-    assert card == card_of(Predictor.from_run(runs / "classifier", device="cpu"))
+    metadata = read_model_metadata(runs / "classifier" / "export" / f"model_fp32{ending}")
+    assert metadata == metadata_of(Predictor.from_run(runs / "classifier", device="cpu"))
 
 
 def test_the_metadata_are_those_that_onnx_reads(tmp_path):
     file = write_by_hand(tmp_path / "x.onnx", name="Straße 街")
-    ours = read_export_card(file).to_metadata()
+    ours = read_model_metadata(file).to_metadata()
     assert ours == {entry.key: entry.value for entry in onnx.load(file).metadata_props}
 
 
@@ -170,9 +170,9 @@ FAULTY = {
     "another's ONNX file": (lambda folder: write_by_hand(folder / "x.onnx", None), "no model that `streetlab export`"),
     "other inputs": (lambda folder: write_by_hand(folder / "x.onnx", names=("x", "y")), "maps images, uint8, to"),
     "a later format": (lambda folder: zipped(folder / "x.pt2", streetlab=OTHER_FORMAT), "has format 99"),
-    "a damaged card": (lambda folder: zipped(folder / "x.pt2", streetlab="{"), "says of itself is damaged"),
+    "damaged metadata": (lambda folder: zipped(folder / "x.pt2", streetlab="{"), "says of itself is damaged"),
     "another's zip": (lambda folder: zipped(folder / "x.pt2", labels="[]"), "no model that `streetlab export`"),
-    "a card alone": (lambda folder: zipped(folder / "x.pt2", **CARD.to_metadata()), "does not load"),
+    "metadata alone": (lambda folder: zipped(folder / "x.pt2", **METADATA.to_metadata()), "does not load"),
     "no zip": (lambda folder: written(folder / "x.pt2", b"PK"), "is damaged"),
 }
 

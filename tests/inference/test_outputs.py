@@ -20,7 +20,7 @@ from streetlab.inference.outputs import PhotoResults, write_tables
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.sources import Item
 from streetlab.plots.heat import heat_overlay
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 
 RANDOM = np.random.default_rng(3)
 MADE = {"model": "streets", "checkpoint": "ab" * 32, "settings": {"alpha": 0.5, "hide": ["sky"], "window": None}}
@@ -58,7 +58,7 @@ def noted(journal: Journal, name: str = "a.jpg", **result: object) -> Path:
 def test_a_mask_is_written_with_its_ids_its_colours_and_an_overlay_of_the_photo(tmp_path, photo):
     ids = blocks(RANDOM.permutation(12).astype(np.uint8).clip(max=10).reshape(3, 4))
     answer = Segmented(ids, RANDOM.integers(0, 256, ids.shape, dtype=np.uint8))
-    look = Look(CAMVID.palette, 1.0, frozenset(range(1, 11)))
+    look = PaintStyle(CAMVID.palette, 1.0, frozenset(range(1, 11)))
     parts = ("mask", "palette", "overlay", "confidence")
     written = PhotoResults(tmp_path, CAMVID, parts, look, False).write("sub/a", photo, answer)
     assert written.outputs == ("masks/sub/a.png", "palette/sub/a.png", "overlay/sub/a.jpg", "confidence/sub/a.png")
@@ -79,21 +79,21 @@ def test_a_mask_is_written_with_its_ids_its_colours_and_an_overlay_of_the_photo(
 def test_a_label_is_written_with_its_probabilities_and_the_map_of_the_predicted_class(tmp_path, photo):
     maps = np.stack([blocks(RANDOM.random((3, 4), dtype=np.float32)) * 7 for _ in range(2)])
     answer = Classified(np.array([0.1, 0.7, 0.2], np.float32), 1, maps, (0, 1))
-    written = PhotoResults(tmp_path, CLEANLINESS, (), Look(CLEANLINESS.palette), True).write("a", photo, answer)
+    written = PhotoResults(tmp_path, CLEANLINESS, (), PaintStyle(CLEANLINESS.palette), True).write("a", photo, answer)
     assert written.result["prediction"] == "Medium"
     assert written.result["confidence"] == pytest.approx(0.7)
     assert written.result["probabilities"] == pytest.approx({"Clean": 0.1, "Medium": 0.7, "Litter": 0.2})
     assert difference(tmp_path / "overlay/a.jpg", heat_overlay(photo, maps[1] / maps.max())) < 3
     assert difference(tmp_path / "overlay/a.jpg", heat_overlay(photo, maps[0] / maps.max())) > 3
     nothing = replace(answer, activations=np.zeros_like(maps))
-    PhotoResults(tmp_path, CLEANLINESS, (), Look(CLEANLINESS.palette), True).write("dark", photo, nothing)
+    PhotoResults(tmp_path, CLEANLINESS, (), PaintStyle(CLEANLINESS.palette), True).write("dark", photo, nothing)
     assert difference(tmp_path / "overlay/dark.jpg", np.asarray(photo)) < 3
 
 
 def test_a_picture_that_no_format_takes_is_told_of_and_stops_nothing(tmp_path):
     wide = Image.new("RGB", (70_000, 1))  # a JPEG's side has 16 bits
     ids = np.zeros((1, 70_000), np.uint8)
-    written = PhotoResults(tmp_path, CAMVID, ("mask", "overlay"), Look(CAMVID.palette), False).write(
+    written = PhotoResults(tmp_path, CAMVID, ("mask", "overlay"), PaintStyle(CAMVID.palette), False).write(
         "wide", wide, Segmented(ids, ids)
     )
     assert "cannot be stored" in written.result["error"]

@@ -12,7 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from tests.support.crafted_runs import CLASSIFIER, POINTWISE, SEGMENTER, card_of, write_checkpoint, write_run
+from tests.support.crafted_runs import CLASSIFIER, POINTWISE, SEGMENTER, metadata_of, write_checkpoint, write_run
 from tests.support.tiny_runs import TINY, write_photos
 from torch import nn
 
@@ -305,7 +305,7 @@ HOSTILE = [
 def test_a_checkpoint_from_elsewhere_runs_no_code(tmp_path, model, words):
     mark = tmp_path / "mark"
     hostile = _filled(model, mark)
-    path = write_checkpoint(tmp_path / "hostile.ckpt", card_of(hostile, CITYSCAPES, (64, 96)), nn.Identity())
+    path = write_checkpoint(tmp_path / "hostile.ckpt", metadata_of(hostile, CITYSCAPES, (64, 96)), nn.Identity())
     with pytest.raises(UserError) as refused:
         Predictor.from_checkpoint(path, device="cpu")
     assert words in str(refused.value)
@@ -329,35 +329,35 @@ def test_a_foreign_checkpoint_is_not_trusted_because_a_run_is_named_with_it(runs
         Predictor.from_run(runs / "segmenter", str(own), device="cpu")
 
 
-def _damage(card, key, value):
-    card[key] = value
+def _damage(metadata, key, value):
+    metadata[key] = value
 
 
 DAMAGED = {
-    "no card": lambda card: card.clear(),
-    "config": lambda card: _damage(card, "config", None),
-    "no model": lambda card: _damage(card, "config", {"trainer": {}}),
-    "model": lambda card: _damage(card, "config", {"model": "resnet"}),
-    "classes": lambda card: _damage(card, "label_space", {"name": "x", "task": "segmentation"}),
-    "palette": lambda card: card["label_space"]["palette"].pop(),
-    "task": lambda card: _damage(card["label_space"], "task", "detection"),
-    "other task": lambda card: _damage(card["label_space"], "task", "classification"),
-    "size": lambda card: _damage(card, "image_size", [64]),
-    "no size": lambda card: _damage(card, "image_size", [0, 64]),
-    "normalised": lambda card: _damage(card, "normalization", {"mean": [0.5] * 3, "std": [0.5] * 3}),
-    "other network": lambda card: _damage(card["config"]["model"], "encoder", "tu-test_convnext"),
-    "no arguments": lambda card: _damage(card["config"]["model"], "encoder", 3),
-    "no network": lambda card: _damage(
-        card["config"], "model", {"_target_": "streetlab.networks.groups.classifier_groups", "network": None}
+    "no metadata": lambda metadata: metadata.clear(),
+    "config": lambda metadata: _damage(metadata, "config", None),
+    "no model": lambda metadata: _damage(metadata, "config", {"trainer": {}}),
+    "model": lambda metadata: _damage(metadata, "config", {"model": "resnet"}),
+    "classes": lambda metadata: _damage(metadata, "label_space", {"name": "x", "task": "segmentation"}),
+    "palette": lambda metadata: metadata["label_space"]["palette"].pop(),
+    "task": lambda metadata: _damage(metadata["label_space"], "task", "detection"),
+    "other task": lambda metadata: _damage(metadata["label_space"], "task", "classification"),
+    "size": lambda metadata: _damage(metadata, "image_size", [64]),
+    "no size": lambda metadata: _damage(metadata, "image_size", [0, 64]),
+    "normalised": lambda metadata: _damage(metadata, "normalization", {"mean": [0.5] * 3, "std": [0.5] * 3}),
+    "other network": lambda metadata: _damage(metadata["config"]["model"], "encoder", "tu-test_convnext"),
+    "no arguments": lambda metadata: _damage(metadata["config"]["model"], "encoder", 3),
+    "no network": lambda metadata: _damage(
+        metadata["config"], "model", {"_target_": "streetlab.networks.groups.classifier_groups", "network": None}
     ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_card_is_one_line(segmenter, tmp_path, damage):
-    card = card_of(dict(SEGMENTER), CITYSCAPES, (64, 96))
-    DAMAGED[damage](card)
-    path = write_checkpoint(tmp_path / "damaged.ckpt", card, segmenter.network)
+    metadata = metadata_of(dict(SEGMENTER), CITYSCAPES, (64, 96))
+    DAMAGED[damage](metadata)
+    path = write_checkpoint(tmp_path / "damaged.ckpt", metadata, segmenter.network)
     with pytest.raises(UserError, match=r"checkpoint: .*damaged\.ckpt") as refused:
         Predictor.from_checkpoint(path, device="cpu")
     assert "\n" not in str(refused.value)

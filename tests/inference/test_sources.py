@@ -11,7 +11,7 @@ from PIL import Image
 
 from streetlab.datasets.content import HEAD_BYTES, HIDDEN, NEEDS_EXTRA, NO_IMAGE, UNREADABLE, kind_of
 from streetlab.errors import UserError
-from streetlab.inference.names import Names
+from streetlab.inference.outputs import Names
 from streetlab.inference.sources import find_items
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(400)

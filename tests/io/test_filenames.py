@@ -25,8 +25,7 @@ from streetlab.datasets.image_folder import ImageFolder
 from streetlab.datasets.labels import LabelSpace, categorical_palette
 from streetlab.datasets.splits import split_hash
 from streetlab.inference.journal import Journal
-from streetlab.inference.names import Names
-from streetlab.inference.outputs import write_tables
+from streetlab.inference.outputs import Names, write_tables
 from streetlab.inference.sources import Item, find_items
 from streetlab.io.filenames import ERRORS, as_text, encodable, fold, from_text, one_line
 from streetlab.io.files import write_json

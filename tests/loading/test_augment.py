@@ -14,8 +14,9 @@ from torchvision.transforms.v2 import functional as TF
 
 from streetlab.config.composition import config_folder
 from streetlab.errors import UserError
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, draws, normalize
+from streetlab.loading.augment import Augment, draws, normalize
 from streetlab.loading.sampler import sample_keys
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 BILINEAR = InterpolationMode.BILINEAR
 

@@ -8,7 +8,8 @@ import torch
 import torchvision
 
 from streetlab.errors import UserError
-from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD, timm_classifier
+from streetlab.networks.classifiers import timm_classifier
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 torch.set_num_threads(1)
 

@@ -12,10 +12,10 @@ from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50, deeplabv3_resnet101
 
 from streetlab.errors import UserError
-from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.cost import describe
 from streetlab.networks.deeplabv3 import deeplabv3
 from streetlab.networks.groups import modules_to_keep_in_eval, select_parameters
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 torch.set_num_threads(1)
 

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from streetlab.errors import UserError
-from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.cost import describe, parameter_count
 from streetlab.networks.groups import modules_to_keep_in_eval, select_parameters
 from streetlab.networks.hrnetv2 import HEADS, hrnetv2
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 torch.set_num_threads(1)
 

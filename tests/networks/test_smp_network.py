@@ -10,9 +10,9 @@ import torchvision
 from torch import nn
 
 from streetlab.errors import UserError
-from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.cost import describe
 from streetlab.networks.groups import modules_to_keep_in_eval, select_parameters
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.smp_network import smp_network
 
 torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.plots.paint import Look, class_shares, ids_png, paint, palette_png
+from streetlab.plots.paint import PaintStyle, class_shares, ids_png, paint, palette_png
 
 RANDOM = np.random.default_rng(6)
 
@@ -44,7 +44,7 @@ def test_every_pixel_is_painted_by_the_rule(size, outlines, alpha, threshold):
     confidence = RANDOM.choice(np.array([0, 100, 102, 127, 128, 255], dtype=np.uint8), size)
     before = photo.copy(), ids.copy(), confidence.copy()
     for hidden in (frozenset(), frozenset({1, 13})):
-        look = Look(CITYSCAPES.palette, alpha, hidden, outlines, threshold)
+        look = PaintStyle(CITYSCAPES.palette, alpha, hidden, outlines, threshold)
         assert np.array_equal(paint(photo, ids, look, confidence), slowly(photo, ids, look, confidence))
         assert np.array_equal(paint(photo, ids, look), slowly(photo, ids, look, None))
     assert all(map(np.array_equal, before, (photo, ids, confidence)))
@@ -52,13 +52,13 @@ def test_every_pixel_is_painted_by_the_rule(size, outlines, alpha, threshold):
 
 def test_what_does_not_fit_is_refused():
     photo, ids = np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3), np.uint8)
-    look = Look(CITYSCAPES.palette)
+    look = PaintStyle(CITYSCAPES.palette)
     for arguments in ((photo, ids[:1], look), (photo[..., 0], ids, look), (photo, ids, look, ids[:, :2])):
         with pytest.raises(ValueError, match="do not fit each other"):
             paint(*arguments)
     for wrong in ({"alpha": 1.5}, {"threshold": -0.1}, {"alpha": math.nan}):
         with pytest.raises(ValueError, match=r"allowed 0 to 1"):
-            Look(CITYSCAPES.palette, **wrong)
+            PaintStyle(CITYSCAPES.palette, **wrong)
 
 
 def test_shares_are_of_the_pixels_that_have_a_class_and_sum_to_one():
@@ -81,11 +81,11 @@ def test_both_kinds_of_mask_hold_the_very_ids():
 
 def test_a_look_is_read_as_the_page_sends_it():
     palette = CLEANLINESS.palette
-    assert Look.from_dict({}, CLEANLINESS) == Look(palette)
+    assert PaintStyle.from_dict({}, CLEANLINESS) == PaintStyle(palette)
     plain = {"alpha": 1, "hidden": [0, 2], "colors": {"1": "#FF0010"}, "outlines": True, "threshold": 0.25}
-    expected = Look((palette[0], (255, 0, 16), palette[2]), 1.0, frozenset({0, 2}), True, 0.25)
-    assert Look.from_dict(plain, CLEANLINESS) == expected
-    whole = Look.from_dict({"colors": ["#000000", "#010203", "#ffffff"]}, CLEANLINESS)
+    expected = PaintStyle((palette[0], (255, 0, 16), palette[2]), 1.0, frozenset({0, 2}), True, 0.25)
+    assert PaintStyle.from_dict(plain, CLEANLINESS) == expected
+    whole = PaintStyle.from_dict({"colors": ["#000000", "#010203", "#ffffff"]}, CLEANLINESS)
     assert whole.palette == ((0, 0, 0), (1, 2, 3), (255, 255, 255))
 
 
@@ -115,7 +115,7 @@ def test_a_look_is_read_as_the_page_sends_it():
 )
 def test_any_other_look_is_one_short_line(plain, said):
     with pytest.raises(UserError) as caught:
-        Look.from_dict(plain, CLEANLINESS)
+        PaintStyle.from_dict(plain, CLEANLINESS)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)

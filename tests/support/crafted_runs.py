@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from streetlab.config import instantiate
 from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS, LabelSpace
 from streetlab.io import files
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
+from streetlab.loading.augment import normalize
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.records.record import RunRecord
 from streetlab.synthetic import draw_scene
 
@@ -59,7 +60,7 @@ class Convolutions(nn.Module):
         return self.layers[-1](images)
 
 
-def card_of(model: dict[str, Any], space: LabelSpace, image_size: tuple[int, int]) -> dict[str, Any]:
+def metadata_of(model: dict[str, Any], space: LabelSpace, image_size: tuple[int, int]) -> dict[str, Any]:
     """Build the metadata of that run's checkpoint."""
     return {
         "config": {"model": model, "trainer": {"precision": "32-true", "channels_last": True}},
@@ -69,10 +70,10 @@ def card_of(model: dict[str, Any], space: LabelSpace, image_size: tuple[int, int
     }
 
 
-def write_checkpoint(path: Path, card: dict[str, Any], network: nn.Module) -> Path:
+def write_checkpoint(path: Path, metadata: dict[str, Any], network: nn.Module) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"network.{key}": tensor for key, tensor in network.state_dict().items()}
-    torch.save({"epoch": 4, "state_dict": tensors, "streetlab": card}, path)
+    torch.save({"epoch": 4, "state_dict": tensors, "streetlab": metadata}, path)
     return path
 
 
@@ -99,9 +100,9 @@ def write_run(
     network = instantiate(model | ({"weights": "none"} if "weights" in model else {}))(num_classes=len(space))
     settle(network, image_size)
     record = RunRecord(folder)
-    card = card_of(model, space, image_size)
-    write_checkpoint(record.checkpoints / "best.ckpt", card, network)
-    files.write_text(folder / "config.yaml", yaml.safe_dump(card["config"]))
+    metadata = metadata_of(model, space, image_size)
+    write_checkpoint(record.checkpoints / "best.ckpt", metadata, network)
+    files.write_text(folder / "config.yaml", yaml.safe_dump(metadata["config"]))
     record.write_status(state="completed", precision="32-true")
     record.write_metrics({"eval_split": "test", "test": {"temperature": temperature} if temperature else {}})
     return record

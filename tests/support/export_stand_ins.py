@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import yaml
-from tests.support.crafted_runs import Convolutions, card_of, write_checkpoint
+from tests.support.crafted_runs import Convolutions, metadata_of, write_checkpoint
 from torch import Tensor, nn
 
 from streetlab.datasets.labels import LabelSpace
@@ -73,6 +73,8 @@ def swap_network(record: RunRecord, target: str) -> RunRecord:
     torch.manual_seed(0)
     network = globals()[target](num_classes=len(space))
     write_checkpoint(
-        record.checkpoints / "best.ckpt", card_of(config["model"], space, (height, width)) | {"config": config}, network
+        record.checkpoints / "best.ckpt",
+        metadata_of(config["model"], space, (height, width)) | {"config": config},
+        network,
     )
     return record

@@ -14,12 +14,12 @@ from streetlab.datasets.labels import CITYSCAPES, LabelSpace
 from streetlab.export.graph import DeployedNetwork
 from streetlab.export.onnx_file import write_onnx
 from streetlab.export.torch_file import write_torch
-from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
+from streetlab.inference.model_metadata import INPUT, OUTPUT, ModelMetadata
 from streetlab.inference.predictor import Predictor
 
 CONVOLUTIONS = {"_target_": "tests.support.crafted_runs.Convolutions", "_partial_": True, "sides": [3, 1]}
 AVERAGES = {"_target_": "tests.support.exports.Averages", "_partial_": True}
-CARD = ExportCard("crafted", CITYSCAPES, (64, 96), "0" * 64, 5, "fp32", None, {})
+METADATA = ModelMetadata("crafted", CITYSCAPES, (64, 96), "0" * 64, 5, "fp32", None, {})
 
 
 class Averages(nn.Module):
@@ -35,8 +35,8 @@ class Averages(nn.Module):
         return self.layer(images).relu().mean(dim=(2, 3)) * 20
 
 
-def card_of(predictor: Predictor) -> ExportCard:
-    return ExportCard(
+def metadata_of(predictor: Predictor) -> ModelMetadata:
+    return ModelMetadata(
         predictor.name, predictor.label_space, predictor.image_size, predictor.sha256, predictor.epoch, "fp32",
         predictor.fitted, {"torch": "2"},
     )  # fmt: skip
@@ -47,13 +47,13 @@ def export(run: Path, target: Path) -> Path:
     predictor = Predictor.from_run(run, device="cpu")
     target.parent.mkdir(exist_ok=True)
     write: Any = write_onnx if target.suffix == ".onnx" else write_torch
-    write(DeployedNetwork(predictor.network), predictor.image_size, target, card_of(predictor).to_metadata())
+    write(DeployedNetwork(predictor.network), predictor.image_size, target, metadata_of(predictor).to_metadata())
     return target
 
 
 def write_by_hand(
     target: Path,
-    card: ExportCard | None = CARD,
+    metadata: ModelMetadata | None = METADATA,
     sides: tuple[Any, Any] = ("height", "width"),
     names: tuple[str, str] = (INPUT, OUTPUT),
     **changed: Any,
@@ -79,8 +79,8 @@ def write_by_hand(
         [helper.make_tensor_value_info(found, TensorProto.FLOAT, shapes[1])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    if card is not None:
-        helper.set_model_props(model, replace(card, **{"label_space": space} | changed).to_metadata())
+    if metadata is not None:
+        helper.set_model_props(model, replace(metadata, **{"label_space": space} | changed).to_metadata())
     target.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, target)
     return target

@@ -13,12 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from streetlab.datasets.labels import CITYSCAPES
-from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
+from streetlab.inference.model_metadata import INPUT, OUTPUT, ModelMetadata
+from streetlab.loading.augment import normalize
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.synthetic import draw_scene
 
 SIZE = (48, 96)
-CARD = ExportCard("streets", CITYSCAPES, SIZE, "00", 1, "fp32", 1.5, {"torch": "2"})
+METADATA = ModelMetadata("streets", CITYSCAPES, SIZE, "00", 1, "fp32", 1.5, {"torch": "2"})
 _FRONT = (
     ("Cast", [INPUT], "whole", {"to": TensorProto.FLOAT}),
     ("Transpose", ["whole"], "planes", {"perm": [0, 3, 1, 2]}),
@@ -106,6 +107,6 @@ def _write(path: Path, nodes: Sequence[tuple], weights: Mapping[str, torch.Tenso
         [numpy_helper.from_array(values, name) for name, values in tensors.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(model, CARD.to_metadata() | {"made by": "hand"})
+    helper.set_model_props(model, METADATA.to_metadata() | {"made by": "hand"})
     onnx.save(model, path)
     return path

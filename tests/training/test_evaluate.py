@@ -215,7 +215,7 @@ def test_other_masks_of_the_same_classes_where_the_truth_of_test_is_withheld(seg
     assert not (mirrored.path / "test_label_ids").exists()
     capfd.readouterr()
     assert cli.run(["evaluate", f"run={segmenter.path}", *words, "split=test"]) == 2
-    assert "cityscapes does not tell the truth of test; allowed: train, val" in capfd.readouterr().err
+    assert "data set cityscapes has no labels for test; allowed: train, val" in capfd.readouterr().err
 
 
 def test_the_weights_that_training_began_from_may_be_gone(classifier):

@@ -17,8 +17,8 @@ def test_a_vision_transformer_trains_and_is_rebuilt_at_the_runs_size(train, tmp_
     record = train("model.name=test_vit_relpos", "image_size=[64,32]", *EPOCH)
     assert "img_size" not in OmegaConf.load(record.path / "config.yaml").model  # runs keep their names
     best = record.checkpoints / "best.ckpt"
-    card = torch.load(best, weights_only=True)["streetlab"]
-    assert card["config"]["model"]["img_size"] == [64, 32]
+    metadata = torch.load(best, weights_only=True)["streetlab"]
+    assert metadata["config"]["model"]["img_size"] == [64, 32]
 
     assert Predictor.from_checkpoint(best, device="cpu").image_size == (64, 32)
     assert cli.run(["evaluate", f"run={record.path}", f"output={tmp_path / 'again'}"]) == 0

@@ -76,11 +76,11 @@ def test_the_epoch_that_is_tested_is_the_best_by_val(train):
 def test_a_checkpoint_alone_is_enough_to_predict(train):
     record = train(*SHORT)
     checkpoint = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
-    card = checkpoint["streetlab"]
-    assert LabelSpace.from_dict(card["label_space"]) == CLEANLINESS
-    assert card["image_size"] == [32, 32]
-    assert card["normalization"]["mean"] == [0.485, 0.456, 0.406]
-    assert card["config"]["model"]["name"] == "test_resnet"
+    metadata = checkpoint["streetlab"]
+    assert LabelSpace.from_dict(metadata["label_space"]) == CLEANLINESS
+    assert metadata["image_size"] == [32, 32]
+    assert metadata["normalization"]["mean"] == [0.485, 0.456, 0.406]
+    assert metadata["config"]["model"]["name"] == "test_resnet"
     assert "optimizer_states" not in checkpoint
 
 

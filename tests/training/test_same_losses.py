@@ -14,8 +14,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.loading import cache, datamodule
-from streetlab.training.fused import build_fused
-from streetlab.training.phases import PhaseSchedule
+from streetlab.training.phases import PhaseSchedule, build_fused
 
 STEPS = 20
 PLAIN = (

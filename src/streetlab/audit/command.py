@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from streetlab.audit import new_split
 from streetlab.audit.dataset_from_args import Chosen, chosen_data
 from streetlab.audit.duplicates import find_duplicates
-from streetlab.audit.findings import Finding, image_findings, in_order, write_findings
+from streetlab.audit.findings import KINDS, Finding, image_findings, in_order, write_findings
 from streetlab.audit.fingerprints import fingerprint_all
 from streetlab.audit.groups import group_images
 from streetlab.audit.images import Images, all_samples
@@ -20,7 +23,7 @@ from streetlab.audit.new_split import NewSplit
 from streetlab.audit.options import Options, options_of
 from streetlab.audit.page import audit_page
 from streetlab.audit.summary import counts_by_kind, headline, summarize
-from streetlab.audit.terminal import print_audit
+from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.io.filenames import one_line
@@ -76,8 +79,10 @@ def audit(chosen: Chosen, options: Options) -> Audit:
         raise UserError(f"dataset: {source.name} has no images")
     cache = source.cache_dir / "audit"
     prints = fingerprint_all(source, samples, cache)
-    twins = find_duplicates(prints)
-    images = Images(source.label_space, samples, splits, prints, twins, group_images(prints, twins, options.most))
+    duplicates = find_duplicates(prints)
+    images = Images(
+        source.label_space, samples, splits, prints, duplicates, group_images(prints, duplicates, options.most)
+    )
     findings = image_findings(images, options.thresholds)
     masks: list[MaskRead | None] = []
     if source.has_masks:
@@ -109,3 +114,29 @@ def write_audit(chosen: Chosen, found: Audit, options: Options, output: Path) ->
         new_split.write(output / SPLIT_FILE, found.split, options, name)
     html = audit_page(chosen.source, found.images, found.masks, found.findings, found.split, found.notes)
     return files.write_text(output / "audit.html", html)
+
+
+def print_audit(headline: str, counts: Mapping[str, int], split: NewSplit | None, notes: Sequence[str]) -> None:
+    """The headline, how many findings of each kind, the class shares of the new split, the notes."""
+    console = Console()
+    console.print(Text(headline))
+    console.print()
+    table = Table("finding", "kind")
+    table.add_column("rows", justify="right")
+    for kind, count in counts.items():
+        table.add_row(KINDS[kind], kind, f"{count:,}")
+    console.print(table)
+    if split is not None:
+        console.print(_shares(split))
+    for note in notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+
+
+def _shares(split: NewSplit) -> Table:
+    table = Table("split.json")
+    for name in SPLITS:
+        table.add_column(name, justify="right")
+    for row in split.table:
+        cells = [f"{count:,} ({share:.1%})" for count, share in zip(row.counts, row.shares, strict=True)]
+        table.add_row(Text(row.label or "all"), *cells)
+    return table

@@ -48,38 +48,38 @@ class DuplicatePair:
 
 
 def find_duplicates(fingerprints: Fingerprints) -> list[DuplicatePair]:
-    """All copies, as links: those that are connected through any number of twins belong together.
+    """All copies, as links: those that are connected through any number of duplicates belong together.
 
     Files of the same bytes are linked to the first of them, files of the same pixels to the first of those, and
-    near copies are sought among the first ones alone. Images that do not decode have twins of the same bytes
+    near copies are sought among the first ones alone. Images that do not decode have duplicates of the same bytes
     only, nearly flat ones of the same bytes and pixels.
 
     Returns:
         Ordered by first, then second.
     """
     decoded = fingerprints.decoded
-    twins = _equal(fingerprints.sha256, "bytes")
-    copies = {twin.second for twin in twins}
+    duplicates = _equal(fingerprints.sha256, "bytes")
+    copies = {pair.second for pair in duplicates}
     pixels = [None if index in copies else digest for index, digest in enumerate(fingerprints.pixels)]
     same_pixels = _equal(pixels, "pixels")
-    copies |= {twin.second for twin in same_pixels}
+    copies |= {pair.second for pair in same_pixels}
     structured = np.array([thumbnail.std() >= _FLAT for thumbnail in fingerprints.thumbnails], bool)
     alone = np.array([index not in copies for index in range(len(decoded))], bool)
     near = _near(fingerprints, np.flatnonzero(decoded & structured & alone))
-    return sorted(twins + same_pixels + near, key=lambda twin: (twin.first, twin.second))
+    return sorted(duplicates + same_pixels + near, key=lambda pair: (pair.first, pair.second))
 
 
 def _equal(digests: Sequence[str | None], kind: str) -> list[DuplicatePair]:
     first: dict[str, int] = {}
-    twins = []
+    duplicates = []
     for index, digest in enumerate(digests):
         if digest is None:
             continue
         if digest in first:
-            twins.append(DuplicatePair(first[digest], index, kind))
+            duplicates.append(DuplicatePair(first[digest], index, kind))
         else:
             first[digest] = index
-    return twins
+    return duplicates
 
 
 def _near(fingerprints: Fingerprints, among: NDArray[np.int64]) -> list[DuplicatePair]:

@@ -136,13 +136,13 @@ def _copies(images: Images) -> Iterator[Finding]:
             detail = f"{what} {_named(images, (same or others)[0])}{_and_more(len(others) - 1)}"
             yield about(images, image, "exact_duplicate", 1.0, detail)
     for image, near in images.near.items():
-        nearest, twin = next(iter(near.items()))
-        mirrored = "mirrored, " if twin.mirrored else ""
+        nearest, pair = next(iter(near.items()))
+        mirrored = "mirrored, " if pair.mirrored else ""
         detail = (
-            f"nearly the same as {_named(images, nearest)}: {mirrored}similarity {twin.similarity:.2f}, "
-            f"{twin.distance} of 64 bits differ{_and_more(len(near) - 1)}"
+            f"nearly the same as {_named(images, nearest)}: {mirrored}similarity {pair.similarity:.2f}, "
+            f"{pair.distance} of 64 bits differ{_and_more(len(near) - 1)}"
         )
-        yield about(images, image, "near_duplicate", twin.similarity, detail)
+        yield about(images, image, "near_duplicate", pair.similarity, detail)
 
 
 def _across(images: Images) -> Iterator[Finding]:

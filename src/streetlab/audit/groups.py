@@ -24,11 +24,11 @@ class Group:
 
     name: str
     members: tuple[int, ...]
-    twins: tuple[DuplicatePair, ...]
+    duplicates: tuple[DuplicatePair, ...]
     chain: bool
 
 
-def group_images(fingerprints: Fingerprints, twins: Iterable[DuplicatePair], most: int = 50) -> list[Group]:
+def group_images(fingerprints: Fingerprints, duplicates: Iterable[DuplicatePair], most: int = 50) -> list[Group]:
     """Group connected duplicates (union-find); images without a pair are in none.
 
     Exact copies always come together. Then near duplicates join groups, the most similar first, as long as no group
@@ -44,10 +44,13 @@ def group_images(fingerprints: Fingerprints, twins: Iterable[DuplicatePair], mos
     connected = Connected(len(fingerprints))
     root_of, size = connected.root, connected.size
     capped: set[int] = set()
-    twins = sorted(twins, key=lambda twin: (twin.kind == "near", -twin.similarity, twin.first, twin.second))
-    for twin in twins:
-        a, b = root_of(twin.first), root_of(twin.second)
-        if a != b and twin.kind == "near" and size[a] + size[b] > most:
+    duplicates = sorted(
+        duplicates,
+        key=lambda pair: (pair.kind == "near", -pair.similarity, pair.first, pair.second),
+    )
+    for pair in duplicates:
+        a, b = root_of(pair.first), root_of(pair.second)
+        if a != b and pair.kind == "near" and size[a] + size[b] > most:
             capped |= {a, b}
         else:
             connected.join(a, b)
@@ -57,16 +60,16 @@ def group_images(fingerprints: Fingerprints, twins: Iterable[DuplicatePair], mos
         if size[root_of(index)] > 1:
             members[root_of(index)].append(index)
     links: dict[int, list[DuplicatePair]] = defaultdict(list)
-    for twin in twins:
-        root = root_of(twin.first)
-        if root == root_of(twin.second):
-            links[root].append(twin)
+    for pair in duplicates:
+        root = root_of(pair.first)
+        if root == root_of(pair.second):
+            links[root].append(pair)
     chains = {root_of(index) for index in capped}
     return [
         Group(
             name=min(fingerprints.content(index) or "" for index in those)[:12],
             members=tuple(those),
-            twins=tuple(sorted(links[root], key=lambda twin: (twin.first, twin.second))),
+            duplicates=tuple(sorted(links[root], key=lambda pair: (pair.first, pair.second))),
             chain=root in chains,
         )
         for root, those in sorted(members.items())

@@ -31,7 +31,7 @@ class Images:
     samples: Sequence[Sample]
     splits: Sequence[str]
     prints: Fingerprints
-    twins: Sequence[DuplicatePair] = ()
+    duplicates: Sequence[DuplicatePair] = ()
     groups: Sequence[Group] = ()
 
     def __len__(self) -> int:
@@ -84,13 +84,13 @@ class Images:
         """
         copies = {member: copy for copy in self.exact_copies for member in copy}
         found: dict[int, dict[int, DuplicatePair]] = defaultdict(dict)
-        for twin in sorted(self.twins, key=lambda twin: (-twin.similarity, twin.first, twin.second)):
-            if twin.kind != "near":
+        for pair in sorted(self.duplicates, key=lambda pair: (-pair.similarity, pair.first, pair.second)):
+            if pair.kind != "near":
                 continue
-            for one in copies.get(twin.first, (twin.first,)):
-                for other in copies.get(twin.second, (twin.second,)):
-                    found[one].setdefault(other, twin)
-                    found[other].setdefault(one, twin)
+            for one in copies.get(pair.first, (pair.first,)):
+                for other in copies.get(pair.second, (pair.second,)):
+                    found[one].setdefault(other, pair)
+                    found[other].setdefault(one, pair)
         return dict(found)
 
 

@@ -180,7 +180,7 @@ def _uneven(table: tuple[ClassShare, ...], shares: Mapping[str, float], names: l
 
 def _torn(images: Images, splits: list[str | None], most: int) -> list[str]:
     """A note on near copies in different splits: the limit on a group's size has separated them."""
-    placed = [(splits[twin.first], splits[twin.second]) for twin in images.twins]
+    placed = [(splits[pair.first], splits[pair.second]) for pair in images.duplicates]
     torn = sum(one != other and None not in (one, other) for one, other in placed)
     if not torn:
         return []

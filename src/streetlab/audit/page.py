@@ -203,10 +203,10 @@ def _relation(images: Images, first: int, member: int) -> str:
         return "same bytes"
     if images.contents[member] == images.contents[first] is not None:
         return "same pixels"
-    twin = images.near.get(first, {}).get(member)
-    if twin is None:
+    pair = images.near.get(first, {}).get(member)
+    if pair is None:
         return "a copy of another copy"
-    return f"{'mirrored, ' if twin.mirrored else ''}similarity {twin.similarity:.2f}"
+    return f"{'mirrored, ' if pair.mirrored else ''}similarity {pair.similarity:.2f}"
 
 
 def _line(finding: Finding, labels: dict[str, int]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from streetlab.checkpoints.read import TrainedWeights
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,8 @@ def _begin(options: Options, photos: Manifest) -> dict[str, Any]:
     record.write_status(state="running", started=now(), compressed=options.about(), **provenance())
     record.write_photos(photos)
     record.write_config(new, options.words)
-    card = options.weights.metadata | {"config": new}
-    write_checkpoint(record.checkpoints / START, state, card)
+    metadata = options.weights.metadata | {"config": new}
+    write_checkpoint(record.checkpoints / START, state, metadata)
     write_report(record, report)
     return report
 
@@ -155,7 +155,7 @@ def _evaluate_untrained(cfg: DictConfig, session: RunSession, source: DataSource
     record.write_status(**experiment.source.split_record(experiment.data.samples))
     files.write_csv(record.path / "metrics.csv", [], ("epoch", "step", "phase"))
     for name in ("best.ckpt", "last.ckpt"):
-        write_checkpoint(record.checkpoints / name, experiment.task.state_dict(), experiment.task.card)
+        write_checkpoint(record.checkpoints / name, experiment.task.state_dict(), experiment.task.metadata)
     trainer: pl.Trainer = instantiate(cfg.trainer, root=record.path, enable_checkpointing=False)
     evaluate_best(trainer, experiment, record, phases=())
 

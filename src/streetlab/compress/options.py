@@ -20,7 +20,7 @@ from streetlab.config.recorded import RecordedConfig, recorded_config
 from streetlab.config.run_names import config_hash, matches, run_name
 from streetlab.datasets.manifest import Manifest
 from streetlab.errors import UserError, did_you_mean
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 from streetlab.records.identity import has_photos, other_photos, unique_hash
 from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
@@ -166,7 +166,7 @@ def _refuse_own(recorded: RecordedConfig) -> None:
 
 def _refuse_several(config: DictConfig) -> None:
     nodes, each = processes_of(config.trainer)
-    if place().world_size > 1 or nodes != 1 or each != 1:
+    if process_rank().world_size > 1 or nodes != 1 or each != 1:
         raise UserError(
             f"trainer.devices={config.trainer.get('devices', 1)}: compress works in one process; trainer.devices=1"
         )

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from streetlab.config.sweeps import SweepPlan
 from streetlab.errors import UserError
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 
 _PRESETS = ("experiment", "debug", "trainer")
 """Groups whose choices may set the trainer."""
@@ -41,7 +41,7 @@ def check_processes(plan: SweepPlan, first: DictConfig) -> None:
     Raises:
         UserError: a job trains in several processes, and the launcher starts another number.
     """
-    here = place()
+    here = process_rank()
     if here.launcher in ("torchrun", "srun") and here.world_size > 1:
         raise UserError(
             f"-m under {here.launcher}: its {here.world_size} processes would wait for each other forever once a job "

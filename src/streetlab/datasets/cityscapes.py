@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from streetlab.datasets.cityscapes_files import MASK_FILES, scan_cityscapes
 from streetlab.datasets.labels import CITYSCAPES
 from streetlab.datasets.mask_source import MaskSource
+from streetlab.datasets.pairs import Pair, check_partners, listing, names_in, permitted, wrong_root
+from streetlab.datasets.scan import SPLITS, check_root, photos_below
 from streetlab.errors import UserError, did_you_mean
+from streetlab.io.archive import File, ZipMember, zip_names
+from streetlab.io.filenames import as_text
+
+MASK_FILES = ("labelIds", "labelTrainIds")
+_IMAGE_END = "_leftImg8bit.png"
 
 
 class Cityscapes(MaskSource):
@@ -47,3 +53,78 @@ class Cityscapes(MaskSource):
         space = CITYSCAPES if mask_files == "labelIds" else replace(CITYSCAPES, file_ids=(), void_ids=())
         labels = labels or CITYSCAPES.name  # one space for both kinds of mask files
         super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device)
+
+
+def scan_cityscapes(root: Path, key: str, mask_files: str) -> list[Pair]:
+    """Cityscapes' own layout, unpacked or in its official zips; ids are `val/frankfurt/frankfurt_000000_000294`.
+
+    Frames of one recording (city and sequence) are one group. The masks of `test` are dummies and not looked at.
+
+    Args:
+        root: holds `leftImg8bit` and `gtFine`, or `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip`.
+        key: the config key that `root` came from, for error messages.
+        mask_files: `labelIds` or `labelTrainIds`.
+
+    Raises:
+        UserError: the root is another folder, train or val lacks images, an image has no mask or a mask no image.
+    """
+    expected = "leftImg8bit and gtFine, or leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"
+    check_root(root, key, f"a folder with {expected}")
+    with permitted(key):
+        images = {
+            name.removesuffix(_IMAGE_END): file
+            for name, file in _cityscapes_files(root, "leftImg8bit", key, expected).items()
+            if name.endswith(_IMAGE_END)
+        }
+        truth = _cityscapes_files(root, "gtFine", key, expected)
+    masks = _cityscapes_masks(truth, root, key, mask_files)
+    pairs = []
+    for split in SPLITS:
+        images_here = {stem: file for stem, file in images.items() if stem.startswith(f"{split}/")}
+        if split != "test":
+            if not images_here:
+                raise UserError(f"{key}: {root} has no images leftImg8bit/{split}/<city>/*{_IMAGE_END}")
+            masks_here = {stem: file for stem, file in masks.items() if stem.startswith(f"{split}/")}
+            check_partners(
+                images_here,
+                masks_here,
+                key,
+                lambda stem: f"gtFine/{stem}_gtFine_{mask_files}.png",
+                lambda stem: f"leftImg8bit/{stem}{_IMAGE_END}",
+            )
+        for stem in sorted(images_here):
+            recording = stem.rpartition("/")[2].rpartition("_")[0]
+            mask = None if split == "test" else masks[stem]
+            pairs.append(Pair(as_text(stem), as_text(recording), split, images_here[stem], mask))
+    return pairs
+
+
+def _cityscapes_files(root: Path, top: str, key: str, expected: str) -> Mapping[str, File]:
+    """The PNGs below the folder `top`, by their path under it: from the folder where it is there, else the zip."""
+    archive = root / f"{top}_trainvaltest.zip"
+    for folder in (root / top, root / archive.stem / top):
+        if folder.is_dir():
+            return {path.relative_to(folder).as_posix(): path for path in photos_below(folder)}
+    if archive.is_file():
+        names = zip_names(archive, key)
+        return {name.removeprefix(f"{top}/"): ZipMember(archive, name) for name in names if name.startswith(f"{top}/")}
+    if top == "gtFine":
+        found = names_in(root)
+        raise UserError(
+            f"{key}: {root} has images but no masks: neither gtFine nor {archive.name}"
+            f"{did_you_mean('gtFine', found)} (found {listing(found)})"
+        )
+    raise wrong_root(root, key, [expected], (top, archive.name))
+
+
+def _cityscapes_masks(truth: Mapping[str, File], root: Path, key: str, mask_files: str) -> dict[str, File]:
+    ends = {kind: f"_gtFine_{kind}.png" for kind in MASK_FILES}
+    kinds = {
+        kind: {name.removesuffix(end): file for name, file in truth.items() if name.endswith(end)}
+        for kind, end in ends.items()
+    }
+    (other,) = (kind for kind in MASK_FILES if kind != mask_files)
+    if not any(stem.startswith(("train/", "val/")) for stem in kinds[mask_files]):
+        there = f"; there are *_gtFine_{other}.png: say dataset.mask_files={other}" if kinds[other] else ""
+        raise UserError(f"{key}: {root} has no masks gtFine/train/<city>/*_gtFine_{mask_files}.png{there}")
+    return kinds[mask_files]

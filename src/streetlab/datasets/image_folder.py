@@ -50,7 +50,7 @@ class ImageFolder(DataSource):
         label_space: LabelSpace | None = None,
     ) -> None:
         super().__init__(name, cache_dir, on_error, on_device)
-        placement = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
+        assignment = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
         self.root = Path(root).expanduser()
         spaces = {key: space for key, space in LABEL_SPACES.items() if not space.spec.per_pixel}
         if labels is not None and labels not in spaces:
@@ -61,7 +61,7 @@ class ImageFolder(DataSource):
         report_passed(self.passed, "dataset.root", self.root)
         refuse_cache_below(self.root, self.cache_dir)
         self.tree_splits = frozenset(photo.split for photo in photos if photo.split)
-        self._photos, self.split_file = placement.place(photos, self.root, self.cache_dir, self.label_space.names)
+        self._photos, self.split_file = assignment.place(photos, self.root, self.cache_dir, self.label_space.names)
         self.required_classes = frozenset(range(len(self.label_space)))
         if not self.samples("test") and self.samples("val"):
             self.eval_split = "val"

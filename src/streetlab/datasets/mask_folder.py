@@ -65,7 +65,7 @@ class MaskFolder(MaskSource):
         test_from: str | None = None,
         values: Mapping[int, str] | None = None,
     ) -> None:
-        placement = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
+        assignment = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
         root = Path(root).expanduser()
         space = _file_space(as_text(root.resolve().name), classes, labels, ignore, palette)
         further = _further_values(values, space)
@@ -74,7 +74,7 @@ class MaskFolder(MaskSource):
         report_passed(passed, "dataset.root", root)
         tree_splits = frozenset(pair.split for pair in pairs if pair.split)
         refuse_cache_below(root, Path(cache_dir).expanduser())
-        pairs, read = _placed(pairs, root, Path(cache_dir).expanduser(), placement)
+        pairs, read = _placed(pairs, root, Path(cache_dir).expanduser(), assignment)
         super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device, further)
         if not self.samples("test") and self.samples("val"):
             self.eval_split = "val"
@@ -159,14 +159,14 @@ def _colors(palette: Sequence[Sequence[int]] | None, names: Sequence[str]) -> tu
 
 
 def _placed(
-    pairs: list[Pair], root: Path, cache_dir: Path, placement: SplitAssignment
+    pairs: list[Pair], root: Path, cache_dir: Path, assignment: SplitAssignment
 ) -> tuple[list[Pair], SplitFile | None]:
     """The pairs with their splits and groups, by the contents of their images, and the split file if one was read."""
     photos = []
     for pair in pairs:
         assert not isinstance(pair.image, ZipMember)
         photos.append(Photo(pair.id, pair.image, pair.split, 0))
-    placed, read = placement.place(photos, root, cache_dir, ())
+    placed, read = assignment.place(photos, root, cache_dir, ())
     by_id = {photo.id: photo for photo in placed}
     kept = [(pair, by_id[pair.id]) for pair in pairs if pair.id in by_id]
     return [replace(pair, split=photo.split, group=photo.group or pair.group) for pair, photo in kept], read

@@ -22,7 +22,7 @@ TEST_FROM = ("train", "val", "all")
 
 @dataclass(frozen=True)
 class SplitAssignment:
-    """What places the photos of a tree.
+    """Rules that assign the photos of a tree to splits.
 
     Args:
         split_file: a split to use instead of the tree's own (see `streetlab.datasets.splits`).

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from streetlab.datasets.scan import SPLITS, Photo
-from streetlab.datasets.stratified_groups import deal
+from streetlab.datasets.stratified_groups import stratify_groups
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import fold
 from streetlab.io.files import write_json
@@ -94,7 +94,7 @@ def _dealt(
         if (count := len(groups_of[label])) < len(shares):
             found = f"{count} group{'s' * (count != 1)} of photos (copies are one)"
             raise UserError(f"{_named(label, names)} has {found}; {what} at least {len(shares)}")
-    bins = deal(groups, labels, shares, seed)
+    bins = stratify_groups(groups, labels, shares, seed)
     there = set(zip(labels, bins, strict=True))
     for label in sorted(groups_of):
         if any((label, place) not in there for place in range(len(shares))):

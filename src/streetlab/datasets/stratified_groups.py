@@ -26,7 +26,7 @@ _MOST_KINDS = 1000
 _MOST_PASSES = 5
 
 
-def deal(groups: Sequence[str], labels: Sequence[int], shares: Sequence[float], seed: int) -> list[int]:
+def stratify_groups(groups: Sequence[str], labels: Sequence[int], shares: Sequence[float], seed: int) -> list[int]:
     """A bin for each image, the same for all images of a group.
 
     The groups are dealt one after the other, the large ones first, each to the bin where the chi-square distance

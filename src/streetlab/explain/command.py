@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION
-from streetlab.errors import UserError
 from streetlab.explain.classification import explain_classifier
 from streetlab.explain.figures import score_figures
 from streetlab.explain.page import Gallery, gallery_page
@@ -106,11 +105,7 @@ def _split(asked: str | None, data: StreetData, everything: bool) -> str:
         return "test"
     if asked is None:
         return tested_splits(data.source, data.splits[1:])[-1]
-    if asked not in data.splits:
-        raise UserError(
-            f"split: data set {data.source.name} does not tell the truth of {asked}; allowed: {', '.join(data.splits)}"
-        )
-    return asked
+    return data.labelled_split(asked)
 
 
 def _device(config: DictConfig) -> torch.device:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from streetlab.explain.cells import cell_means, cell_of_pixel, center_map, impute_cells, rank_cells
-from streetlab.explain.means import mean_interval
+from streetlab.metrics.statistics.mean_interval import mean_interval
 from streetlab.progress import track
 
 Predict = Callable[[Tensor], Tensor]

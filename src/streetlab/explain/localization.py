@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from streetlab.explain.cells import center_map
-from streetlab.explain.means import mean_interval
+from streetlab.metrics.statistics.mean_interval import mean_interval
 
 
 def score_localization(

@@ -40,7 +40,7 @@ _ELSEWHERE = ("run", "output", "overrides", "hydra")
 
 @dataclass(frozen=True, eq=False)
 class ExplainRequest:
-    """What is to be explained.
+    """Request to explain a run's predictions.
 
     Attributes:
         run: the record; never written to, but for the folder `explain` in it.
@@ -86,7 +86,7 @@ class ExplainRequest:
         return self.weights.label_space
 
     def about(self) -> dict[str, Any]:
-        """What metrics.json says of the request."""
+        """Return the part of metrics.json that describes the request."""
         return {
             "run": str(self.run.path.resolve()),
             "name": self.name,

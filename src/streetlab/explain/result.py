@@ -16,7 +16,7 @@ from streetlab.explain.page import Card
 
 @dataclass(frozen=True, eq=False)
 class ExplainResult:
-    """What metrics.json and the page are made of.
+    """Scores and maps of one explanation, for metrics.json and the page.
 
     Args:
         cards: of the gallery, in its order.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from streetlab.explain.means import mean_interval
+from streetlab.metrics.statistics.mean_interval import mean_interval
 from streetlab.networks.cam import class_activation
 from streetlab.networks.groups import declared_groups, select_parameters
 

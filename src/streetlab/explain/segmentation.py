@@ -26,7 +26,7 @@ from streetlab.metrics.classification import confusion_counts
 from streetlab.metrics.confusions import Confusions
 from streetlab.metrics.segmentation import image_mious
 from streetlab.networks.cam import region_activation
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 from streetlab.progress import track
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.report_segmentation import predict_mask
@@ -182,4 +182,4 @@ def _draw(request: ExplainRequest, image: SegmentedImage, number: int, store: Ma
 def _over(photo: Image.Image, mask: NDArray[np.uint8], space: LabelSpace) -> NDArray[np.uint8]:
     """The mask's colours over the photo, at the photo's size."""
     grown = Image.fromarray(mask).resize(photo.size, Image.Resampling.NEAREST)
-    return paint(np.asarray(photo), np.asarray(grown), Look(space.palette, alpha=0.6))
+    return paint(np.asarray(photo), np.asarray(grown), PaintStyle(space.palette, alpha=0.6))

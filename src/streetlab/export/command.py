@@ -26,7 +26,7 @@ from streetlab.export.quality import Bench, evaluate_both, open_bench
 from streetlab.export.report import print_report, warnings, write_report
 from streetlab.export.torch_file import write_torch
 from streetlab.inference.exported import ExportedNetwork
-from streetlab.inference.model_metadata import ExportCard
+from streetlab.inference.model_metadata import ModelMetadata
 from streetlab.io import files
 from streetlab.io.filenames import one_line
 from streetlab.progress import counting
@@ -62,20 +62,20 @@ def export(options: Options) -> tuple[Path, dict[str, Any]]:
     if options.format == "onnx":
         require_onnx()
     weights = read_weights(find_checkpoint(options.run, options.checkpoint))
-    card = _card(options, weights)
+    metadata = _metadata(options, weights)
     module = DeployedNetwork(rebuild_network(weights, trusted=weights.belong_to(options.run)))
     bench, split, missing = _open_data(options, weights)
     photos_seen = bench.data.source.manifest() if bench else None
     if photos_seen is not None:
         options = about_photos(options, photos_seen)
     photos = bench.photos(split, parity.BATCHES[-1]) if bench else []
-    photos = photos or [draw_scene(seed, *card.image_size).image for seed in range(parity.BATCHES[-1])]
+    photos = photos or [draw_scene(seed, *metadata.image_size).image for seed in range(parity.BATCHES[-1])]
 
     with tempfile.TemporaryDirectory(prefix="streetlab-export-") as folder:
         started = time.perf_counter()
         file = Path(folder) / options.file.name
         try:
-            _write(options, module, card, bench, file)
+            _write(options, module, metadata, bench, file)
         except OSError as error:
             raise UserError(
                 f"cannot write the model below {folder} ({error.strerror or error}); TMPDIR names another folder for "
@@ -83,27 +83,27 @@ def export(options: Options) -> tuple[Path, dict[str, Any]]:
             ) from error
         seconds = time.perf_counter() - started
         exported = ExportedNetwork.open(file)
-        agreement = parity.compare(module, exported, card.image_size, photos)
+        agreement = parity.compare(module, exported, metadata.image_size, photos)
         with file.open("rb") as written:
             files.write_bytes(options.file, lambda target: shutil.copyfileobj(written, target))
         for suffix in (".json", ".md"):  # of the model that was there before
             options.report(suffix).unlink(missing_ok=True)
 
-    times = latency.measure(module, exported, resize(Image.fromarray(photos[0]), card.image_size))
+    times = latency.measure(module, exported, resize(Image.fromarray(photos[0]), metadata.image_size))
     if bench and options.evaluate:
         quality = evaluate_both(bench, split, exported).to_dict()
     else:
         quality = {"skipped": missing or "evaluate=false"}
     report = {
-        "run": card.name,
-        "task": card.label_space.task,
+        "run": metadata.name,
+        "task": metadata.label_space.task,
         "checkpoint": weights.path.resolve(),
         "sha256": weights.sha256,
         "epoch": weights.epoch,
         "file": options.file.name,
         "format": options.format,
         "precision": options.precision,
-        "image_size": card.image_size,
+        "image_size": metadata.image_size,
         "agreement": agreement.to_dict(),
         "quality": quality,
         "latency": times.to_dict(),
@@ -111,15 +111,15 @@ def export(options: Options) -> tuple[Path, dict[str, Any]]:
         "export_seconds": round(seconds, 1),
         "data_hash": photos_seen and photos_seen.data_hash,
         "other_photos": photos_seen and other_photos(options.run, photos_seen),
-        "made_with": card.made_with,
+        "made_with": metadata.made_with,
     }
     write_report(options, report)
     return options.file, report
 
 
-def _card(options: Options, weights: TrainedWeights) -> ExportCard:
+def _metadata(options: Options, weights: TrainedWeights) -> ModelMetadata:
     own, run = read_metadata(weights), options.run
-    return ExportCard(
+    return ModelMetadata(
         name=run.name,
         label_space=own.label_space,
         image_size=own.image_size,
@@ -166,20 +166,19 @@ def _open_data(options: Options, weights: TrainedWeights) -> tuple[Bench | None,
     return bench, split, ""
 
 
-def _write(options: Options, module: DeployedNetwork, card: ExportCard, bench: Bench | None, file: Path) -> None:
+def _write(options: Options, module: DeployedNetwork, metadata: ModelMetadata, bench: Bench | None, file: Path) -> None:
     """Write the model, by way of one in float32 where it is of fewer bits."""
     write = write_onnx if options.format == "onnx" else write_torch
     plain = file if options.precision == "fp32" else file.with_name("model.onnx")
     with counting(f"writing {plain.name}", 1) as show:
-        write(module, card.image_size, plain, card.to_metadata())
+        write(module, metadata.image_size, plain, metadata.to_metadata())
         show(1, 1)
     if options.precision == "fp16":
         from streetlab.export.fp16 import convert_fp16
 
         convert_fp16(plain, file)
     if options.precision == "int8":
-        from streetlab.export.calibration import calibration_images
-        from streetlab.export.int8 import quantize_int8
+        from streetlab.export.int8 import calibration_images, quantize_int8
 
         assert bench is not None
         quantize_int8(plain, file, calibration_images(bench.data, options.calibration))

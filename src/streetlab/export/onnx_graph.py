@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streetlab.errors import UserError, first_line
-from streetlab.inference.model_metadata import KEY, ExportCard
+from streetlab.inference.model_metadata import KEY, ModelMetadata
 from streetlab.io import files
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def write_graph(model: ModelProto, original: ModelProto, precision: str, target:
 
     texts = {entry.key: entry.value for entry in original.metadata_props}
     if KEY in texts:
-        card = ExportCard.from_metadata(texts, target)
-        texts |= dataclasses.replace(card, precision=precision).to_metadata()
+        metadata = ModelMetadata.from_metadata(texts, target)
+        texts |= dataclasses.replace(metadata, precision=precision).to_metadata()
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, texts)
     files.write_bytes(target, model.SerializeToString())

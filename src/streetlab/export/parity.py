@@ -107,7 +107,7 @@ def compare(
             same = found.argmax(axis=1) == expected[:count].argmax(axis=1)
             agreeing, compared = agreeing + int(same.sum()), compared + same.size
             largest = max(largest, float(np.abs(found - expected[:count]).max()))
-    of = "pixels" if exported.card.label_space.spec.per_pixel else "labels"
+    of = "pixels" if exported.metadata.label_space.spec.per_pixel else "labels"
     return Agreement(agreeing, compared, largest, tuple(sizes), BATCHES, of)
 
 
@@ -118,5 +118,5 @@ def _answer(exported: ExportedNetwork, images: Pixels) -> NDArray[np.float32]:
     except (AssertionError, RuntimeError) as error:
         raise UserError(f"format: the file does not take {what}, the network does ({first_line(error)})") from error
     if not np.isfinite(logits).all():
-        raise UserError(f"precision: in {exported.card.precision} the logits of {what} are not finite; try another")
+        raise UserError(f"precision: in {exported.metadata.precision} the logits of {what} are not finite; try another")
     return logits

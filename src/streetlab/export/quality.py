@@ -18,7 +18,6 @@ from streetlab.checkpoints.read import TrainedWeights
 from streetlab.config import instantiate
 from streetlab.config.recorded import recorded_config
 from streetlab.datasets.task_spec import TASKS
-from streetlab.errors import UserError
 from streetlab.export.parity import Pixels
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.loading.datamodule import StreetData
@@ -84,12 +83,7 @@ class Bench:
         Raises:
             UserError: that split has no labels.
         """
-        if asked is not None and asked not in self.data.splits:
-            raise UserError(
-                f"split: data set {self.data.source.name} does not tell the truth of {asked}; allowed: "
-                f"{', '.join(self.data.splits)}"
-            )
-        return asked or self.data.splits[-1]
+        return self.data.splits[-1] if asked is None else self.data.labelled_split(asked)
 
     def photos(self, split: str, count: int) -> list[Pixels]:
         """Images of an opened split as they are cached, evenly spread over it; fewer where it has fewer."""

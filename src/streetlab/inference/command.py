@@ -10,9 +10,8 @@ from dataclasses import replace
 from omegaconf import DictConfig
 
 from streetlab.inference.journal import LINES, Journal
-from streetlab.inference.names import Names
 from streetlab.inference.options import Options, read_options, refuse_other_task
-from streetlab.inference.outputs import PhotoResults, Written, write_tables
+from streetlab.inference.outputs import Names, PhotoResults, Written, write_tables
 from streetlab.inference.photos import Named, predict_photos
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Found, Item, find_items

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from streetlab.errors import UserError
-from streetlab.inference.model_metadata import ExportCard
+from streetlab.inference.model_metadata import ModelMetadata
 
 ONNX, TORCH = ".onnx", ".pt2"
 EXPORTED = (ONNX, TORCH)
@@ -16,7 +16,7 @@ EXPORTED = (ONNX, TORCH)
 _EXTRA = "/extra/"
 """Where `torch.export.save` puts its `extra_files` (torch/export/pt2_archive/constants.py)."""
 _LONGEST = 1 << 22
-"""Bytes of an entry of the metadata; a card has a few thousand."""
+"""Bytes of an entry of the metadata, which has a few thousand."""
 
 # onnx.proto: ModelProto.metadata_props, StringStringEntryProto.key and .value, and protobuf's wire types
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
@@ -28,8 +28,8 @@ def report_of(file: Path, suffix: str = ".json") -> Path:
     return file.with_name(f"report_{file.stem}{'_torch' * (file.suffix == TORCH)}{suffix}")
 
 
-def read_export_card(path: Path) -> ExportCard:
-    """The card of an exported file; nothing of it is executed.
+def read_model_metadata(path: Path) -> ModelMetadata:
+    """The metadata of an exported file; nothing of it is executed.
 
     Raises:
         UserError: no such file, one of another ending, a damaged one, or none of streetlab's.
@@ -42,7 +42,7 @@ def read_export_card(path: Path) -> ExportCard:
         texts = dict(_onnx_texts(path) if path.suffix == ONNX else _torch_texts(path))
     except (OSError, ValueError, zipfile.BadZipFile) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"{path} is damaged, or no {path.suffix} file ({error})") from None
-    return ExportCard.from_metadata(texts, path)
+    return ModelMetadata.from_metadata(texts, path)
 
 
 def _torch_texts(path: Path) -> Iterator[tuple[str, str]]:

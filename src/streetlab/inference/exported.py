@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from streetlab.errors import UserError, first_line
-from streetlab.inference.export_metadata import ONNX, read_export_card
-from streetlab.inference.model_metadata import INPUT, OUTPUT, ExportCard
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.inference.export_metadata import ONNX, read_model_metadata
+from streetlab.inference.model_metadata import INPUT, OUTPUT, ModelMetadata
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.segmentation import SegmentationOutput
 
 Graph = Callable[[Tensor], Tensor]
@@ -38,9 +38,9 @@ class ExportedNetwork(nn.Module):
         device: where it computes.
     """
 
-    def __init__(self, card: ExportCard, file_bytes: int, graph: Graph, device: torch.device) -> None:
+    def __init__(self, metadata: ModelMetadata, file_bytes: int, graph: Graph, device: torch.device) -> None:
         super().__init__()
-        self.card = card
+        self.metadata = metadata
         self.file_bytes = file_bytes
         self.device = device
         self._graph = graph
@@ -63,9 +63,9 @@ class ExportedNetwork(nn.Module):
                 missing, or has no CUDA.
         """
         device = device or torch.device("cpu")
-        card = read_export_card(path)
+        metadata = read_model_metadata(path)
         graph = _onnx_graph(path, device, threads) if path.suffix == ONNX else _torch_graph(path, device)
-        return cls(card, path.stat().st_size, graph, device)
+        return cls(metadata, path.stat().st_size, graph, device)
 
     def pixels(self, images: np.ndarray) -> np.ndarray:
         """Logits of images as they are decoded.
@@ -88,7 +88,7 @@ class ExportedNetwork(nn.Module):
         """
         whole = (images.to(self.device).float() * self._std + self._mean).round_().clamp_(0, 255).to(torch.uint8)
         logits = self._graph(whole.permute(0, 2, 3, 1).contiguous()).to(images.device)
-        return SegmentationOutput(logits) if self.card.label_space.spec.per_pixel else logits
+        return SegmentationOutput(logits) if self.metadata.label_space.spec.per_pixel else logits
 
 
 def runs_on(path: Path, device: torch.device) -> bool:

@@ -22,7 +22,7 @@ from streetlab.training.evaluate import fitted_temperature
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class LoadedModel:
     """A trained network in eval mode on its device, and what is known of it; `Predictor` says what each part is."""
 
     network: nn.Module
@@ -37,7 +37,7 @@ class Opened:
     precision: str
 
 
-def open_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> Opened:
+def load_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> LoadedModel:
     """The network of a run; see `Predictor.from_run`."""
     record = run if isinstance(run, RunRecord) else locate_run(str(run))
     make_importable(record)
@@ -45,19 +45,19 @@ def open_run(run: RunRecord | Path | str, checkpoint: str, device: str, precisio
     own = weights.belong_to(record)
     temperature = fitted_temperature(record, weights)
     recorded = record.known_status.get("precision") if own else None
-    return _opened(weights, record.name, device, precision, own, temperature, recorded)
+    return _loaded(weights, record.name, device, precision, own, temperature, recorded)
 
 
-def open_checkpoint(path: Path, device: str, precision: str) -> Opened:
+def load_checkpoint(path: Path, device: str, precision: str) -> LoadedModel:
     """The network of a checkpoint alone; see `Predictor.from_checkpoint`."""
     file = path.expanduser()
     if not file.is_file():
         raise UserError(f"checkpoint: no file {file}")
     name = file.resolve().parents[1].name if file.resolve().parent.name == "checkpoints" else file.stem
-    return _opened(read_weights(file), name, device, precision, trusted=False, temperature=None, recorded=None)
+    return _loaded(read_weights(file), name, device, precision, trusted=False, temperature=None, recorded=None)
 
 
-def open_export(path: Path, device: str, precision: str) -> Opened:
+def load_export(path: Path, device: str, precision: str) -> LoadedModel:
     """The model of an exported file; see `Predictor.from_export`."""
     file = path.expanduser()
     chosen = choose_device(device)
@@ -65,28 +65,28 @@ def open_export(path: Path, device: str, precision: str) -> Opened:
         chosen = torch.device("cpu")
     with fitting(f"the weights of {file}", chosen):
         network = ExportedNetwork.open(file, chosen)
-    card = network.card
-    if precision not in ("auto", card.precision):
-        raise UserError(f"precision: {file} computes in {card.precision}; leave precision={precision} out")
+    metadata = network.metadata
+    if precision not in ("auto", metadata.precision):
+        raise UserError(f"precision: {file} computes in {metadata.precision}; leave precision={precision} out")
     with file.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return Opened(
-        network.eval(), card.name, card.label_space, card.image_size, file, sha256, card.epoch, card.temperature,
-        chosen, card.precision,
+    return LoadedModel(
+        network.eval(), metadata.name, metadata.label_space, metadata.image_size, file, sha256, metadata.epoch,
+        metadata.temperature, chosen, metadata.precision,
     )  # fmt: skip
 
 
-def _opened(
+def _loaded(
     weights: TrainedWeights, name: str, device: str, precision: str, trusted: bool, temperature: float | None,
     recorded: str | None,
-) -> Opened:  # fmt: skip
+) -> LoadedModel:  # fmt: skip
     chosen = choose_device(device)
-    card = read_metadata(weights)
-    computed_in = choose_precision(precision, recorded or card.precision, chosen)
+    metadata = read_metadata(weights)
+    computed_in = choose_precision(precision, recorded or metadata.precision, chosen)
     network = rebuild_network(weights, trusted=trusted)
     with fitting(f"the weights of {weights.path}", chosen):
         network = network.to(chosen)
-    return Opened(
-        network, name, card.label_space, card.image_size, weights.path, weights.sha256, weights.epoch, temperature,
-        chosen, computed_in,
+    return LoadedModel(
+        network, name, metadata.label_space, metadata.image_size, weights.path, weights.sha256, weights.epoch,
+        temperature, chosen, computed_in,
     )  # fmt: skip

@@ -12,9 +12,9 @@ from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError
 
 KEY = "streetlab"
-"""The entry of the metadata that holds the whole card as JSON."""
+"""The entry of the metadata that holds all of the metadata as JSON."""
 FORMAT = 1
-"""Of the card; a reader refuses those that it does not know."""
+"""Version of the metadata; a reader refuses those that it does not know."""
 INPUT = "images"
 """The graph's one input: `(B, H, W, 3)` uint8, RGB; B, H and W are free."""
 OUTPUT = "logits"
@@ -22,8 +22,8 @@ OUTPUT = "logits"
 
 
 @dataclass(frozen=True)
-class ExportCard:
-    """What predicting needs to know besides the graph.
+class ModelMetadata:
+    """Facts about an exported model that predicting needs besides its graph.
 
     Attributes:
         name: of the run.
@@ -45,7 +45,7 @@ class ExportCard:
     made_with: Mapping[str, str]
 
     def to_metadata(self) -> dict[str, str]:
-        """Texts by key: the card, and beside it the labels and colours for programs that know nothing of it."""
+        """Texts by key: the metadata, and beside it the labels and colours for programs that know nothing of it."""
         plain = asdict(self) | {"format": FORMAT, "label_space": self.label_space.to_dict()}
         return {
             KEY: json.dumps(plain),
@@ -56,14 +56,14 @@ class ExportCard:
         }
 
     @classmethod
-    def from_metadata(cls, texts: Mapping[str, str], file: object) -> ExportCard:
+    def from_metadata(cls, texts: Mapping[str, str], file: object) -> ModelMetadata:
         """The inverse of `to_metadata`.
 
         Args:
             file: named in errors.
 
         Raises:
-            UserError: no card, one of a later format, or a damaged one.
+            UserError: no metadata, one of a later format, or a damaged one.
         """
         if KEY not in texts:
             raise UserError(f"{file} is no model that `streetlab export` wrote (its metadata has no '{KEY}')")
@@ -73,14 +73,14 @@ class ExportCard:
                 raise UserError(f"{file} has format {plain['format']}; this version of streetlab reads {FORMAT}")
             height, width = (int(side) for side in plain["image_size"])
             temperature = plain["temperature"]
-            card = cls(
+            metadata = cls(
                 str(plain["name"]), LabelSpace.from_dict(plain["label_space"]), (height, width), str(plain["sha256"]),
                 int(plain["epoch"]), str(plain["precision"]), None if temperature is None else float(temperature),
                 dict(plain["made_with"]),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"what {file} says of itself is damaged ({type(error).__name__}: {error})") from None
-        space = card.label_space
-        if space.task not in TASKS or not 1 <= len(space) <= IGNORE_INDEX or min(card.image_size) < 1:
+        space = metadata.label_space
+        if space.task not in TASKS or not 1 <= len(space) <= IGNORE_INDEX or min(metadata.image_size) < 1:
             raise UserError(f"what {file} says of itself is damaged ({len(space)} classes of '{space.task}')")
-        return card
+        return metadata

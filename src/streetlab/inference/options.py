@@ -17,7 +17,7 @@ from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.export_metadata import EXPORTED
 from streetlab.inference.views import Views
 from streetlab.io import files
-from streetlab.plots.paint import Look
+from streetlab.plots.paint import PaintStyle
 from streetlab.records.locate import locate_run
 
 _MOST_IN_WINDOWS = 500_000_000
@@ -71,10 +71,10 @@ class Options:
         """The most pixels of a photo: a sliding window needs less memory for each than the whole photo."""
         return self.pixels or (_MOST_IN_WINDOWS if self.views.mode == "window" else MOST_PIXELS)
 
-    def look(self, label_space: LabelSpace) -> Look:
+    def look(self, label_space: LabelSpace) -> PaintStyle:
         """The colours and opacity of overlays. Raises a UserError where `hide` names no class."""
         hidden = class_ids(list(self.hide), label_space.names, "hide") or []
-        return Look(label_space.palette, self.alpha, frozenset(hidden), self.outlines)
+        return PaintStyle(label_space.palette, self.alpha, frozenset(hidden), self.outlines)
 
     def settings(self, label_space: LabelSpace, views: Views) -> dict[str, Any]:
         """The settings that the results follow from besides the weights, as predict.json keeps them.

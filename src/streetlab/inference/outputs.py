@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,17 @@ from PIL import Image
 from streetlab.datasets.labels import LabelSpace
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.io import files
-from streetlab.io.filenames import as_text
+from streetlab.io.filenames import as_text, fold
 from streetlab.plots.heat import heat_overlay
-from streetlab.plots.paint import Look, class_shares, ids_png, paint, palette_png
+from streetlab.plots.paint import PaintStyle, class_shares, ids_png, paint, palette_png
 
 PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
 _JPEG_QUALITY = 92
 _DIGITS = 8
 """Decimals of shares and probabilities."""
+RESULT_SUFFIXES = (".png", ".jpg", ".mp4", ".webm", ".csv")
+_LONGEST_NAME = 180
+"""Bytes of one name; file systems take 255, of which suffixes and temporary names need some."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class PhotoResults:
     output: Path
     label_space: LabelSpace
     parts: Sequence[str]
-    look: Look
+    look: PaintStyle
     cam: bool
 
     def write(self, stem: str, photo: Image.Image, answer: Classified | Segmented) -> Written:
@@ -155,3 +160,46 @@ def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()
+
+
+class Names:
+    """Hands out one stem for each file, so that no result lies where another's lies, or where a folder is needed.
+
+    Args:
+        taken: stems that are given away.
+        files: the files to come, as `Item.file` has them: their folders are folders of the results too.
+    """
+
+    def __init__(self, taken: Iterable[str], files: Iterable[str]) -> None:
+        self._taken = {fold(stem) for stem in taken}
+        parts = (_safe(file) for file in files)
+        self._folders = {fold(str(parent)) for file in parts for parent in PurePosixPath(file).parents}
+
+    def stem(self, file: str) -> str:
+        """`sub/a` for `sub/a.jpg`; `sub/a.jpg` where `sub/a` is taken, by `sub/a.png` say; then `sub/a.jpg-2`, ..."""
+        whole = PurePosixPath(_safe(file))
+        short = str(whole.with_suffix(""))
+        candidates = chain([short, str(whole)], (f"{whole}-{number}" for number in count(2)))
+        stem = next(filter(self._is_free, candidates))
+        self._taken.add(fold(stem))
+        return stem
+
+    def _is_free(self, stem: str) -> bool:
+        folded = fold(stem)
+        return folded not in self._taken and not any(folded + suffix in self._folders for suffix in RESULT_SUFFIXES)
+
+
+def _safe(file: str) -> str:
+    """The path with its parts shortened to what a file system takes, and none that leads upwards."""
+    parts = [part for part in PurePosixPath(file).parts if part not in ("..", "/")]
+    return str(PurePosixPath(*map(_shortened, parts)))
+
+
+def _shortened(part: str) -> str:
+    coded = part.encode("utf-8", errors="surrogateescape")
+    if len(coded) <= _LONGEST_NAME:
+        return part
+    suffix = PurePosixPath(part).suffix
+    suffix = suffix if len(suffix) <= 8 else ""
+    digits = hashlib.sha256(coded).hexdigest()[:8]
+    return f"{coded[: _LONGEST_NAME - 20].decode('utf-8', errors='ignore')}-{digits}{suffix}"

@@ -21,7 +21,7 @@ from streetlab.errors import UserError, first_line
 from streetlab.inference.compiled_predictor import CompiledPredictor, uncompiled
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.hardware import computing_in, fitting
-from streetlab.inference.load_model import Opened, open_checkpoint, open_export, open_run
+from streetlab.inference.load_model import LoadedModel, load_checkpoint, load_export, load_run
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.upsample import enlarged_labels, in_bands, labelled, rows_of_a_band
 from streetlab.inference.views import Views
@@ -94,7 +94,7 @@ class Predictor:
         Raises:
             UserError: no such run, checkpoint, device or precision; a checkpoint that is damaged.
         """
-        return cls._of(open_run(run, checkpoint, device, precision), views, batch_size)
+        return cls._of(load_run(run, checkpoint, device, precision), views, batch_size)
 
     @classmethod
     def from_checkpoint(
@@ -111,7 +111,7 @@ class Predictor:
         Raises:
             UserError: as `from_run`; and where it names another's code.
         """
-        return cls._of(open_checkpoint(Path(path), device, precision), views, batch_size)
+        return cls._of(load_checkpoint(Path(path), device, precision), views, batch_size)
 
     @classmethod
     def from_export(
@@ -132,10 +132,10 @@ class Predictor:
         Raises:
             UserError: as `ExportedNetwork.open`; no such device; another precision than the file's.
         """
-        return cls._of(open_export(Path(path), device, precision), views, batch_size)
+        return cls._of(load_export(Path(path), device, precision), views, batch_size)
 
     @classmethod
-    def _of(cls, opened: Opened, views: Views, batch_size: int) -> Predictor:
+    def _of(cls, opened: LoadedModel, views: Views, batch_size: int) -> Predictor:
         if type(batch_size) is not int or batch_size < 1:
             raise UserError(f"batch_size: '{batch_size}' is not a whole number of 1 or more")
         task = opened.label_space.task

@@ -50,7 +50,7 @@ class Item:
 
 @dataclass
 class Found:
-    """What the sources came to.
+    """Files found at the sources of a prediction.
 
     Attributes:
         items: sorted by source and name, each file once.

@@ -89,7 +89,7 @@ def labelled(bands: Iterable[Tensor], size: tuple[int, int]) -> Segmented:
 
 
 def enlarged_labels(scores: Tensor, size: tuple[int, int]) -> Segmented:
-    """What `labelled` finds in `enlarged` scores `(K, h, w)`, on the CPU without ever holding those.
+    """Return what `labelled` gives for `enlarged` scores `(K, h, w)`, on the CPU without ever holding those.
 
     There, classes whose enlarged scores are equal up to the rounding of float32 may be taken for each other.
     """

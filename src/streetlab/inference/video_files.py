@@ -16,7 +16,7 @@ from streetlab.inference.sources import Item
 from streetlab.inference.video.pipeline import VideoReport, predict_video
 from streetlab.inference.video.reader import VideoInfo, probe
 from streetlab.inference.video.sinks import IdsSink, OverlaySink, ProbabilitiesSink, SharesSink
-from streetlab.plots.paint import Look
+from streetlab.plots.paint import PaintStyle
 from streetlab.progress import counting
 
 
@@ -36,7 +36,7 @@ class VideoResults:
     output: Path
     label_space: LabelSpace
     overlay: bool
-    look: Look
+    look: PaintStyle
     ids: bool
     audio: bool
 

@@ -22,10 +22,9 @@ from streetlab.datasets.labels import IGNORE_INDEX
 from streetlab.errors import UserError, did_you_mean
 from streetlab.loading.color import color_matrices, recolor
 from streetlab.loading.sampler import mix
-from streetlab.loading.transfer import sent
+from streetlab.loading.transfer import to_device_async
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _DRAWS = 24
 """Uniform numbers per image and epoch; all are drawn always, so that one setting does not shift another's.
 
@@ -50,7 +49,10 @@ _LIMITS = {
 
 def normalize(images: Tensor) -> Tensor:
     """uint8 `(B, 3, H, W)` to float32 with ImageNet's mean and standard deviation."""
-    mean, std = (sent(values, images, torch.float32).view(1, 3, 1, 1) * 255 for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (
+        to_device_async(values, images, torch.float32).view(1, 3, 1, 1) * 255
+        for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     return (images.float() - mean) / std
 
 
@@ -193,11 +195,14 @@ class Augment:
         # the warp reads planes; bytes become floats in the same pass that lays them out so
         x = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         if warped:
-            theta = sent(self.warps(u, size), x)
+            theta = to_device_async(self.warps(u, size), x)
             grid = F.affine_grid(theta, [len(x), 3, *size], align_corners=False)
             x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             masks = None if masks is None else _warp_masks(masks, grid)
-        mean, std = sent(IMAGENET_MEAN, x).view(1, 3, 1, 1), sent(IMAGENET_STD, x).view(1, 3, 1, 1)
+        mean, std = (
+            to_device_async(IMAGENET_MEAN, x).view(1, 3, 1, 1),
+            to_device_async(IMAGENET_STD, x).view(1, 3, 1, 1),
+        )
         if self.colors:
             x = self._recolor(x, u)
         x = x.sub_(mean).div_(std)
@@ -254,7 +259,7 @@ class Augment:
         columns = (np.arange(width) + 0.5) / width
         inside_rows = (rows >= top[:, None]) & (rows < (top + h)[:, None]) & on[:, None]
         inside_columns = (columns >= left[:, None]) & (columns < (left + w)[:, None])
-        rows_on, columns_on = (sent(inside, like, torch.bool) for inside in (inside_rows, inside_columns))
+        rows_on, columns_on = (to_device_async(inside, like, torch.bool) for inside in (inside_rows, inside_columns))
         return rows_on[:, :, None] & columns_on[:, None, :]
 
 

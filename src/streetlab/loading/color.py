@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streetlab.loading.transfer import sent
+from streetlab.loading.transfer import to_device_async
 
 _GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 # RGB to YIQ (FCC 1953); a hue shift turns the IQ plane
@@ -43,9 +43,9 @@ def recolor(x: Tensor, matrices: np.ndarray, contrast: np.ndarray) -> Tensor:
         matrices: `(B, 3, 3)`.
         contrast: `(B,)`.
     """
-    maps, factors = sent(matrices, x), sent(contrast, x)
+    maps, factors = to_device_async(matrices, x), to_device_async(contrast, x)
     means = torch.einsum("bij,bj->bi", maps, x.mean(dim=(2, 3)))
-    gray = means @ sent(_GRAY, x)
+    gray = means @ to_device_async(_GRAY, x)
     offset = ((1 - factors) * gray)[:, None, None].expand(-1, 3, 1)
     batch, _, height, width = x.shape
     x = torch.baddbmm(offset, maps * factors[:, None, None], x.reshape(batch, 3, height * width))

@@ -111,8 +111,20 @@ class StreetData(pl.LightningDataModule):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Splits whose truth is known; the last one's numbers are reported."""
+        """Splits whose labels are known; the last one's numbers are reported."""
         return ("train", "val", "test") if self.source.eval_split == "test" else ("train", "val")
+
+    def labelled_split(self, split: str) -> str:
+        """Return the split that was asked for.
+
+        Raises:
+            UserError: there is no such split, or the data set withholds its labels.
+        """
+        if split not in self.splits:
+            raise UserError(
+                f"split: data set {self.source.name} has no labels for {split}; allowed: {', '.join(self.splits)}"
+            )
+        return split
 
     def setup(self, stage: str | None = None) -> None:
         """Open the splits that the stage needs: all, where none is named. What is trained on is checked once.

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 
-def sent(values: ArrayLike, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def to_device_async(values: ArrayLike, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """The values on the device of `like`, in its type or `dtype`.
 
     `torch.tensor(..., device=...)` and a plain `.to(device)` wait until a GPU has done all that it was told before.

@@ -100,7 +100,7 @@ def accuracy_ceiling(labels: NDArray[np.int64], groups: Sequence[str]) -> float:
     """The best accuracy on these photos of a classifier that gives one answer to all photos of a group.
 
     Where photos of a group carry different labels, it is right on those of the most frequent one. For groups of
-    equal bytes or pixels no classifier can do better. Near twins count as well: what tells them apart (a scale, a
+    equal bytes or pixels no classifier can do better. Near duplicates count as well: what tells them apart (a scale, a
     margin, a compression) says nothing of litter, so a classifier that gets beyond the ceiling there has learned the
     noise. Photos whose groups are not known stand alone, and the ceiling of such a split is 1.
     """

@@ -13,16 +13,14 @@ from typing import Any
 import timm
 import torch
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model, model_entrypoint
-from torch import Tensor, nn
+from torch import nn
 
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import classifier_groups
 from streetlab.networks.image_size import near_sizes, refusal, such_as, written
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.weights import first_sentence, hub_error, load_weights, weights_source
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _RESERVED = {
     "pretrained": "use model.weights=imagenet",
@@ -96,26 +94,6 @@ def timm_classifier(
                 f"image_size={written(_usual_size(name))} alone"
             ) from error
     return network
-
-
-class Renormalize(nn.Module):
-    """ImageNet-normalised images to images normalised with another mean and standard deviation.
-
-    (B, 3, H, W) to the same shape. Its constants move with the network but are no part of its state dict.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        given_mean, given_std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        needed_mean, needed_std = torch.tensor(mean), torch.tensor(std)
-        self.register_buffer("scale", (given_std / needed_std).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("shift", ((given_mean - needed_mean) / needed_std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images * self.scale + self.shift
 
 
 def _renormalize(network: Any) -> None:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
-from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.groups import Groups
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.networks.weights import load_weights
 
 

@@ -13,8 +13,8 @@ from timm.models import get_pretrained_cfg, is_model
 from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
-from streetlab.networks.classifiers import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.groups import Groups
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.segmentation import (
     SegmentationOutput,
     check_choice,

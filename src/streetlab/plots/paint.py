@@ -24,7 +24,7 @@ _PHOTO, _FULL = 255, 256
 
 
 @dataclass(frozen=True)
-class Look:
+class PaintStyle:
     """Style in which class ids are shown over a photo.
 
     Args:
@@ -52,7 +52,7 @@ class Look:
             raise ValueError(f"{len(self.palette)} classes; a mask of 8 bits holds {_PHOTO}")
 
     @classmethod
-    def from_dict(cls, plain: Any, label_space: LabelSpace) -> Look:
+    def from_dict(cls, plain: Any, label_space: LabelSpace) -> PaintStyle:
         """A look as the page sends it; what is left out is as the label space and the defaults above have it.
 
         Args:
@@ -84,7 +84,7 @@ class Look:
 
 
 def paint(
-    photo: NDArray[np.uint8], ids: NDArray[np.uint8], look: Look, confidence: NDArray[np.uint8] | None = None
+    photo: NDArray[np.uint8], ids: NDArray[np.uint8], look: PaintStyle, confidence: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: the photo where a pixel's class is not shown, else `floor(photo*(1-alpha) + color*alpha + 0.5)`.
 
@@ -131,7 +131,7 @@ def palette_png(ids: NDArray[np.uint8], palette: tuple[Color, ...]) -> bytes:
     return _png(picture)
 
 
-def _ways(ids: NDArray[np.uint8], look: Look, confidence: NDArray[np.uint8] | None) -> NDArray[np.uint16]:
+def _ways(ids: NDArray[np.uint8], look: PaintStyle, confidence: NDArray[np.uint8] | None) -> NDArray[np.uint16]:
     """(H, W) uint16: the row of `_mixed` that paints each pixel."""
     way_of = np.full(256, _PHOTO, dtype=np.uint16)
     shown_ids = [i for i in range(len(look.palette)) if i not in look.hidden]

@@ -8,7 +8,7 @@ from pathlib import Path
 from streetlab.config.run_names import fresh
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.files import file_sha256
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 from streetlab.records.identity import Identity, photos_differ
 from streetlab.records.process_status import writer
 from streetlab.records.record import RunRecord
@@ -153,5 +153,5 @@ def _goes_on_from(record: RunRecord, checkpoint: Path) -> bool:
 
 def _is_this_jobs(folder: Path) -> bool:
     """Check that the record is of this very job, requeued by a cluster: it goes on with `resume=never` too."""
-    job = place().job
+    job = process_rank().job
     return bool(job) and (folder / "status.json").exists() and RunRecord(folder).status.get("job") == job

@@ -18,7 +18,7 @@ from streetlab.config.run_names import config_hash
 from streetlab.config.sweeps import plan_sweep
 from streetlab.config.values import plain
 from streetlab.errors import UserError
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 from streetlab.records.identity import recorded_hash
 from streetlab.records.process_status import writer
 from streetlab.records.record import RunRecord, now
@@ -63,7 +63,7 @@ class SweepReport(Callback):
         print(f"{plan}; {folder}", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if config.hydra.mode == RunMode.MULTIRUN and place().rank == 0:
+        if config.hydra.mode == RunMode.MULTIRUN and process_rank().rank == 0:
             write_summary(Path(config.hydra.sweep.dir))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streetlab.synthetic.raster import Point
-from streetlab.synthetic.rng import Draws
+from streetlab.synthetic.rng import Rng
 
 FARTHEST = 300.0
 """Depth in metres beyond which nothing is told apart."""
@@ -46,13 +46,13 @@ class Camera:
         return np.arange(first, self.height)
 
 
-def place_camera(draws: Draws, height: int, width: int) -> Camera:
-    focal = min(height, 0.75 * width) * draws.between(1.45, 2.1)
+def place_camera(rng: Rng, height: int, width: int) -> Camera:
+    focal = min(height, 0.75 * width) * rng.between(1.45, 2.1)
     return Camera(
         height=height,
         width=width,
         focal=focal,
-        horizon=height * draws.between(0.34, 0.47),
-        center=width * draws.between(0.34, 0.66),
-        above=draws.between(1.35, 1.9),
+        horizon=height * rng.between(0.34, 0.47),
+        center=width * rng.between(0.34, 0.66),
+        above=rng.between(1.35, 1.9),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from streetlab.synthetic.camera import FARTHEST, Camera
 from streetlab.synthetic.light import Light
 from streetlab.synthetic.raster import Canvas
-from streetlab.synthetic.rng import Draws, Rgb
+from streetlab.synthetic.rng import Rgb, Rng
 from streetlab.synthetic.texture import noise, sample
 
 BUILDING, WALL, FENCE, VEGETATION = 2, 3, 4, 8
@@ -39,29 +39,27 @@ class Segment:
     roof_color: Rgb
 
 
-def sample_segment(draws: Draws, start: float, label: int, height: float, gabled: bool = False) -> Segment:
+def sample_segment(rng: Rng, start: float, label: int, height: float, gabled: bool = False) -> Segment:
     if label == VEGETATION:
-        color = draws.near(draws.pick(LEAVES), 0.35)
+        color = rng.near(rng.pick(LEAVES), 0.35)
     elif label == FENCE:
-        color = draws.near(
-            draws.pick(((0.06, 0.06, 0.06), (0.35, 0.35, 0.36), (0.2, 0.12, 0.06), (0.06, 0.14, 0.09))), 0.3
-        )
+        color = rng.near(rng.pick(((0.06, 0.06, 0.06), (0.35, 0.35, 0.36), (0.2, 0.12, 0.06), (0.06, 0.14, 0.09))), 0.3)
     else:
-        color = draws.near(draws.pick(WALLS), 0.3)
-    pitched = draws.chance(0.45)
+        color = rng.near(rng.pick(WALLS), 0.3)
+    pitched = rng.chance(0.45)
     return Segment(
         start=start,
         label=label,
         height=height,
         color=color,
-        bay=draws.between(1.3, 3.2) if label == BUILDING else draws.between(1.4, 2.6),
-        story=draws.between(2.7, 3.6),
-        pane=(draws.between(0.3, 0.72), draws.between(0.4, 0.66)),
-        base=draws.pick((0.0, 0.5, 3.2, 3.6)),
-        base_color=draws.near(draws.pick(WALLS), 0.4),
-        gable=draws.between(1.0, 3.0) if gabled and pitched else 0.0,
-        roof=draws.between(1.0, 2.8) if pitched else draws.between(0.1, 0.5),
-        roof_color=draws.near(draws.pick(((0.28, 0.1, 0.06), (0.1, 0.1, 0.11), (0.16, 0.12, 0.1))), 0.3),
+        bay=rng.between(1.3, 3.2) if label == BUILDING else rng.between(1.4, 2.6),
+        story=rng.between(2.7, 3.6),
+        pane=(rng.between(0.3, 0.72), rng.between(0.4, 0.66)),
+        base=rng.pick((0.0, 0.5, 3.2, 3.6)),
+        base_color=rng.near(rng.pick(WALLS), 0.4),
+        gable=rng.between(1.0, 3.0) if gabled and pitched else 0.0,
+        roof=rng.between(1.0, 2.8) if pitched else rng.between(0.1, 0.5),
+        roof_color=rng.near(rng.pick(((0.28, 0.1, 0.06), (0.1, 0.1, 0.11), (0.16, 0.12, 0.1))), 0.3),
     )
 
 
@@ -126,7 +124,7 @@ def front_plane(camera: Camera, segments: tuple[Segment, ...], z: float, sun: fl
     return Plane(0, flat, along + np.float32(1000), index, segments, np.full(camera.width, sun, np.float32))
 
 
-def draw_plane(canvas: Canvas, camera: Camera, plane: Plane, light: Light, draws: Draws) -> None:
+def draw_plane(canvas: Canvas, camera: Camera, plane: Plane, light: Light, rng: Rng) -> None:
     def column(name: str) -> np.ndarray:
         return np.array([getattr(segment, name) for segment in plane.segments], np.float32)[plane.segment]
 
@@ -140,7 +138,7 @@ def draw_plane(canvas: Canvas, camera: Camera, plane: Plane, light: Light, draws
     leafy = labels == VEGETATION
     texels = along * np.float32(9)
     if leafy.any():
-        ragged = sample(noise(16, 1), texels * np.float32(0.7), texels * 0 + np.float32(draws.integer(200)))
+        ragged = sample(noise(16, 1), texels * np.float32(0.7), texels * 0 + np.float32(rng.integer(200)))
         height = np.where(leafy, height * (1 + ragged * np.float32(0.16)), height)
     # rows that the plane can reach
     top = float((camera.horizon - (height - camera.above) / per_row).min())
@@ -157,7 +155,7 @@ def draw_plane(canvas: Canvas, camera: Camera, plane: Plane, light: Light, draws
     painted = color[:, None, :] * shade
     glow = None
     if (labels == BUILDING).any():
-        glow = _windows(painted, plane, v, height, labels == BUILDING, light, draws)
+        glow = _windows(painted, plane, v, height, labels == BUILDING, light, rng)
     if (labels == FENCE).any():
         _bars(
             painted,
@@ -190,7 +188,7 @@ def _windows(
     height: np.ndarray,
     built: np.ndarray,
     light: Light,
-    draws: Draws,
+    rng: Rng,
 ) -> np.ndarray | None:
     """Windows, shop fronts, cornices and roofs, in place; returns the light of lit windows (H, n), if any."""
 
@@ -225,8 +223,8 @@ def _windows(
     np.copyto(painted, colors("roof_color")[:, None, :] * (1 + (v * 3 % 1 < 0.3) * np.float32(-0.25)), where=roof)
     if light.kind in ("sun", "overcast"):
         return None
-    lit = glass & ((own > np.float32(draws.between(-0.2, 0.7))) | shop)
-    return lit * np.float32(draws.between(0.35, 0.8))
+    lit = glass & ((own > np.float32(rng.between(-0.2, 0.7))) | shop)
+    return lit * np.float32(rng.between(0.35, 0.8))
 
 
 def _bars(

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from streetlab.synthetic.raster import Sketch, Sprite, palette, ring
-from streetlab.synthetic.rng import Draws, Rgb
+from streetlab.synthetic.rng import Rgb, Rng
 from streetlab.synthetic.texture import noise
 
 POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION, IGNORE = 5, 6, 7, 8, 255
@@ -18,19 +18,19 @@ VARIANTS = 10
 @lru_cache(maxsize=32)
 def tree_sprite(variant: int) -> Sprite:
     """A street tree of 6 m: part 1 wood, part 2 leaves; the crown's edge is ragged and sky shows through."""
-    draws = Draws(41, variant)
+    rng = Rng(41, variant)
     tall = variant % 3 == 2
     sketch = Sketch(-2.4, 0.0, 4.8, 6.4, rows=144)
-    lean = draws.between(-0.3, 0.3)
+    lean = rng.between(-0.3, 0.3)
     sketch.polygon([(-0.2, 0), (0.2, 0), (0.12 + lean, 3.2), (-0.12 + lean, 3.2)], 1, 1.0, 0.7)
     for _ in range(3):
-        sketch.line((lean * 0.8, 2.2), (draws.between(-1.6, 1.6), draws.between(3.2, 4.8)), 0.12, 1, 0.8)
+        sketch.line((lean * 0.8, 2.2), (rng.between(-1.6, 1.6), rng.between(3.2, 4.8)), 0.12, 1, 0.8)
     blobs = 16 if not tall else 12
     for k in range(blobs):
-        x = draws.between(-1.5, 1.5) * (0.4 if tall else 1) + lean
-        y = draws.between(2.2, 5.4) if not tall else 1.2 + 4.4 * k / blobs
-        r = draws.between(0.55, 1.0) * (1.25 - abs(x) / 3) * ((1.35 - 0.9 * k / blobs) if tall else 1)
-        sketch.ellipse(x, y, r, r * 0.85, 2, draws.between(0.7, 1.15), 0.35)
+        x = rng.between(-1.5, 1.5) * (0.4 if tall else 1) + lean
+        y = rng.between(2.2, 5.4) if not tall else 1.2 + 4.4 * k / blobs
+        r = rng.between(0.55, 1.0) * (1.25 - abs(x) / 3) * ((1.35 - 0.9 * k / blobs) if tall else 1)
+        sketch.ellipse(x, y, r, r * 0.85, 2, rng.between(0.7, 1.15), 0.35)
     tiled = np.tile(noise(8, 1), (1, 1))
     rows, columns = sketch.parts.shape
     holes = np.roll(tiled, variant * 37, axis=1)[:rows, :columns]
@@ -46,12 +46,12 @@ def tree_sprite(variant: int) -> Sprite:
 @lru_cache(maxsize=16)
 def bush_sprite(variant: int) -> Sprite:
     """A bush or flower bed of 1 m: part 1 leaves, part 2 flowers."""
-    draws = Draws(43, variant)
+    rng = Rng(43, variant)
     sketch = Sketch(-0.9, 0.0, 1.8, 1.1, rows=64)
     for _ in range(10):
-        x = draws.between(-0.55, 0.55)
-        r = draws.between(0.2, 0.36)
-        sketch.ellipse(x, draws.between(0.2, 0.8 - abs(x) * 0.6), r, r, 1, draws.between(0.7, 1.1), 0.3)
+        x = rng.between(-0.55, 0.55)
+        r = rng.between(0.2, 0.36)
+        sketch.ellipse(x, rng.between(0.2, 0.8 - abs(x) * 0.6), r, r, 1, rng.between(0.7, 1.1), 0.3)
     sketch.speckle(np.roll(noise(4, 1), variant * 31, axis=1), 0.5)
     if variant % 2:
         flowers = np.roll(noise(2, 1), variant * 17, axis=1)[: sketch.parts.shape[0], : sketch.parts.shape[1]] > 0.95
@@ -62,9 +62,9 @@ def bush_sprite(variant: int) -> Sprite:
 @lru_cache(maxsize=16)
 def lamp_sprite(variant: int) -> Sprite:
     """A street lamp of 5-7 m: part 1 pole, part 2 lamp head (both class pole, as in Cityscapes)."""
-    draws = Draws(47, variant)
-    height = draws.between(4.5, 7.0)
-    arm = draws.pick((0.0, 1.2, 1.8))
+    rng = Rng(47, variant)
+    height = rng.between(4.5, 7.0)
+    arm = rng.pick((0.0, 1.2, 1.8))
     sketch = Sketch(-0.4, 0.0, 2.6, height + 0.4, rows=160)
     sketch.line((0, 0), (0, height), 0.13, 1)
     sketch.box(-0.14, 0, 0.14, 0.8, 1, 0.8)
@@ -88,7 +88,7 @@ def lamp_sprite(variant: int) -> Sprite:
 @lru_cache(maxsize=32)
 def sign_sprite(shape: str, variant: int) -> Sprite:
     """A traffic sign on its post of 2.6 m: parts post, border, face, symbol."""
-    draws = Draws(53, variant)
+    rng = Rng(53, variant)
     sketch = Sketch(-0.7, 0.0, 1.4, 3.1, rows=120)
     sketch.line((0, 0), (0, 2.4), 0.075, 1)
     y, r = 2.55, 0.42
@@ -109,7 +109,7 @@ def sign_sprite(shape: str, variant: int) -> Sprite:
     else:
         sketch.box(-0.4, y - 0.4, 0.4, y + 0.4, 2)
         sketch.box(-0.36, y - 0.36, 0.36, y + 0.36, 3)
-    symbol = draws.integer(4)
+    symbol = rng.integer(4)
     if symbol == 0:
         sketch.box(-0.24, y - 0.06, 0.24, y + 0.06, 4)
     elif symbol == 1:
@@ -161,11 +161,11 @@ def bin_sprite(variant: int) -> Sprite:
     return sketch.sprite([IGNORE, IGNORE])
 
 
-def sign_palette(draws: Draws, shape: str) -> np.ndarray:
+def sign_palette(rng: Rng, shape: str) -> np.ndarray:
     """Post, border, face, symbol."""
     white, red, blue = (0.7, 0.7, 0.7), (0.55, 0.03, 0.04), (0.02, 0.1, 0.45)
     green, yellow, black = (0.02, 0.22, 0.1), (0.7, 0.5, 0.03), (0.03, 0.03, 0.03)
-    post = draws.gray(0.08, 0.4)
+    post = rng.gray(0.08, 0.4)
     options: dict[str, tuple[tuple[Rgb, Rgb, Rgb], ...]] = {
         "disc": ((red, white, black), (white, blue, white), (red, red, white)),
         "triangle": ((red, white, black), (red, yellow, black)),
@@ -174,11 +174,11 @@ def sign_palette(draws: Draws, shape: str) -> np.ndarray:
         "diamond": ((yellow, white, yellow),),
         "board": ((white, blue, white), (white, green, white), (black, white, black), (black, yellow, black)),
     }
-    border, face, symbol = draws.pick(options[shape])
-    return palette([post, draws.near(border, 0.2), draws.near(face, 0.2), symbol])
+    border, face, symbol = rng.pick(options[shape])
+    return palette([post, rng.near(border, 0.2), rng.near(face, 0.2), symbol])
 
 
-def traffic_light_palette(draws: Draws, lit: int) -> np.ndarray:
+def traffic_light_palette(rng: Rng, lit: int) -> np.ndarray:
     """Post, box, dark lamp, lit lamp."""
     glow: Rgb = ((1.6, 0.12, 0.08), (1.5, 0.8, 0.05), (0.1, 1.3, 0.45))[lit]
-    return palette([draws.gray(0.05, 0.35), draws.gray(0.015, 0.05), (0.06, 0.05, 0.05), glow])
+    return palette([rng.gray(0.05, 0.35), rng.gray(0.015, 0.05), (0.06, 0.05, 0.05), glow])

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from streetlab.synthetic.raster import Point, Sketch, Sprite, palette, turn
-from streetlab.synthetic.rng import Draws, Rgb
+from streetlab.synthetic.rng import Rgb, Rng
 from streetlab.synthetic.texture import noise
 
 LITTER_KINDS = ("bag", "bottle", "can", "cup", "paper", "box")
@@ -27,48 +27,48 @@ UPRIGHT = ("bag", "cup", "box", "weeds")
 """Kinds whose shape has an up and a down: they turn a little instead of all around."""
 
 
-def _blob(draws: Draws, low: float, high: float, corners: int) -> list[Point]:
+def _blob(rng: Rng, low: float, high: float, corners: int) -> list[Point]:
     points = []
     for k in range(corners):
         c, s = turn(6.283185 * k / corners)
-        r = draws.between(low, high)
+        r = rng.between(low, high)
         points.append((c * r, s * r))
     return points
 
 
-def _bag(sketch: Sketch, draws: Draws) -> None:
-    sketch.polygon([(x, y * 0.8 - 0.15) for x, y in _blob(draws, 0.68, 0.95, 11)], 1, 1.1, 0.65)
-    knot = draws.between(-0.3, 0.3)
+def _bag(sketch: Sketch, rng: Rng) -> None:
+    sketch.polygon([(x, y * 0.8 - 0.15) for x, y in _blob(rng, 0.68, 0.95, 11)], 1, 1.1, 0.65)
+    knot = rng.between(-0.3, 0.3)
     for side in (-1, 1):
-        tip = (knot + side * draws.between(0.15, 0.5), draws.between(0.75, 0.98))
+        tip = (knot + side * rng.between(0.15, 0.5), rng.between(0.75, 0.98))
         sketch.polygon(
             [(knot - 0.12, 0.35), (knot + 0.12, 0.35), (tip[0] + 0.1, tip[1]), (tip[0] - 0.1, tip[1])],
             1,
             0.95,
         )
     for _ in range(4):
-        start = (knot + draws.between(-0.1, 0.1), 0.4)
-        sketch.line(start, (draws.between(-0.6, 0.6), draws.between(-0.7, 0.1)), 0.05, 1, draws.pick((0.6, 1.35)))
-    if draws.chance(0.4):
+        start = (knot + rng.between(-0.1, 0.1), 0.4)
+        sketch.line(start, (rng.between(-0.6, 0.6), rng.between(-0.7, 0.1)), 0.05, 1, rng.pick((0.6, 1.35)))
+    if rng.chance(0.4):
         sketch.polygon([(-0.3, -0.45), (0.25, -0.5), (0.3, 0.0), (-0.25, 0.05)], 2)
     sketch.speckle(noise(16, 2), 0.16)
 
 
-def _bottle(sketch: Sketch, draws: Draws) -> None:
-    r = draws.between(0.24, 0.32)
+def _bottle(sketch: Sketch, rng: Rng) -> None:
+    r = rng.between(0.24, 0.32)
     sketch.polygon([(-0.92, -r), (0.25, -r), (0.6, -0.1), (0.6, 0.1), (0.25, r), (-0.92, r)], 1, 1.0, 0.6)
     sketch.box(0.55, -0.09, 0.8, 0.09, 1, 0.8)
     sketch.box(0.78, -0.12, 0.95, 0.12, 3)
-    if draws.chance(0.8):
-        start = draws.between(-0.65, -0.4)
+    if rng.chance(0.8):
+        start = rng.between(-0.65, -0.4)
         sketch.polygon([(start, -r), (start + 0.5, -r), (start + 0.5, r), (start, r)], 2, 1.1, 0.7)
     sketch.line((-0.85, r * 0.45), (0.25, r * 0.45), 0.07, 1, 2.2)
     sketch.box(-0.92, -r, -0.85, r, 1, 0.6)
 
 
-def _can(sketch: Sketch, draws: Draws) -> None:
+def _can(sketch: Sketch, rng: Rng) -> None:
     r = 0.48
-    dent = draws.between(0.0, 0.22)
+    dent = rng.between(0.0, 0.22)
     sketch.polygon([(-0.75, -r), (0.0, -r + dent), (0.75, -r), (0.75, r), (0.1, r - dent), (-0.75, r)], 1, 1.15, 0.55)
     sketch.polygon([(-0.3, -r + dent), (0.2, -r + dent), (0.35, r - dent), (-0.1, r - dent)], 2, 1.1, 0.6)
     sketch.line((-0.7, 0.2), (0.7, 0.2), 0.09, 1, 1.7)
@@ -78,70 +78,69 @@ def _can(sketch: Sketch, draws: Draws) -> None:
     sketch.ellipse(0.79, 0.05, 0.05, 0.13, 3, 0.2)
 
 
-def _cup(sketch: Sketch, draws: Draws) -> None:
+def _cup(sketch: Sketch, rng: Rng) -> None:
     sketch.polygon([(-0.4, -0.9), (0.4, -0.9), (0.6, 0.62), (-0.6, 0.62)], 1, 1.1, 0.8)
     sketch.polygon([(0.15, -0.9), (0.4, -0.9), (0.6, 0.62), (0.3, 0.62)], 1, 0.65)
-    if draws.chance(0.7):
+    if rng.chance(0.7):
         sketch.polygon([(-0.46, -0.45), (0.46, -0.45), (0.54, 0.15), (-0.54, 0.15)], 2, 1.0, 0.8)
-    if draws.chance(0.6):
+    if rng.chance(0.6):
         sketch.ellipse(0, 0.66, 0.68, 0.24, 3, 1.0)
         sketch.ellipse(0, 0.74, 0.5, 0.14, 3, 1.3)
     else:
         sketch.ellipse(0, 0.64, 0.62, 0.24, 1, 1.25)
         sketch.ellipse(0, 0.62, 0.5, 0.16, 1, 0.35)
-    if draws.chance(0.4):
-        sketch.line((0.1, 0.65), (draws.between(-0.2, 0.5), 0.98), 0.08, 2)
+    if rng.chance(0.4):
+        sketch.line((0.1, 0.65), (rng.between(-0.2, 0.5), 0.98), 0.08, 2)
 
 
-def _paper(sketch: Sketch, draws: Draws) -> None:
+def _paper(sketch: Sketch, rng: Rng) -> None:
     corners = [
-        (sx * draws.between(0.6, 0.95), sy * draws.between(0.45, 0.9))
-        for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        (sx * rng.between(0.6, 0.95), sy * rng.between(0.45, 0.9)) for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))
     ]
-    fold = [draws.between(0.3, 0.7) for _ in range(2)]
+    fold = [rng.between(0.3, 0.7) for _ in range(2)]
     low = tuple(corners[0][i] + (corners[1][i] - corners[0][i]) * fold[0] for i in (0, 1))
     high = tuple(corners[3][i] + (corners[2][i] - corners[3][i]) * fold[1] for i in (0, 1))
-    sketch.polygon([corners[0], (low[0], low[1]), (high[0], high[1]), corners[3]], 1, draws.between(0.95, 1.15))
-    sketch.polygon([(low[0], low[1]), corners[1], corners[2], (high[0], high[1])], 1, draws.between(0.65, 0.85))
-    if draws.chance(0.6):
+    sketch.polygon([corners[0], (low[0], low[1]), (high[0], high[1]), corners[3]], 1, rng.between(0.95, 1.15))
+    sketch.polygon([(low[0], low[1]), corners[1], corners[2], (high[0], high[1])], 1, rng.between(0.65, 0.85))
+    if rng.chance(0.6):
         for k in range(4):
             y = -0.35 + 0.2 * k
-            sketch.line((-0.5, y), (draws.between(0.0, 0.5), y + 0.04), 0.06, 2)
+            sketch.line((-0.5, y), (rng.between(0.0, 0.5), y + 0.04), 0.06, 2)
     else:
         sketch.polygon([(-0.4, 0.0), (0.3, -0.05), (0.35, 0.4), (-0.4, 0.4)], 2)
     sketch.speckle(noise(16, 4), 0.08)
 
 
-def _box(sketch: Sketch, draws: Draws) -> None:
-    top, depth = draws.between(-0.05, 0.3), draws.between(0.3, 0.6)
-    split = draws.between(-0.2, 0.45)
+def _box(sketch: Sketch, rng: Rng) -> None:
+    top, depth = rng.between(-0.05, 0.3), rng.between(0.3, 0.6)
+    split = rng.between(-0.2, 0.45)
     sketch.polygon([(-0.85, -0.65), (split, -0.9), (split, top - 0.2), (-0.85, top)], 1, 0.95, 0.75)
     sketch.polygon([(split, -0.9), (0.85, -0.6), (0.85, top + 0.05), (split, top - 0.2)], 1, 0.6, 0.5)
     lid = [(-0.85, top), (split, top - 0.2), (0.85, top + 0.05), (-split * 0.5, top + depth)]
     sketch.polygon(lid, 1, 1.3)
-    if draws.chance(0.5):
+    if rng.chance(0.5):
         sketch.polygon([(x * 0.75, top + 0.06 + (y - top) * 0.75) for x, y in lid], 1, 0.35)
         sketch.polygon([(split, top - 0.2), (0.85, top + 0.05), (0.98, top - 0.25), (split + 0.2, top - 0.5)], 1, 1.2)
     else:
         sketch.line((-0.4, top - 0.08), (0.25, top + depth * 0.55), 0.1, 2)
-    if draws.chance(0.5):
+    if rng.chance(0.5):
         sketch.polygon([(-0.7, -0.45), (split - 0.2, -0.62), (split - 0.2, -0.35), (-0.7, -0.2)], 2)
 
 
-def _leaves(sketch: Sketch, draws: Draws) -> None:
+def _leaves(sketch: Sketch, rng: Rng) -> None:
     for _ in range(26):
-        x, y = draws.between(-0.85, 0.85), draws.between(-0.85, 0.85)
+        x, y = rng.between(-0.85, 0.85), rng.between(-0.85, 0.85)
         if x * x + y * y > 0.8:
             continue
-        c, s = turn(draws.between(0, 6.28))
-        a, b = draws.between(0.09, 0.15), draws.between(0.04, 0.07)
+        c, s = turn(rng.between(0, 6.28))
+        a, b = rng.between(0.09, 0.15), rng.between(0.04, 0.07)
         outline = [(a, 0), (a * 0.3, b), (-a * 0.5, b * 0.8), (-a, 0), (-a * 0.5, -b * 0.8), (a * 0.3, -b)]
         leaf = [(x + c * u - s * v, y + s * u + c * v) for u, v in outline]
-        sketch.polygon(leaf, draws.pick((1, 2, 3)), draws.between(0.7, 1.2))
+        sketch.polygon(leaf, rng.pick((1, 2, 3)), rng.between(0.7, 1.2))
 
 
-def _manhole(sketch: Sketch, draws: Draws) -> None:
-    if draws.chance(0.7):
+def _manhole(sketch: Sketch, rng: Rng) -> None:
+    if rng.chance(0.7):
         sketch.ellipse(0, 0, 0.96, 0.96, 2)
         sketch.ellipse(0, 0, 0.86, 0.86, 1)
         for k in range(-3, 4):
@@ -153,8 +152,8 @@ def _manhole(sketch: Sketch, draws: Draws) -> None:
             sketch.box(-0.82 + k * 0.21, -0.5, -0.7 + k * 0.21, 0.5, 3)
 
 
-def _marking(sketch: Sketch, draws: Draws) -> None:
-    kind = draws.integer(4)
+def _marking(sketch: Sketch, rng: Rng) -> None:
+    kind = rng.integer(4)
     if kind == 0:
         sketch.box(-0.12, -0.95, 0.12, 0.3, 1)
         sketch.polygon([(-0.4, 0.25), (0.4, 0.25), (0.0, 0.95)], 1)
@@ -179,26 +178,26 @@ def _marking(sketch: Sketch, draws: Draws) -> None:
     sketch.parts[worn > 0.75] = 0
 
 
-def _puddle(sketch: Sketch, draws: Draws) -> None:
-    sketch.polygon(_blob(draws, 0.72, 1.0, 16), 2)
-    sketch.polygon([(x * 0.92, y * 0.92) for x, y in _blob(draws, 0.74, 0.96, 16)], 1, 1.15, 0.8)
+def _puddle(sketch: Sketch, rng: Rng) -> None:
+    sketch.polygon(_blob(rng, 0.72, 1.0, 16), 2)
+    sketch.polygon([(x * 0.92, y * 0.92) for x, y in _blob(rng, 0.74, 0.96, 16)], 1, 1.15, 0.8)
 
 
-def _patch(sketch: Sketch, draws: Draws) -> None:
-    w, h = draws.between(0.5, 0.95), draws.between(0.3, 0.95)
-    sketch.polygon([(-w, -h), (w, -h * draws.between(0.85, 1)), (w * 0.97, h), (-w, h)], 2)
+def _patch(sketch: Sketch, rng: Rng) -> None:
+    w, h = rng.between(0.5, 0.95), rng.between(0.3, 0.95)
+    sketch.polygon([(-w, -h), (w, -h * rng.between(0.85, 1)), (w * 0.97, h), (-w, h)], 2)
     sketch.polygon([(-w * 0.94, -h * 0.93), (w * 0.94, -h * 0.8), (w * 0.92, h * 0.92), (-w * 0.94, h * 0.92)], 1)
     sketch.speckle(noise(4, 1), 0.15)
 
 
-def _weeds(sketch: Sketch, draws: Draws) -> None:
+def _weeds(sketch: Sketch, rng: Rng) -> None:
     for _ in range(16):
-        x = draws.between(-0.5, 0.5)
-        tip = (x * 1.8, draws.between(-0.1, 0.9) * (1 - abs(x)))
-        sketch.polygon([(x - 0.08, -0.7), (x + 0.08, -0.7), tip], draws.pick((1, 1, 2)), draws.between(0.7, 1.3))
-    if draws.chance(0.4):
+        x = rng.between(-0.5, 0.5)
+        tip = (x * 1.8, rng.between(-0.1, 0.9) * (1 - abs(x)))
+        sketch.polygon([(x - 0.08, -0.7), (x + 0.08, -0.7), tip], rng.pick((1, 1, 2)), rng.between(0.7, 1.3))
+    if rng.chance(0.4):
         for _ in range(5):
-            sketch.ellipse(draws.between(-0.6, 0.6), draws.between(-0.2, 0.6), 0.1, 0.1, 3)
+            sketch.ellipse(rng.between(-0.6, 0.6), rng.between(-0.2, 0.6), 0.1, 0.1, 3)
 
 
 _DRAW = {
@@ -211,63 +210,59 @@ _DRAW = {
 def item_sprite(kind: str, variant: int) -> Sprite:
     """A thing on the ground in its own square, -1 .. 1."""
     sketch = Sketch(-1.0, -1.0, 2.0, 2.0, rows=64)
-    _DRAW[kind](sketch, Draws(61, (*LITTER_KINDS, *HARMLESS_KINDS).index(kind), variant))
+    _DRAW[kind](sketch, Rng(61, (*LITTER_KINDS, *HARMLESS_KINDS).index(kind), variant))
     return sketch.sprite([255, 255, 255])
 
 
-def item_palette(draws: Draws, kind: str, ground: Rgb, sky: Rgb) -> np.ndarray:
+def item_palette(rng: Rng, kind: str, ground: Rgb, sky: Rgb) -> np.ndarray:
     """Three colours of one piece.
 
     Args:
         ground: albedo of what it lies on; worn paint and repairs stay near it.
         sky: what a puddle mirrors.
     """
-    white, metal = draws.gray(0.55, 0.85), draws.gray(0.35, 0.6, 0.03)
-    vivid, dark = draws.vivid(), draws.gray(0.02, 0.06)
+    white, metal = rng.gray(0.55, 0.85), rng.gray(0.35, 0.6, 0.03)
+    vivid, dark = rng.vivid(), rng.gray(0.02, 0.06)
     red, green, blue = ground
 
     def tone(low: float, high: float) -> Rgb:
-        level = draws.between(low, high)
+        level = rng.between(low, high)
         return red * level, green * level, blue * level
 
     if kind == "bag":
-        return palette([draws.pick((white, dark, vivid, (0.1, 0.25, 0.5), white)), vivid, dark])
+        return palette([rng.pick((white, dark, vivid, (0.1, 0.25, 0.5), white)), vivid, dark])
     if kind == "bottle":
-        return palette(
-            [draws.pick(((0.3, 0.4, 0.42), (0.04, 0.2, 0.07), (0.2, 0.1, 0.03), white)), vivid, draws.color()]
-        )
+        return palette([rng.pick(((0.3, 0.4, 0.42), (0.04, 0.2, 0.07), (0.2, 0.1, 0.03), white)), vivid, rng.color()])
     if kind == "can":
-        return palette([vivid, draws.pick((white, dark, draws.color())), metal])
+        return palette([vivid, rng.pick((white, dark, rng.color())), metal])
     if kind == "cup":
         return palette(
             [
-                draws.pick((white, white, vivid)),
-                draws.pick((vivid, (0.25, 0.15, 0.08))),
-                draws.pick((white, dark)),
+                rng.pick((white, white, vivid)),
+                rng.pick((vivid, (0.25, 0.15, 0.08))),
+                rng.pick((white, dark)),
             ]
         )
     if kind == "paper":
-        return palette(
-            [draws.pick((white, white, draws.near((0.5, 0.42, 0.3)), vivid)), draws.pick((dark, vivid)), dark]
-        )
+        return palette([rng.pick((white, white, rng.near((0.5, 0.42, 0.3)), vivid)), rng.pick((dark, vivid)), dark])
     if kind == "box":
-        card = draws.near((0.32, 0.2, 0.11), 0.3)
-        return palette([draws.pick((card, card, white, vivid)), draws.pick((vivid, dark, white)), dark])
+        card = rng.near((0.32, 0.2, 0.11), 0.3)
+        return palette([rng.pick((card, card, white, vivid)), rng.pick((vivid, dark, white)), dark])
     if kind == "leaves":
-        season = draws.pick((
+        season = rng.pick((
             ((0.4, 0.2, 0.04), (0.25, 0.1, 0.03), (0.5, 0.34, 0.06)),
             ((0.1, 0.2, 0.04), (0.3, 0.3, 0.05), (0.2, 0.14, 0.04)),
             ((0.4, 0.06, 0.03), (0.5, 0.2, 0.03), (0.2, 0.08, 0.04)),
             ((0.6, 0.5, 0.42), (0.6, 0.36, 0.4), (0.5, 0.45, 0.4)),
         ))  # fmt: skip
-        return palette([draws.near(color, 0.3) for color in season])
+        return palette([rng.near(color, 0.3) for color in season])
     if kind == "manhole":
         return palette([tone(0.35, 0.7), tone(0.5, 1.6), tone(0.25, 0.5)])
     if kind == "marking":
-        paint = draws.pick(((0.55, 0.55, 0.52), (0.6, 0.42, 0.06), (0.1, 0.2, 0.5), (0.5, 0.1, 0.08), (0.6, 0.6, 0.6)))
-        return palette([draws.near(paint, 0.2)] * 3)
+        paint = rng.pick(((0.55, 0.55, 0.52), (0.6, 0.42, 0.06), (0.1, 0.2, 0.5), (0.5, 0.1, 0.08), (0.6, 0.6, 0.6)))
+        return palette([rng.near(paint, 0.2)] * 3)
     if kind == "puddle":
         return palette([(sky[0] * 0.55, sky[1] * 0.55, sky[2] * 0.55), tone(0.4, 0.6), dark])
     if kind == "patch":
-        return palette([tone(0.45, 0.85) if draws.chance(0.55) else tone(1.2, 2.4), tone(0.4, 0.7), dark])
-    return palette([draws.near((0.09, 0.17, 0.04), 0.3), draws.near((0.2, 0.22, 0.06), 0.3), draws.color(0.1, 0.7)])
+        return palette([tone(0.45, 0.85) if rng.chance(0.55) else tone(1.2, 2.4), tone(0.4, 0.7), dark])
+    return palette([rng.near((0.09, 0.17, 0.04), 0.3), rng.near((0.2, 0.22, 0.06), 0.3), rng.color(0.1, 0.7)])

@@ -8,7 +8,7 @@ import numpy as np
 
 from streetlab.synthetic.camera import Camera
 from streetlab.synthetic.raster import Canvas
-from streetlab.synthetic.rng import Draws, Rgb
+from streetlab.synthetic.rng import Rgb, Rng
 from streetlab.synthetic.texture import noise, sample
 
 SKY = 10
@@ -49,9 +49,9 @@ class Light:
         return palette * (self.on(sun) * (1 - share))[:, None], self.air * share
 
 
-def sample_light(draws: Draws) -> Light:
-    kind = draws.pick(("sun",) * 4 + ("overcast",) * 4 + ("dusk", "night"))
-    side = draws.pick((-1.0, 1.0)) * draws.between(0.25, 1)
+def sample_light(rng: Rng) -> Light:
+    kind = rng.pick(("sun",) * 4 + ("overcast",) * 4 + ("dusk", "night"))
+    side = rng.pick((-1.0, 1.0)) * rng.between(0.25, 1)
     ambient, sun, air, zenith = {
         "sun": ((0.52, 0.57, 0.66), (0.80, 0.72, 0.58), (0.72, 0.80, 0.90), (0.16, 0.32, 0.66)),
         "overcast": ((0.82, 0.85, 0.88), (0.0, 0.0, 0.0), (0.78, 0.80, 0.82), (0.56, 0.60, 0.66)),
@@ -60,33 +60,33 @@ def sample_light(draws: Draws) -> Light:
     }[kind]  # fmt: skip
 
     def vary(color: Rgb, spread: float) -> np.ndarray:
-        return np.array(draws.near(color, spread), np.float32)
+        return np.array(rng.near(color, spread), np.float32)
 
-    low = draws.between(0.5, 1.6) if kind == "dusk" else draws.between(0.25, 1.1)
+    low = rng.between(0.5, 1.6) if kind == "dusk" else rng.between(0.25, 1.1)
     return Light(
         kind=kind,
         ambient=vary(ambient, 0.12),
         sun=vary(sun, 0.2),
         sun_x=side,
-        shadow=(-side * low, draws.between(-0.5, 0.6) * low),
-        fog=draws.between(40, 110) if draws.chance(0.2) else draws.between(180, 600),
+        shadow=(-side * low, rng.between(-0.5, 0.6) * low),
+        fog=rng.between(40, 110) if rng.chance(0.2) else rng.between(180, 600),
         air=vary(air, 0.15),
         zenith=vary(zenith, 0.3),
-        wet=draws.between(0.25, 0.9) if draws.chance(0.3) else 0.0,
-        clouds=draws.between(0.7, 1.3) if kind == "overcast" else draws.between(-0.4, 1.0),
+        wet=rng.between(0.25, 0.9) if rng.chance(0.3) else 0.0,
+        clouds=rng.between(0.7, 1.3) if kind == "overcast" else rng.between(-0.4, 1.0),
     )
 
 
-def draw_sky(canvas: Canvas, camera: Camera, light: Light, draws: Draws) -> None:
+def draw_sky(canvas: Canvas, camera: Camera, light: Light, rng: Rng) -> None:
     """A gradient with clouds on a flat ceiling, which shrink towards the horizon."""
     rows = min(canvas.height, int(camera.horizon) + 3)
     above = np.maximum(camera.horizon - np.arange(rows) - 0.5, 0.5).astype(np.float32)
     rise = above / np.float32(camera.focal)
     up = (rise / (rise + np.float32(0.22)))[None, :, None]
     sky = light.air[:, None, None] * (1 - up) + light.zenith[:, None, None] * up
-    away = (np.float32(70.0 * draws.between(0.6, 1.8)) / (rise + np.float32(0.08)))[:, None]
+    away = (np.float32(70.0 * rng.between(0.6, 1.8)) / (rise + np.float32(0.08)))[:, None]
     across = (np.arange(canvas.width, dtype=np.float32) - np.float32(camera.center))[None, :]
-    drift = draws.between(0, 256)
+    drift = rng.between(0, 256)
     cover = sample(noise(64, 4), away + np.float32(600 + drift), across * away / np.float32(camera.focal))
     cover = (cover * np.float32(0.8) + np.float32(light.clouds - 0.35)).clip(0, 1)
     white = light.air * np.float32(0.75) + np.float32(0.22 if light.kind != "night" else 0.0)

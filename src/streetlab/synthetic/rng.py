@@ -11,7 +11,7 @@ Rgb = tuple[float, float, float]
 T = TypeVar("T")
 
 
-class Draws:
+class Rng:
     """One seeded stream; `key` is (stream, seed, ...), so that two uses of a seed never share numbers."""
 
     def __init__(self, *key: int) -> None:

@@ -19,7 +19,7 @@ from streetlab.synthetic.items import (
 )
 from streetlab.synthetic.light import Light
 from streetlab.synthetic.raster import Canvas, Patch, Point, patch, texels
-from streetlab.synthetic.rng import Draws, Rgb
+from streetlab.synthetic.rng import Rgb, Rng
 
 GROUND_LABELS = (0, 1, 9)
 """Train ids of road, sidewalk and terrain."""
@@ -33,8 +33,8 @@ def is_ground(mask: np.ndarray) -> np.ndarray:
 class Layer:
     """Objects of one kind on the visible ground; `cover` (H, W) bool marks their pixels."""
 
-    def __init__(self, canvas: Canvas, camera: Camera, light: Light, draws: Draws) -> None:
-        self.canvas, self.camera, self.light, self.draws = canvas, camera, light, draws
+    def __init__(self, canvas: Canvas, camera: Camera, light: Light, rng: Rng) -> None:
+        self.canvas, self.camera, self.light, self.rng = canvas, camera, light, rng
         self.ground = is_ground(canvas.mask)
         self.cover = np.zeros(canvas.mask.shape, bool)
         self.pixels = 0
@@ -47,7 +47,7 @@ class Layer:
 
     def spot(self) -> Point:
         """A random position on the visible ground, as column and row."""
-        at = self.draws.integer(len(self.rows))
+        at = self.rng.integer(len(self.rows))
         return float(self.columns[at]) + 0.5, float(self.rows[at]) + 0.5
 
     def put(self, kind: str, at: Point, size: float, most: int, fade: float) -> bool:
@@ -57,22 +57,22 @@ class Layer:
             size: factor on the kind's own size.
             fade: how much of the ground's own colour it takes on (0 = none).
         """
-        draws, camera = self.draws, self.camera
+        rng, camera = self.rng, self.camera
         z = min(camera.depth_of_row(at[1]), 200.0)
         low, high = RADII[kind]
-        radius = draws.between(low, high) * size * camera.scale(z)
+        radius = rng.between(low, high) * size * camera.scale(z)
         litter = kind in LITTER_KINDS
         # far pieces stay a few pixels wide, near ones do not fill the picture
         least, largest = (0.027, 0.09) if litter else (0.01, 0.16)
         radius = min(max(radius, least * camera.height * min(size, 1.0)), largest * camera.height)
         flat = min(max(camera.above / z, 0.12), 0.6)
         squash = max(flat, RISES.get(kind, 0.0))
-        angle = draws.between(-0.4, 0.4) if kind in UPRIGHT else draws.between(0, 2 * math.pi)
-        if kind in ("patch", "marking") and draws.chance(0.7):
-            angle = draws.pick((0.0, math.pi / 2, math.pi))
-        mirror = draws.pick((-1.0, 1.0))
+        angle = rng.between(-0.4, 0.4) if kind in UPRIGHT else rng.between(0, 2 * math.pi)
+        if kind in ("patch", "marking") and rng.chance(0.7):
+            angle = rng.pick((0.0, math.pi / 2, math.pi))
+        mirror = rng.pick((-1.0, 1.0))
         box = patch(self.ground.shape, at, (radius, radius), angle, squash)
-        sprite = item_sprite(kind, draws.integer(VARIANTS))
+        sprite = item_sprite(kind, rng.integer(VARIANTS))
         if box is None:
             return False
         if mirror < 0:
@@ -90,7 +90,7 @@ class Layer:
         base = self.canvas.color[:, row, column] / lit
         ground: Rgb = (float(base[0]), float(base[1]), float(base[2]))
         air = self.light.air / np.maximum(lit, np.float32(0.05))
-        colors = item_palette(draws, kind, ground, (float(air[0]), float(air[1]), float(air[2])))
+        colors = item_palette(rng, kind, ground, (float(air[0]), float(air[1]), float(air[2])))
         colors, haze = self.light.lit(colors, z, 0.7)
         drawn = colors.take(parts, axis=1) * shade + haze[:, None, None]
         drawn += (under - drawn) * np.float32(fade)
@@ -116,36 +116,36 @@ class Layer:
         self.canvas.color[:, below.rows, below.columns] *= 1 - np.float32(0.5) * dark
 
 
-def scatter_harmless(canvas: Canvas, camera: Camera, light: Light, draws: Draws, share: float) -> None:
+def scatter_harmless(canvas: Canvas, camera: Camera, light: Light, rng: Rng, share: float) -> None:
     """Leaves, puddles, patches and the like until they cover about `share` of the ground."""
-    layer = Layer(canvas, camera, light, draws)
-    favourite = draws.pick(HARMLESS_KINDS)
+    layer = Layer(canvas, camera, light, rng)
+    favourite = rng.pick(HARMLESS_KINDS)
     for _ in range(120):
         if layer.share >= share:
             return
-        kind = favourite if draws.chance(0.4) else draws.pick(HARMLESS_KINDS)
-        fade = draws.between(0.3, 0.65) if kind != "puddle" else draws.between(0.4, 0.7)
-        layer.put(kind, layer.spot(), draws.between(0.7, 1.2), layer.total // 25 + 4, fade)
+        kind = favourite if rng.chance(0.4) else rng.pick(HARMLESS_KINDS)
+        fade = rng.between(0.3, 0.65) if kind != "puddle" else rng.between(0.4, 0.7)
+        layer.put(kind, layer.spot(), rng.between(0.7, 1.2), layer.total // 25 + 4, fade)
 
 
-def scatter_litter(canvas: Canvas, camera: Camera, light: Light, draws: Draws, band: tuple[float, float]) -> np.ndarray:
+def scatter_litter(canvas: Canvas, camera: Camera, light: Light, rng: Rng, band: tuple[float, float]) -> np.ndarray:
     """Litter that covers a share of the visible ground within `band`: (H, W) bool."""
-    layer = Layer(canvas, camera, light, draws)
+    layer = Layer(canvas, camera, light, rng)
     low, high = math.ceil(band[0] * layer.total), math.floor(band[1] * layer.total)
-    goal = low + (high - low) * draws.between(0.0, 0.8)
+    goal = low + (high - low) * rng.between(0.0, 0.8)
     pile: Point | None = None
     size = 1.0
     for attempt in range(250):
         if layer.pixels >= goal or high <= 0:
             break
-        if pile is None or draws.chance(0.3):
-            pile = layer.spot() if draws.chance(0.35 if band[0] > 0.03 else 0.1) else None
+        if pile is None or rng.chance(0.3):
+            pile = layer.spot() if rng.chance(0.35 if band[0] > 0.03 else 0.1) else None
         spot = layer.spot()
         if pile is not None:
             reach = 0.07 * camera.height
-            spot = (pile[0] + draws.between(-2, 2) * reach, pile[1] + draws.between(-0.6, 0.6) * reach)
+            spot = (pile[0] + rng.between(-2, 2) * reach, pile[1] + rng.between(-0.6, 0.6) * reach)
         if (
-            not layer.put(draws.pick(LITTER_KINDS), spot, size, high - layer.pixels, draws.between(0.0, 0.08))
+            not layer.put(rng.pick(LITTER_KINDS), spot, size, high - layer.pixels, rng.between(0.0, 0.08))
             and attempt > 60
         ):
             size = max(size * 0.93, 0.2)

@@ -21,7 +21,7 @@ from streetlab.synthetic.facades import (
 from streetlab.synthetic.ground import Ground, draw_ground, plan_ground
 from streetlab.synthetic.light import Light, draw_sky, sample_light
 from streetlab.synthetic.raster import Canvas, patch
-from streetlab.synthetic.rng import Draws
+from streetlab.synthetic.rng import Rng
 from streetlab.synthetic.scatter import is_ground, scatter_harmless, scatter_litter
 from streetlab.synthetic.sensor import expose
 from streetlab.synthetic.street import draw_objects, draw_shadows, plan_objects
@@ -71,87 +71,87 @@ def draw_scene(seed: int, height: int = 128, width: int = 256) -> Scene:
     """The scene of a seed (>= 0), the same on every machine; sizes from 32 px up."""
     if height < 32 or width < 32:
         raise ValueError(f"a scene of {height}x{width} px is too small to draw; at least 32x32")
-    draws = Draws(SCENE_STREAM, seed)
-    goal = draws.integer(3)
-    camera = place_camera(draws, height, width)
-    light = sample_light(draws)
-    ground = plan_ground(draws, camera)
+    rng = Rng(SCENE_STREAM, seed)
+    goal = rng.integer(3)
+    camera = place_camera(rng, height, width)
+    light = sample_light(rng)
+    ground = plan_ground(rng, camera)
     canvas = Canvas(np.zeros((3, height, width), np.float32), np.full((height, width), 255, np.uint8))
-    draw_sky(canvas, camera, light, draws)
-    draw_ground(canvas, camera, ground, light, draws)
-    _draw_surroundings(canvas, camera, ground, light, draws)
+    draw_sky(canvas, camera, light, rng)
+    draw_ground(canvas, camera, ground, light, rng)
+    _draw_surroundings(canvas, camera, ground, light, rng)
     if light.wet > 0:
         _mirror(canvas, camera, light)
-    objects = plan_objects(draws, camera, ground, light)
+    objects = plan_objects(rng, camera, ground, light)
     draw_shadows(canvas, camera, light, objects)
-    share = draws.between(*BANDS[goal])
-    spare = max(draws.between(*CLUTTER) - (share if goal else 0.0), 0.015)
-    scatter_harmless(canvas, camera, light, draws, spare)
+    share = rng.between(*BANDS[goal])
+    spare = max(rng.between(*CLUTTER) - (share if goal else 0.0), 0.015)
+    scatter_harmless(canvas, camera, light, rng, spare)
     draw_objects(canvas, camera, light, objects)
-    if draws.chance(0.18):
-        _draw_hood(canvas, draws)
-    if goal or draws.chance(0.3):
-        litter = scatter_litter(canvas, camera, light, draws, BANDS[goal])
+    if rng.chance(0.18):
+        _draw_hood(canvas, rng)
+    if goal or rng.chance(0.3):
+        litter = scatter_litter(canvas, camera, light, rng, BANDS[goal])
     else:
         litter = np.zeros((height, width), bool)
-    return Scene(expose(canvas.color, draws), canvas.mask, litter)
+    return Scene(expose(canvas.color, rng), canvas.mask, litter)
 
 
-def _draw_surroundings(canvas: Canvas, camera: Camera, ground: Ground, light: Light, draws: Draws) -> None:
+def _draw_surroundings(canvas: Canvas, camera: Camera, ground: Ground, light: Light, rng: Rng) -> None:
     """Draw the end of the street, then both sides: houses or trees, walls, fences, hedges."""
     facing = 0.7 if light.shadow[1] > 0 else 0.05
-    end = draws.between(55, 130)
+    end = rng.between(55, 130)
     skyline, x = [], -end
     while x < end:
-        label = draws.pick((BUILDING, BUILDING, VEGETATION))
-        tall = draws.between(7, 20) if label == BUILDING else draws.between(4, 11)
-        skyline.append(sample_segment(draws, x, label, tall, gabled=True))
-        x += draws.between(8, 24)
-    draw_plane(canvas, camera, front_plane(camera, tuple(skyline), end, facing), light, draws)
-    town = draws.between(0.25, 1.0)
+        label = rng.pick((BUILDING, BUILDING, VEGETATION))
+        tall = rng.between(7, 20) if label == BUILDING else rng.between(4, 11)
+        skyline.append(sample_segment(rng, x, label, tall, gabled=True))
+        x += rng.between(8, 24)
+    draw_plane(canvas, camera, front_plane(camera, tuple(skyline), end, facing), light, rng)
+    town = rng.between(0.25, 1.0)
     for side, walk in ((-1.0, ground.walk[0]), (1.0, ground.walk[1])):
-        setback = draws.pick((0.0, 0.0, draws.between(1.5, 6.0)))
-        houses = _row(draws, end, town, draws.between(5, 12), draws.between(10, 22))
+        setback = rng.pick((0.0, 0.0, rng.between(1.5, 6.0)))
+        houses = _row(rng, end, town, rng.between(5, 12), rng.between(10, 22))
         sun = (max(0.0, -side * light.sun_x), facing)
         line = walk + side * (setback + 0.05)
         plane = side_plane(camera, houses, line, ground.crossing, sun)
         if plane is not None:
             if light.kind == "sun" and light.shadow[0] * side < 0:
                 _cast_row_shadow(canvas, camera, light, houses, line, ground)
-            draw_plane(canvas, camera, plane, light, draws)
+            draw_plane(canvas, camera, plane, light, rng)
         if setback or town < 0.5:
-            barriers = _barriers(draws, end)
+            barriers = _barriers(rng, end)
             plane = side_plane(camera, barriers, walk + side * 0.04, ground.crossing, sun)
             if plane is not None and ground.crossing is not None:
                 # no barrier runs along the other street's far side
                 plane = side_plane(camera, _cut(barriers, ground.crossing), walk + side * 0.04, None, sun)
             if plane is not None:
-                draw_plane(canvas, camera, plane, light, draws)
+                draw_plane(canvas, camera, plane, light, rng)
 
 
-def _row(draws: Draws, end: float, town: float, low: float, high: float) -> tuple[Segment, ...]:
+def _row(rng: Rng, end: float, town: float, low: float, high: float) -> tuple[Segment, ...]:
     """Houses, tree lines and gaps along one side, from the camera to the street's end."""
     segments, z = [], 0.0
     while z < end:
-        if draws.chance(town):
-            segments.append(sample_segment(draws, z, BUILDING, draws.between(low, high)))
-        elif draws.chance(0.5):
-            segments.append(sample_segment(draws, z, VEGETATION, draws.between(2.5, 8)))
+        if rng.chance(town):
+            segments.append(sample_segment(rng, z, BUILDING, rng.between(low, high)))
+        elif rng.chance(0.5):
+            segments.append(sample_segment(rng, z, VEGETATION, rng.between(2.5, 8)))
         else:
-            segments.append(sample_segment(draws, z, 255, 0.0))
-        z += draws.between(5, 16)
-    segments.append(sample_segment(draws, end, 255, 0.0))
+            segments.append(sample_segment(rng, z, 255, 0.0))
+        z += rng.between(5, 16)
+    segments.append(sample_segment(rng, end, 255, 0.0))
     return tuple(segments)
 
 
-def _barriers(draws: Draws, end: float) -> tuple[Segment, ...]:
+def _barriers(rng: Rng, end: float) -> tuple[Segment, ...]:
     segments, z = [], 0.0
     heights = {WALL: (0.8, 2.4), FENCE: (0.9, 1.8), VEGETATION: (0.6, 1.9), 255: (0.0, 0.1)}
     while z < end:
-        label = draws.pick((WALL, WALL, FENCE, FENCE, FENCE, VEGETATION, 255, 255))
-        segments.append(sample_segment(draws, z, label, draws.between(*heights[label])))
-        z += draws.between(3, 14)
-    segments.append(sample_segment(draws, end, 255, 0.0))
+        label = rng.pick((WALL, WALL, FENCE, FENCE, FENCE, VEGETATION, 255, 255))
+        segments.append(sample_segment(rng, z, label, rng.between(*heights[label])))
+        z += rng.between(3, 14)
+    segments.append(sample_segment(rng, end, 255, 0.0))
     return tuple(segments)
 
 
@@ -202,15 +202,15 @@ def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
     np.copyto(part, wet, where=is_ground(canvas.mask[int(rows[0]) :]) & (canvas.mask[int(rows[0]) :] != 9) & smooth)
 
 
-def _draw_hood(canvas: Canvas, draws: Draws) -> None:
+def _draw_hood(canvas: Canvas, rng: Rng) -> None:
     """The bonnet of the car that carries the camera; ignored, as in Cityscapes."""
     height, width = canvas.mask.shape
-    rise = draws.between(0.05, 0.12) * height
-    box = patch((height, width), (width * draws.between(0.45, 0.55), float(height)), (width * 0.62, rise))
+    rise = rng.between(0.05, 0.12) * height
+    box = patch((height, width), (width * rng.between(0.45, 0.55), float(height)), (width * 0.62, rise))
     if box is None:
         return
     inside = box.u * box.u + box.v * box.v < 1
-    color = np.array(draws.pick((draws.gray(0.02, 0.08), draws.gray(0.2, 0.5), draws.color(0.02, 0.4))), np.float32)
+    color = np.array(rng.pick((rng.gray(0.02, 0.08), rng.gray(0.2, 0.5), rng.color(0.02, 0.4))), np.float32)
     shine = np.float32(0.55) - np.float32(0.45) * box.v + np.float32(0.1) * box.u
     np.copyto(canvas.color[:, box.rows, box.columns], color[:, None, None] * shine, where=inside)
     np.copyto(canvas.mask[box.rows, box.columns], np.uint8(255), where=inside)

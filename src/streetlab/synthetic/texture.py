@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from streetlab.synthetic.rng import Draws
+from streetlab.synthetic.rng import Rng
 
 TILE = 256
 """Rows and columns of a table (a power of two, so that wrapping is a bit mask)."""
@@ -31,11 +31,11 @@ def noise(coarsest: int, finest: int) -> np.ndarray:
         coarsest: size in texels of the largest blobs, a power of two; each octave halves size and weight.
         finest: size of the smallest.
     """
-    draws = Draws(7919, coarsest, finest)
+    rng = Rng(7919, coarsest, finest)
     total = np.zeros((TILE, TILE), np.float32)
     weight, size = 1.0, coarsest
     while size >= finest:
-        grid = draws.fractions(TILE // size, TILE // size) * np.float32(2) - np.float32(1)
+        grid = rng.fractions(TILE // size, TILE // size) * np.float32(2) - np.float32(1)
         total += (upsample(grid, size) if size > 1 else grid) * np.float32(weight)
         weight *= 0.6
         size //= 2

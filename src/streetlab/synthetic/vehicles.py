@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from streetlab.synthetic.raster import Point, Sketch, Sprite, palette, ring
-from streetlab.synthetic.rng import Draws, Rgb
+from streetlab.synthetic.rng import Rgb, Rng
 
 CLASS_OF = {"hatch": 13, "sedan": 13, "suv": 13, "van": 13, "truck": 14, "bus": 15, "tram": 16}
 SIZES = {  # width, length, height in metres
@@ -178,21 +178,21 @@ def _box(draw: View, kind: str, half: float, length: float, height: float) -> No
         draw.back(0, (x, x + 0.32), (floor + 0.45, floor + 0.75), LAMP, 1.0)
 
 
-def vehicle_palette(draws: Draws, kind: str, oncoming: bool, glowing: bool) -> np.ndarray:
+def vehicle_palette(rng: Rng, kind: str, oncoming: bool, glowing: bool) -> np.ndarray:
     """Body, glass, tyre, lamp, trim, roof; red lamps belong to the rear."""
-    body: Rgb = draws.pick(
+    body: Rgb = rng.pick(
         (
-            draws.gray(0.5, 0.75, 0.03),
-            draws.gray(0.02, 0.06),
-            draws.gray(0.2, 0.4, 0.05),
-            draws.color(0.02, 0.5),
+            rng.gray(0.5, 0.75, 0.03),
+            rng.gray(0.02, 0.06),
+            rng.gray(0.2, 0.4, 0.05),
+            rng.color(0.02, 0.5),
         )
     )
     if kind in ("bus", "tram"):
-        body = draws.pick((draws.color(0.05, 0.7), (0.6, 0.45, 0.05), (0.5, 0.04, 0.04), (0.6, 0.6, 0.58)))
-    glass = draws.gray(0.03, 0.09, 0.15)
+        body = rng.pick((rng.color(0.05, 0.7), (0.6, 0.45, 0.05), (0.5, 0.04, 0.04), (0.6, 0.6, 0.58)))
+    glass = rng.gray(0.03, 0.09, 0.15)
     lamp: Rgb = (0.75, 0.75, 0.7) if oncoming else (0.4, 0.02, 0.02)
     if glowing:
         lamp = (2.5, 2.3, 1.8) if oncoming else (1.6, 0.1, 0.06)
-    trim = draws.color(0.03, 0.6) if kind in ("bus", "tram") else draws.gray(0.1, 0.4)
-    return palette([body, glass, (0.025, 0.025, 0.027), lamp, trim, body if draws.chance(0.9) else (0.03, 0.03, 0.03)])
+    trim = rng.color(0.03, 0.6) if kind in ("bus", "tram") else rng.gray(0.1, 0.4)
+    return palette([body, glass, (0.025, 0.025, 0.027), lamp, trim, body if rng.chance(0.9) else (0.03, 0.03, 0.03)])

@@ -28,7 +28,7 @@ class StreetTask(pl.LightningModule):
         label_space: the classes, in order.
         loss: takes float32 logits and labels.
         objective: `{metric, mode}`: which number of the val split selects the epoch.
-        card: plain Python that checkpoints carry under `streetlab`: config, label space, normalisation, size.
+        metadata: plain Python that checkpoints carry under `streetlab`: config, label space, normalisation, size.
 
     Attributes:
         metrics: what an objective may name; logged for val in every epoch.
@@ -43,7 +43,7 @@ class StreetTask(pl.LightningModule):
         label_space: LabelSpace,
         loss: nn.Module,
         objective: Mapping[str, str],
-        card: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if label_space.task != self.task:
@@ -61,7 +61,7 @@ class StreetTask(pl.LightningModule):
         self.network, self.label_space, self.loss = network, label_space, loss
         self.mean_loss = MeanLoss()
         self.objective = dict(objective)
-        self.card = card or {}
+        self.metadata = metadata or {}
         self._build_optimizer: Callable[[nn.Module], Optimizer] | None = None
         self._distillation: Distillation | None = None
 
@@ -154,4 +154,4 @@ class StreetTask(pl.LightningModule):
         """The numbers of all batches of all processes; every name in `metrics` is among them."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CHECKPOINT_KEY] = self.card
+        checkpoint[CHECKPOINT_KEY] = self.metadata

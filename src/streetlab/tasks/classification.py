@@ -24,8 +24,8 @@ class ClassificationTask(StreetTask):
 
     task = CLASSIFICATION
 
-    def __init__(self, network, label_space, loss, objective, card=None) -> None:
-        super().__init__(network, label_space, loss, objective, card)
+    def __init__(self, network, label_space, loss, objective, metadata=None) -> None:
+        super().__init__(network, label_space, loss, objective, metadata)
         self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
         self._rows: list[Tensor] = []
         self._probabilities: list[Tensor] = []

@@ -41,13 +41,13 @@ class SegmentationTask(StreetTask):
         label_space,
         loss,
         objective,
-        card=None,
+        metadata=None,
         aux_weight: float = 0.4,
         test_time: TestTime | None = None,
         boundary_tolerance: float | None = None,
         full_resolution: str = "none",
     ) -> None:
-        super().__init__(network, label_space, loss, objective, card)
+        super().__init__(network, label_space, loss, objective, metadata)
         if aux_weight < 0:
             raise UserError(f"task.aux_weight: {aux_weight} is below 0")
         if full_resolution not in FULL_RESOLUTION:

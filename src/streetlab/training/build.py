@@ -20,12 +20,13 @@ from streetlab.config.targets import locate, signature_of
 from streetlab.datasets.source import DataSource
 from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, did_you_mean
-from streetlab.loading.augment import IMAGENET_MEAN, IMAGENET_STD, Augment
+from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
 from streetlab.loading.workers import checked_workers
 from streetlab.networks.build import build_network
 from streetlab.networks.contract import as_network
 from streetlab.networks.image_size import check_image_size
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.tasks.base import StreetTask
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
 from streetlab.training.batch_size import written_batch_size
@@ -62,14 +63,14 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     """
     data = build_data(cfg, instantiate(cfg.augment), source)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    card = {
+    metadata = {
         "config": plain,
         "label_space": data.label_space.to_dict(),
         "image_size": list(data.image_size),
         "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
     }
     compiled = CompileCallback(cfg.trainer.get("compile", False))
-    task = build_task(cfg, data.source, card, data.image_size)
+    task = build_task(cfg, data.source, metadata, data.image_size)
     check_image_size(task.network, data.image_size)
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
@@ -97,23 +98,25 @@ def loading_numbers(cfg: DictConfig) -> tuple[tuple[int, int], int, int]:
 
 
 def build_task(
-    cfg: DictConfig, source: DataSource, card: dict[str, Any], image_size: tuple[int, int] | None = None
+    cfg: DictConfig, source: DataSource, metadata: dict[str, Any], image_size: tuple[int, int] | None = None
 ) -> StreetTask:
     """The config's network for the classes of a data set, and what it is trained and tested for.
 
     Args:
-        card: what checkpoints carry. A network that is fitted to an image size notes there how it was.
+        metadata: what checkpoints carry. A network that is fitted to an image size notes there how it was.
         image_size: what a network that can be fitted to one is fitted to; None where it was, see `build_network`.
     """
     network, fitted = build_network(cfg.model, source.label_space, image_size)
     if fitted:
-        card = {**card, "config": {**card["config"], "model": {**card["config"]["model"], **fitted}}}
+        metadata = {**metadata, "config": {**metadata["config"], "model": {**metadata["config"]["model"], **fitted}}}
     _check_task(network, source)
     if cfg.trainer.get("channels_last", False):
         network = network.to(memory_format=torch.channels_last)
     if check_checkpointing(cfg.trainer.get("checkpointing", False)):
         checkpoint_blocks(network)
-    return instantiate(cfg.task)(network=network, label_space=source.label_space, loss=instantiate(cfg.loss), card=card)
+    return instantiate(cfg.task)(
+        network=network, label_space=source.label_space, loss=instantiate(cfg.loss), metadata=metadata
+    )
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:

@@ -14,7 +14,7 @@ from streetlab.config import instantiate, plain
 from streetlab.config.resolvers import is_told_apart_by_name
 from streetlab.datasets.source import DataSource
 from streetlab.io.filenames import one_line
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 from streetlab.records.identity import identify
 from streetlab.records.locate import locate_teacher
 from streetlab.records.record import RunRecord
@@ -51,7 +51,7 @@ def run(cfg: DictConfig) -> float | None:
             folder = chosen
         done = completed_record(folder, cfg.resume)
         if done is not None:
-            if place().rank == 0:
+            if process_rank().rank == 0:
                 print(one_line(f"already completed, skipped: {folder} (resume=never trains anew)"))
             return done.metrics["objective"]["best"]
 

@@ -106,7 +106,7 @@ class CompileCallback(pl.Callback):
             log.info("compiled in %.1f s", time.perf_counter() - began)
 
     def _try(self, trainer: pl.Trainer, task: StreetTask, images: Tensor, learns: bool) -> str | None:
-        """Why the network does not compile; None where it does."""
+        """Return the reason why the network does not compile; None where it does."""
         try:
             with torch.compiler.set_stance("default"), trainer.precision_plugin.forward_context():
                 if not learns:  # in inference mode, as the step that follows

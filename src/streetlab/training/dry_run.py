@@ -23,9 +23,9 @@ def without_a_trace(task: StreetTask) -> Iterator[None]:
     gradients = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
     modes = [(module, module.training) for module in network.modules()]
     task.log = _log_nothing  # type: ignore[method-assign]
-    cards = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng(cards):
+        with torch.random.fork_rng(devices):
             yield
     finally:
         del task.log

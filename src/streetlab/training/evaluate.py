@@ -53,7 +53,7 @@ UNSEEN = ("dataset.cache_dir", "dataset.on_device")
 
 @dataclass(frozen=True, eq=False)
 class EvaluateRequest:
-    """What is to be tested, and where the answer goes.
+    """Request to test a run, and the record that its result goes into.
 
     Attributes:
         run: the record; never written to.
@@ -259,14 +259,7 @@ def _answer(request: EvaluateRequest, photos: Manifest) -> RunRecord:
 
 
 def _splits(asked: str | None, data: StreetData) -> tuple[str, ...]:
-    if asked is None:
-        return tested_splits(data.source, data.splits[1:])
-    if asked not in data.splits:
-        raise UserError(
-            f"split: data set {data.source.name} does not tell the truth of {asked}; allowed: {', '.join(data.splits)} "
-            "(null tests val, and predicts test)"
-        )
-    return tested_splits(data.source, (asked,))
+    return tested_splits(data.source, data.splits[1:] if asked is None else (data.labelled_split(asked),))
 
 
 def _open(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 
 _WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -56,7 +56,7 @@ def waits_for_the_first() -> Iterator[None]:
 
     One that ended by itself could take the first along before that has written the record.
     """
-    with _handling(_WARNINGS if place().launcher == "submitit" else (), lambda number, frame: None):
+    with _handling(_WARNINGS if process_rank().launcher == "submitit" else (), lambda number, frame: None):
         yield
 
 
@@ -78,7 +78,7 @@ def _handling(numbers: Sequence[int], handler: Callable[[int, Any], None]) -> It
 
 def _resubmit() -> Callable[[int, Any], Any] | None:
     """The handler by which submitit puts this process's job in the queue again; None outside a job of submitit."""
-    if place().launcher != "submitit":
+    if process_rank().launcher != "submitit":
         return None
     from submitit import JobEnvironment
 
@@ -93,7 +93,7 @@ def _is_ending() -> bool:
     """
     if os.environ["SUBMITIT_EXECUTOR"] != "slurm":
         return False
-    ask = ["squeue", "--noheader", "--jobs", place().job, "--format", "%T"]
+    ask = ["squeue", "--noheader", "--jobs", process_rank().job, "--format", "%T"]
     try:
         done = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from streetlab.config.import_path import import_path
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 
 PACKAGES = (
     "streetlab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics",
@@ -29,7 +29,7 @@ def provenance() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "process": os.getpid(),
-        "job": place().job or None,
+        "job": process_rank().job or None,
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -20,7 +20,7 @@ from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvir
 
 from streetlab.config.process_count import processes_of
 from streetlab.errors import UserError
-from streetlab.process_rank import place
+from streetlab.process_rank import process_rank
 from streetlab.records.record import RunRecord
 
 _FOLLOW = "STREETLAB_FOLLOW"
@@ -36,12 +36,12 @@ _stores: list[dist.Store] = []
 
 def is_first() -> bool:
     """Tell whether this process writes the record."""
-    return place().rank == 0
+    return process_rank().rank == 0
 
 
 def environment() -> ClusterEnvironment | None:
     """The Lightning environment of processes started from outside; None lets Lightning start them."""
-    launcher = place().launcher
+    launcher = process_rank().launcher
     if launcher == "torchrun":
         return TorchElasticEnvironment()
     if launcher == "submitit":
@@ -59,7 +59,7 @@ def environment() -> ClusterEnvironment | None:
 
 def check_size(trainer: Mapping[str, Any]) -> None:
     """Raise a UserError where torchrun, submitit or srun has started other processes than the trainer asks for."""
-    here = place()
+    here = process_rank()
     nodes, each = processes_of(trainer)
     if here.launcher in ("", "lightning") or each is None or nodes * each == here.world_size:
         return
@@ -69,13 +69,13 @@ def check_size(trainer: Mapping[str, Any]) -> None:
     )
 
 
-def agree(decide: Callable[[], Decision]) -> Decision:
+def decide_once(decide: Callable[[], Decision]) -> Decision:
     """Return the first process's decision, in all processes.
 
     Raises:
         UserError: here the first process could not decide; there it is that process's own error.
     """
-    here = place()
+    here = process_rank()
     if here.launcher == "lightning" and here.rank > 0:
         return _decode(os.environ[_FOLLOW])
     if here.launcher in ("", "lightning") or here.world_size == 1:

@@ -22,7 +22,7 @@ from streetlab.training.build import Experiment, build_callbacks, build_experime
 from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.memory import is_out_of_memory, no_room
-from streetlab.training.rendezvous import agree, check_size, is_first
+from streetlab.training.rendezvous import check_size, decide_once, is_first
 from streetlab.training.resuming import Start, find_start, take_over
 from streetlab.training.run_log import RunLog
 from streetlab.training.session import RunSession
@@ -46,7 +46,7 @@ def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, r
         the objective of the best epoch on val; nothing in processes other than the first.
     """
     check(cfg)
-    record, checkpoint = agree(lambda: open_record(folder, identity, cfg.resume))
+    record, checkpoint = decide_once(lambda: open_record(folder, identity, cfg.resume))
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
     session = RunSession(record, checkpoint, identity, run_log, list(HydraConfig.get().overrides.task), choices)
     with session.running():
@@ -133,7 +133,7 @@ def _record_start(session: RunSession, experiment: Experiment, start: Start | No
 
 
 RUNTIME_ARGS = {
-    "task": ["network", "label_space", "loss", "card"],
+    "task": ["network", "label_space", "loss", "metadata"],
     "model": ["num_classes"],
     "regime": ["optimizer", "scheduler", "seed"],
     "trainer": ["callbacks", "loggers", "root"],

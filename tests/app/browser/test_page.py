@@ -9,7 +9,7 @@ from tests.support.page_stand_in import confidence_of, ids_of
 from tests.support.pages import canvas, eventually, is_shown, overlay_of, row, set_value, shown
 
 from streetlab.datasets.labels import CITYSCAPES
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 
 ROAD, CAR, SKY = (CITYSCAPES.names.index(name) for name in ("road", "car", "sky"))
 
@@ -77,7 +77,7 @@ def test_outlines_lie_over_the_photo_at_full_weight(opened, seen):
     assert canvas(opened.page, "canvas.outlines").max() == 0
     opened.page.check("input[name=outlines]")
     black = np.zeros((*ids.shape, 3), dtype=np.uint8)
-    edges = paint(black, ids, Look(CITYSCAPES.palette, alpha=0.0, outlines=True)).any(axis=-1)
+    edges = paint(black, ids, PaintStyle(CITYSCAPES.palette, alpha=0.0, outlines=True)).any(axis=-1)
     eventually(lambda: canvas(opened.page, "canvas.outlines"), overlay_of(ids, CITYSCAPES.palette, edges), "outlines")
 
 
@@ -224,7 +224,7 @@ def test_the_overlay_as_shown_is_what_the_server_would_paint(served, visit, stri
         }"""
     )
     shown_, photo = (np.array(each, dtype=np.uint8).reshape(48, 95, 4)[..., :3] for each in pixels)
-    look = Look(CITYSCAPES.palette, 0.35, frozenset({0, 3}), True, 0.3)
+    look = PaintStyle(CITYSCAPES.palette, 0.35, frozenset({0, 3}), True, 0.3)
     np.testing.assert_array_equal(shown_, paint(photo, ids, look, confidence))
 
 

@@ -10,20 +10,20 @@ import pytest
 from tests.support.page_bench import bench
 
 from streetlab.plots.heat import heat_colors
-from streetlab.plots.paint import Look, class_shares, ids_png, paint
+from streetlab.plots.paint import PaintStyle, class_shares, ids_png, paint
 
 SIZE = (47, 61)
 CLASSES = 19
 PALETTE = tuple((int(k * 53 % 256), int((k * 97 + 80) % 256), int((k * 31 + 160) % 256)) for k in range(CLASSES))
 LOOKS = {
-    "plain": Look(PALETTE),
-    "some hidden": Look(PALETTE, alpha=0.35, hidden=frozenset({0, 3, 18})),
-    "all hidden": Look(PALETTE, hidden=frozenset(range(CLASSES))),
-    "threshold": Look(PALETTE, alpha=1.0, threshold=0.3),
-    "threshold between two bytes": Look(PALETTE, alpha=0.77, threshold=0.501),
-    "certain only": Look(PALETTE, threshold=1.0),
-    "outlines": Look(PALETTE, alpha=0.2, outlines=True, threshold=0.4, hidden=frozenset({5, 6})),
-    "bare photo with outlines": Look(PALETTE, alpha=0.0, outlines=True),
+    "plain": PaintStyle(PALETTE),
+    "some hidden": PaintStyle(PALETTE, alpha=0.35, hidden=frozenset({0, 3, 18})),
+    "all hidden": PaintStyle(PALETTE, hidden=frozenset(range(CLASSES))),
+    "threshold": PaintStyle(PALETTE, alpha=1.0, threshold=0.3),
+    "threshold between two bytes": PaintStyle(PALETTE, alpha=0.77, threshold=0.501),
+    "certain only": PaintStyle(PALETTE, threshold=1.0),
+    "outlines": PaintStyle(PALETTE, alpha=0.2, outlines=True, threshold=0.4, hidden=frozenset({5, 6})),
+    "bare photo with outlines": PaintStyle(PALETTE, alpha=0.0, outlines=True),
 }
 
 PREPARED = """async ([ids, confidence, photo, look]) => {

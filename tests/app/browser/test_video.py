@@ -24,7 +24,7 @@ from tests.support.page_bench import bench
 from tests.support.videos import make_video
 
 from streetlab.plots.figure import hex_color
-from streetlab.plots.paint import Look, class_shares, paint
+from streetlab.plots.paint import PaintStyle, class_shares, paint
 
 SIZE = (53, 91)
 FRAMES = 100
@@ -195,7 +195,7 @@ def test_a_snapshot_has_the_bytes_of_the_server_s_painter(opened):
     )
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
     photo = np.frombuffer(base64.b64decode(photo), np.uint8).reshape(*SIZE, 4)[..., :3]
-    look = Look(PALETTE, alpha=0.4, hidden=frozenset({4}), outlines=True, threshold=0.3)
+    look = PaintStyle(PALETTE, alpha=0.4, hidden=frozenset({4}), outlines=True, threshold=0.3)
     assert np.array_equal(shown, paint(photo, numbered_ids(33, SIZE), look, numbered_confidence(33, SIZE)))
 
 
@@ -312,7 +312,7 @@ def test_an_overlay_video_of_the_server_plays_with_its_sound(visit, address, fil
     render_overlay(
         folder / "photo.mp4",
         folder / "ids.webm",
-        Look(PALETTE),
+        PaintStyle(PALETTE),
         folder / "overlay.mp4",
         audio_from=folder / "photo.mp4",
     )

@@ -21,7 +21,7 @@ from tests.support.serving import Served, serving
 from tests.support.videos import make_video
 
 from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 
 SIZE = (54, 96)
 FRAMES = 40
@@ -122,7 +122,7 @@ def test_the_video_as_shown_is_downloaded_with_its_rate_its_frames_and_its_sound
         assert (video.info.height, video.info.width, video.info.fps, video.info.audio) == (*SIZE, FPS, True)
         frames = [frame.pixels for frame in video]
     assert len(frames) == FRAMES
-    look = Look(CITYSCAPES.palette, alpha=1.0, hidden=frozenset(set(range(19)) - {3}))
+    look = PaintStyle(CITYSCAPES.palette, alpha=1.0, hidden=frozenset(set(range(19)) - {3}))
     wanted = paint(numbered_photo(29, SIZE), numbered_ids(29, SIZE), look)
     assert np.abs(frames[29].astype(int) - wanted).mean() < 16  # class by class it is another picture; JPEG-like loss
 
@@ -158,7 +158,7 @@ def test_a_photo_s_downloads_are_its_ids_the_overlay_as_shown_and_a_zip_of_all_p
     photo = page.evaluate(
         "fetch(document.querySelector('img.photo').src).then(answer => answer.bytes()).then(Array.from)"
     )
-    look = Look(CITYSCAPES.palette, alpha=0.7, hidden=frozenset({5}), threshold=0.4)
+    look = PaintStyle(CITYSCAPES.palette, alpha=0.7, hidden=frozenset({5}), threshold=0.4)
     wanted = paint(np.asarray(Image.open(io.BytesIO(bytes(photo)))), ids, look, confidence_of(Image.open(striped)))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")), wanted)
     eventually(lambda: page.locator(".jobs .job[data-state=done]").count(), 2)

@@ -18,7 +18,7 @@ from streetlab.app.jobs.bundle import bundle
 from streetlab.app.media.zip_stream import Member, zip_stream
 from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 
 ALL = ("ids", "palette", "confidence", "overlay", "csv")
 LOOK = {"alpha": 0.3, "hidden": [2], "colors": {"4": "#010203"}, "outlines": True, "threshold": 0.2}
@@ -77,9 +77,9 @@ def test_one_part_of_one_photo_is_that_file(visits, photo, part, name, media_typ
         np.testing.assert_array_equal(pixels_of(data), confidence)
     elif part == "overlay":
         shown = np.asarray(Image.open(visits.file(job, "photo")))
-        expected = paint(shown, ids, Look.from_dict(LOOK, CAMVID), confidence)
+        expected = paint(shown, ids, PaintStyle.from_dict(LOOK, CAMVID), confidence)
         np.testing.assert_array_equal(pixels_of(data), expected)
-        assert (expected != paint(shown, ids, Look(CAMVID.palette), confidence)).any(), "the look must show"
+        assert (expected != paint(shown, ids, PaintStyle(CAMVID.palette), confidence)).any(), "the look must show"
     else:
         rows = rows_of(data)
         assert [row["class"] for row in rows] == list(CAMVID.names)

@@ -29,7 +29,7 @@ from streetlab.inference.predictor import Predictor
 from streetlab.inference.video.id_stream import IdStreamReader, Layout
 from streetlab.inference.video.reader import VideoReader, probe
 from streetlab.inference.views import Views
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 from streetlab.progress import Cancelled
 
 
@@ -255,7 +255,7 @@ def test_the_overlay_of_a_video_is_made_from_its_stored_ids(visits, tmp_path):
     overlay = visits.file(shown, "overlay")
     assert audio_payload(overlay) == audio_payload(source)
     assert (probe(overlay).fps, probe(overlay).width, probe(overlay).height) == (12, 62, 46)
-    ids, as_shown = bands(46, 62), Look.from_dict(look, CAMVID)
+    ids, as_shown = bands(46, 62), PaintStyle.from_dict(look, CAMVID)
     inside = np.arange(62) % 8 // 2 % 3 > 0  # away from the borders, where H.264 mixes colours
     with VideoReader(overlay) as reader, VideoReader(visits.file(job, "photo")) as photos:
         pairs = list(zip(reader, photos, strict=True))
@@ -273,7 +273,7 @@ def test_the_overlay_of_a_photo_is_exact(visits, tmp_path):
     shown = visits.do("render", "columns", name="photo.png", source=job.id, **look)
     photo = np.asarray(Image.open(visits.file(job, "photo")))
     ids, confidence = columns(*size)
-    expected = paint(photo, ids, Look.from_dict(look, CAMVID), confidence)
+    expected = paint(photo, ids, PaintStyle.from_dict(look, CAMVID), confidence)
     np.testing.assert_array_equal(np.asarray(Image.open(visits.file(shown, "overlay"))), expected)
 
 

@@ -186,7 +186,7 @@ def test_what_was_exported_of_a_run_is_a_model_of_its_own(tmp_path, loads):
     assert (int8["data_set"], int8["parameters"], int8["images_per_second"]) == ("CamVid", 7, None)
     assert int8["checkpoint_bytes"] == (export / "model_int8.onnx").stat().st_size
     assert [entry["name"] for entry in int8["classes"]] == ["red", "green", "blue"], "those of the file"
-    assert loads == [], "a file is listed from its card"
+    assert loads == [], "a file is listed from its metadata"
     catalog.predictor(int8["id"])
     assert loads == ["model_int8.onnx"]
     (export / "report_model_int8.json").write_text(json.dumps({"quality": tested | {"exported": {"miou": 0.65}}}))

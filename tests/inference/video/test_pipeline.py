@@ -30,13 +30,13 @@ from streetlab.inference.video.sinks import (
     SharesSink,
     render_overlay,
 )
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 from streetlab.progress import Cancelled
 
 MakeVideo = Callable[..., Path]
 MakePredictor = Callable[..., Predictor]
 NTSC = Fraction(30_000, 1001)
-LOOK = Look(palette=((0, 0, 255), (255, 255, 0), (0, 0, 0)), alpha=0.5)
+LOOK = PaintStyle(palette=((0, 0, 255), (255, 255, 0), (0, 0, 0)), alpha=0.5)
 NAMES = ("green", "red", "none")
 
 

@@ -15,7 +15,7 @@ from streetlab.app.jobs.render import overlay_png
 from streetlab.app.media import results
 from streetlab.app.media.zip_stream import Member, zip_stream
 from streetlab.errors import UserError, did_you_mean
-from streetlab.plots.paint import Look
+from streetlab.plots.paint import PaintStyle
 
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
@@ -39,7 +39,7 @@ def bundle(
 
     Args:
         jobs: finished ones, of any kinds and models.
-        look: how overlays are painted, see `Look.from_dict`.
+        look: how overlays are painted, see `PaintStyle.from_dict`.
         parts: of `PARTS`.
 
     Returns:
@@ -112,7 +112,7 @@ class _Collection:
             if job.kind == "video":
                 self.lacking.append(f"the overlay of {job.name} is made by POST /api/jobs/{job.id}/render first")
             else:
-                shown = Look.from_dict(self._look, self._catalog.label_space(job.model))
+                shown = PaintStyle.from_dict(self._look, self._catalog.label_space(job.model))
                 self.members.append(Member(f"{stem}_{results.OVERLAY}", lambda: overlay_png(job.folder, shown)))
         else:
             self.lacking.append(f"{job.name} has no {part}")

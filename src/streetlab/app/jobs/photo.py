@@ -58,12 +58,12 @@ def predict_photo(
     check_seen(job, photo.width, photo.height, settings.pixels)
     clock.lap("decode")
     go_on()
-    wants_maps = predictor.task == "classification" and bool(job.options.get("cam"))
+    wants_maps = not predictor.per_pixel and bool(job.options.get("cam"))
     (result,) = predictor.predict([photo], activations=wants_maps, go_on=go_on)
     clock.lap("network")
     go_on()
     results.write(job.folder / results.PHOTO, results.encoded(photo, "JPEG", quality=_QUALITY))
-    write: Any = _write_segmented if predictor.task == "segmentation" else _write_classified
+    write: Any = _write_segmented if predictor.per_pixel else _write_classified
     outputs = write(job, result, predictor)
     clock.lap("write")
     report(1, 1)

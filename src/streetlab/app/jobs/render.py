@@ -12,7 +12,7 @@ from PIL import Image
 from streetlab.app.media import results
 from streetlab.errors import UserError
 from streetlab.inference.video.sinks import render_overlay
-from streetlab.plots.paint import Look, paint
+from streetlab.plots.paint import PaintStyle, paint
 
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
@@ -40,7 +40,7 @@ def render(
     """
     if "ids" not in (source.result or {}).get("files", {}):
         raise UserError(f"{source.name}: there is no mask of it to paint")
-    look = Look.from_dict(job.options, catalog.label_space(source.model))
+    look = PaintStyle.from_dict(job.options, catalog.label_space(source.model))
     if source.kind == "photo":
         results.write(job.folder / results.OVERLAY, overlay_png(source.folder, look))
         report(1, 1)
@@ -59,7 +59,7 @@ def render(
     return {"files": results.addresses(job.id, overlay=results.OVERLAY_VIDEO)}
 
 
-def overlay_png(folder: Path, look: Look) -> bytes:
+def overlay_png(folder: Path, look: PaintStyle) -> bytes:
     """Paint the overlay of a photo's job at full resolution, from the photo, ids and confidence in its folder."""
     photo, ids, confidence = (
         np.asarray(Image.open(folder / name)) for name in (results.PHOTO, results.IDS, results.CONFIDENCE)

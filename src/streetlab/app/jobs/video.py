@@ -45,7 +45,7 @@ def predict_frames(
     frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
     sinks: list[Any] = [frames, seen]
     outputs: dict[str, Any]
-    if predictor.task == "segmentation":
+    if predictor.per_pixel:
         ids = IdsSink(job.folder / results.IDS_VIDEO, info, len(label_space))
         sinks += [ids, SharesSink(job.folder / results.SHARES, label_space.names)]
         files = {"photo": results.PHOTO_VIDEO, "ids": results.IDS_VIDEO, "csv": results.SHARES}
@@ -64,7 +64,7 @@ def predict_frames(
         most_frames=settings.video_frames,
         most_pixels=settings.pixels,
     )
-    if predictor.task == "segmentation":
+    if predictor.per_pixel:
         outputs["shares"] = list(video_report.shares)
     else:
         outputs["prediction"] = max(range(len(video_report.shares)), key=video_report.shares.__getitem__)

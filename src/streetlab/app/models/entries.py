@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streetlab.app.models.naming import data_set_name, network_name, variant_name
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
-from streetlab.inference.export_metadata import ONNX, read_export_card, report_of
+from streetlab.inference.export_metadata import ONNX, read_model_metadata, report_of
 from streetlab.io.filenames import encodable
 from streetlab.plots.figure import hex_color
 from streetlab.records.record import RunRecord
@@ -76,23 +76,23 @@ def export_entry(file: Path, run: RunRecord | None) -> Entry:
     Raises:
         UserError, AttributeError, KeyError, TypeError, ValueError: as of `run_entry`; or the file is damaged.
     """
-    card = read_export_card(file)
-    made = f"{card.precision.upper()} {'ONNX' if file.suffix == ONNX else 'PyTorch'}"
+    metadata = read_model_metadata(file)
+    made = f"{metadata.precision.upper()} {'ONNX' if file.suffix == ONNX else 'PyTorch'}"
     alone = _plain(
-        id=_model_id(file), name=card.name, title=f"{card.name} · {made}", variant=None, data_set=None,
-        image_size=list(card.image_size), label_space=card.label_space, cost={"checkpoint_bytes": file.stat().st_size},
-        calibrated=card.temperature is not None, activations=False,
+        id=_model_id(file), name=metadata.name, title=f"{metadata.name} · {made}", variant=None, data_set=None,
+        image_size=list(metadata.image_size), label_space=metadata.label_space,
+        cost={"checkpoint_bytes": file.stat().st_size}, calibrated=metadata.temperature is not None, activations=False,
     )  # fmt: skip
     if run is None:
-        return Entry(file, None, card.label_space, None, alone)
+        return Entry(file, None, metadata.label_space, None, alone)
     trained = run_entry(run.checkpoints / "best.ckpt", run)
     kept = ("variant", "data_set", "objective", "parameters", "gmacs", "ended")
     plain = alone | {key: trained.plain[key] for key in kept} | {"title": f"{trained.plain['title']} · {made}"}
     split, numbers = _tested(file)
-    if not numbers and card.precision == "fp32":
+    if not numbers and metadata.precision == "fp32":
         split, numbers = trained.plain["split"], trained.plain["metrics"]
     plain |= {"split": split, "metrics": numbers, "score": numbers.get(plain["objective"])}
-    return Entry(file, run, card.label_space, trained.seed, plain)
+    return Entry(file, run, metadata.label_space, trained.seed, plain)
 
 
 def checkpoint_entry(path: Path, predictor: Predictor) -> Entry:
@@ -143,7 +143,7 @@ def _plain(
         "images_per_second": cost.get("images_per_second"),
         "ended": ended,
         "calibrated": calibrated,
-        "activations": activations and label_space.task == "classification",
+        "activations": activations and not label_space.spec.per_pixel,
     }
 
 

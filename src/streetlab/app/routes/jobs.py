@@ -71,7 +71,7 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
         responses={202: {"model": schemas.Accepted, "description": "Queued"}, **faults(400, 404, 409, 413, 429, 507)},
         summary="Paint the overlay of a finished job as shown, without running the network",
     )
-    def render(id_: JobId, look: schemas.Look) -> JSONResponse:
+    def render(id_: JobId, look: schemas.PaintStyle) -> JSONResponse:
         source = ended_well(jobs, id_)
         if source.kind == "render":
             raise HTTPException(400, "that job is an overlay already")

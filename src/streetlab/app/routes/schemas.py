@@ -195,7 +195,7 @@ Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 ClassId = Annotated[int, Field(ge=0, le=255)]
 
 
-class Look(BaseModel):
+class PaintStyle(BaseModel):
     """The paint style of an overlay; missing fields have the page's defaults."""
 
     model_config = ConfigDict(extra="forbid")
@@ -215,7 +215,7 @@ class Download(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     jobs: list[str] = Field(min_length=1, max_length=200)
-    look: Look = Look()
+    look: PaintStyle = PaintStyle()
     parts: list[Annotated[str, Field(max_length=40)]] = Field(
         min_length=1, max_length=20, description="ids, palette, confidence, overlay, csv"
     )

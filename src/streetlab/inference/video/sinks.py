@@ -14,7 +14,7 @@ from streetlab.inference.video.reader import Frame, VideoInfo, VideoReader
 from streetlab.inference.video.writer import VideoWriter
 from streetlab.io.filenames import ERRORS
 from streetlab.io.files import CsvLines
-from streetlab.plots.paint import Look, class_shares, paint
+from streetlab.plots.paint import PaintStyle, class_shares, paint
 from streetlab.progress import Cancelled
 
 
@@ -41,7 +41,7 @@ class OverlaySink(_WriterSink):
         audio_from: the file whose sound, if any, is carried over.
     """
 
-    def __init__(self, path: Path, look: Look, info: VideoInfo, audio_from: Path | None = None) -> None:
+    def __init__(self, path: Path, look: PaintStyle, info: VideoInfo, audio_from: Path | None = None) -> None:
         self._look = look
         self._video = VideoWriter(path, (info.height, info.width), info.fps, info.time_base, audio_from)
         super().__init__(self._video)
@@ -155,7 +155,7 @@ class ProbabilitiesSink(_TableSink):
 def render_overlay(
     photo_source: Path,
     ids: Path,
-    look: Look,
+    look: PaintStyle,
     out: Path,
     audio_from: Path | None = None,
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,

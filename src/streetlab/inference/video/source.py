@@ -80,7 +80,7 @@ def is_short(reached: Fraction, announced: Fraction | None) -> bool:
 
 
 def said(error: Exception) -> str:
-    """What an error of FFmpeg says, without its number and the file's name."""
+    """Return the text of an error of FFmpeg, without its number and the file's name."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from streetlab.datasets.synthetic_streets import SyntheticStreets
 from streetlab.errors import UserError
-from streetlab.export.calibration import calibration_images
+from streetlab.export.int8 import calibration_images
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
 
