@@ -6,7 +6,6 @@ comment; `rest-routes` reads the OpenAPI description of the app.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,14 @@ from sphinx.util.docutils import SphinxDirective
 
 CONF = Path(__file__).parents[2] / "conf"
 _HIDDEN = {"defaults", "hydra"}
-_TYPES = {"bool": "true or false", "int": "whole number", "float": "number", "str": "text", "null": "null", "seq": "list"}
+_TYPES = {
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+    "null": "null",
+    "seq": "list",
+}
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,12 @@ def _keys(mapping: yaml.MappingNode, above: str, lines: list[str]) -> Iterator[K
 
 
 def _written(value: yaml.Node, lines: list[str]) -> str:
-    """Return a value as it stands in the file."""
+    """Return a value as it stands in the file; one over several lines on one."""
     start, end = value.start_mark, value.end_mark
     if start.line == end.line:
         return lines[start.line][start.column : end.column]
-    first = lines[start.line][start.column :]
-    middle = lines[start.line + 1 : end.line]
-    last = [lines[end.line][: end.column]] if end.line < len(lines) else []
-    return " ".join(re.sub(r"\s+#.*$", "", part).strip() for part in (first, *middle, *last)).strip()
+    plain = yaml.safe_load(yaml.serialize(value))
+    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000).strip()
 
 
 def _comment(key: yaml.Node, value: yaml.Node, lines: list[str]) -> str:
@@ -147,7 +151,9 @@ class RestRoutes(_Reference):
         parts = []
         for path, methods in schema["paths"].items():
             for method, operation in methods.items():
-                parts.append(f"## `{method.upper()} {path}`\n\n{operation.get('description') or operation['summary']}\n")
+                parts.append(
+                    f"## `{method.upper()} {path}`\n\n{operation.get('description') or operation['summary']}\n"
+                )
                 rows = [
                     f"| `{one['name']}` | {one['in']} | {_cell(one.get('description', ''))} |"
                     for one in operation.get("parameters", [])
