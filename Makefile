@@ -4,7 +4,7 @@ BIN := .venv/bin
 # conf/experiment/demo_pretrained.yaml knows this folder
 DEMO := outputs/demo
 
-.PHONY: demo test test-all bench lint format typecheck clean
+.PHONY: demo test test-all docs bench lint format typecheck clean
 
 # how clean: both regimes on synthetic streets, what one of them looks at, and the page that compares them;
 # what is where: one network
@@ -25,6 +25,10 @@ test: .venv/ready
 
 test-all: .venv/ready
 	$(PYTEST) -m ""
+
+# a warning is an error; the site lies in outputs/docs/index.html
+docs: .venv/ready
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs outputs/docs
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/bench.py --quick
