@@ -4,7 +4,7 @@ BIN := .venv/bin
 # conf/experiment/demo_pretrained.yaml knows this folder
 DEMO := outputs/demo
 
-.PHONY: demo test test-all bench lint format typecheck clean
+.PHONY: demo test test-all coverage bench lint format typecheck hooks clean
 
 # how clean: both regimes on synthetic streets, what one of them looks at, and the page that compares them;
 # what is where: one network
@@ -26,6 +26,10 @@ test: .venv/ready
 test-all: .venv/ready
 	$(PYTEST) -m ""
 
+# the lines and branches that `make test` reaches: a table here, the pages in htmlcov/
+coverage: .venv/ready
+	$(PYTEST) --cov --cov-report=term --cov-report=html
+
 bench: .venv/ready
 	$(BIN)/python benchmarks/bench.py --quick
 
@@ -40,8 +44,12 @@ format: .venv/ready
 typecheck: .venv/ready
 	$(BIN)/mypy
 
+# what `.venv/bin/pre-commit install` runs before a commit, on all files
+hooks: .venv/ready
+	$(BIN)/pre-commit run --all-files
+
 clean:
-	rm -rf .venv outputs dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv outputs dist build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
