@@ -87,6 +87,7 @@ def same_names(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def list_if_tuple(value: Any) -> Any:
+    """A tuple as a list, as JSON has it; any other value as it is."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -101,7 +101,7 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """running | completed | failed | interrupted, or `unknown` where status.json names none."""
+        """One of running, completed, failed and interrupted, or `unknown` where status.json names none."""
         return str(self.status.get("state", "unknown"))
 
     @property

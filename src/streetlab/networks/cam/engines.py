@@ -115,12 +115,28 @@ class _Raw:
 
 
 class _Eigen(_Raw):
-    def get_cam_image(self, images, layer, targets, activations, gradients, smooth):
+    def get_cam_image(
+        self,
+        images: Tensor,
+        layer: nn.Module,
+        targets: list[Target],
+        activations: NDArray[np.float32],
+        gradients: NDArray[np.float32] | None,
+        smooth: bool,
+    ) -> NDArray[np.float32]:
         return _first_components(activations)
 
 
 class _EigenGrad(_Raw):
-    def get_cam_image(self, images, layer, targets, activations, gradients, smooth):
+    def get_cam_image(
+        self,
+        images: Tensor,
+        layer: nn.Module,
+        targets: list[Target],
+        activations: NDArray[np.float32],
+        gradients: NDArray[np.float32],
+        smooth: bool,
+    ) -> NDArray[np.float32]:
         return _first_components(gradients * activations)
 
 

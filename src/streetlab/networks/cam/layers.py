@@ -117,8 +117,10 @@ class FeatureLayer:
         return height, width
 
     def channel_axis(self, output: Any) -> int:
-        """Raises:
-        UserError: the output is neither feature maps nor a grid of tokens.
+        """The axis of the output that holds channels.
+
+        Raises:
+            UserError: the output is neither feature maps nor a grid of tokens.
         """
         if isinstance(output, Tensor) and output.ndim == 4:
             last = getattr(self.network, "output_fmt", "NCHW") == "NHWC" and not isinstance(self.module, _PLANAR)
