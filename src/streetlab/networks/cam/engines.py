@@ -159,7 +159,7 @@ class _Score(_Raw):
 
     @torch.no_grad()
     def get_cam_weights(
-        self, images: Tensor, layer: nn.Module, targets: list[Target], activations: Any, gradients: None
+        self, images: Tensor, layer: nn.Module, targets: list[Target], activations: object, gradients: None
     ) -> NDArray[np.float32]:
         self.activations_and_grads.release()
         weights = []
@@ -188,7 +188,7 @@ class _Ablation(_Raw):
         count = activations.shape[1]
         missing: list[int] = []
 
-        def without(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        def without(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
             output = output.clone()
             channels = output.movedim(self.layer.channel_axis(output), 1)
             for row, channel in enumerate(missing):

@@ -116,7 +116,7 @@ class FeatureLayer:
         height, width = (max(least, math.ceil(side / step) * step) for side, step in zip(self.size, steps, strict=True))
         return height, width
 
-    def channel_axis(self, output: Any) -> int:
+    def channel_axis(self, output: object) -> int:
         """The axis of the output that holds channels.
 
         Raises:
