@@ -4,7 +4,7 @@ BIN := .venv/bin
 # conf/experiment/demo_pretrained.yaml knows this folder
 DEMO := outputs/demo
 
-.PHONY: demo test test-all coverage bench lint format typecheck hooks clean
+.PHONY: demo test test-all coverage bench lint lint-js format typecheck hooks clean
 
 # how clean: both regimes on synthetic streets, what one of them looks at, and the page that compares them;
 # what is where: one network
@@ -37,6 +37,16 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# the page's scripts: types from their JSDoc, and eslint; needs Node.js 20 and npm
+JS := tests/app/js
+lint-js: $(JS)/node_modules
+	$(JS)/node_modules/.bin/tsc --project $(JS)
+	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js src/streetlab/app/static/js
+
+$(JS)/node_modules: $(JS)/package.json
+	npm install --prefix $(JS) --no-package-lock --no-audit --no-fund --silent
+	touch $@
+
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -49,7 +59,7 @@ hooks: .venv/ready
 	$(BIN)/pre-commit run --all-files
 
 clean:
-	rm -rf .venv outputs dist build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+	rm -rf .venv $(JS)/node_modules outputs dist build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
