@@ -4,7 +4,7 @@ BIN := .venv/bin
 # conf/experiment/demo_pretrained.yaml knows this folder
 DEMO := outputs/demo
 
-.PHONY: demo test test-all coverage bench lint lint-js format typecheck hooks clean
+.PHONY: demo test test-all coverage docs bench lint lint-js format typecheck hooks clean
 
 # how clean: both regimes on synthetic streets, what one of them looks at, and the page that compares them;
 # what is where: one network
@@ -29,6 +29,10 @@ test-all: .venv/ready
 # the lines and branches that `make test` reaches: a table here, the pages in htmlcov/
 coverage: .venv/ready
 	$(PYTEST) --cov --cov-report=term --cov-report=html
+
+# a warning is an error; the site lies in outputs/docs/index.html
+docs: .venv/ready
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs outputs/docs
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/bench.py --quick

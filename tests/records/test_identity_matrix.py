@@ -177,7 +177,8 @@ def later(command: str, *words: str) -> Outcome:
         if root and command == "export":
             return "same"  # takes no word for data; without them it measures no quality
         answers = Path(f"outputs/{name}/{command}") if command != "compress" else Path("outputs")
-        before = {path: path.read_bytes() for path in answers.rglob("*") if path.is_file() and path.suffix != ".json"}
+        files = (path for path in answers.rglob("*") if path.is_file() and ".cache" not in path.parts)
+        before = {path: path.read_bytes() for path in files if path.suffix != ".json"}
         capsys.readouterr()
         assert cli.run([command, f"run=outputs/{name}", *words, *root]) == 0, capsys.readouterr().err
         printed = capsys.readouterr()

@@ -108,6 +108,7 @@ class Columns:
     """Stands in for a segmentation network: a pixel's class is its column, its confidence its row."""
 
     task = "segmentation"
+    per_pixel = True
     label_space = CAMVID
     temperature = None
     memory_bytes = 100
@@ -131,6 +132,7 @@ class Brightness:
     """Stands in for a classifier: the more light, the cleaner; each class's map is a ramp of its own height."""
 
     task = "classification"
+    per_pixel = False
     label_space = CLEANLINESS
     temperature = 2.0
     memory_bytes = 100

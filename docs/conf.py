@@ -1,0 +1,31 @@
+"""Configure the documentation site; `make docs` builds it, offline, and a warning is an error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "streetlab"
+author = "the streetlab developers"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "config_reference",
+]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "streetlab"
+html_static_path: list[str] = []
+html_show_sphinx = False
+html_theme_options = {"source_directory": "docs/"}
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+suppress_warnings = ["config.cache"]
+linkcheck_ignore = [r"http://127\.0\.0\.1.*"]
