@@ -4,7 +4,7 @@ BIN := .venv/bin
 # conf/experiment/demo_pretrained.yaml knows this folder
 DEMO := outputs/demo
 
-.PHONY: demo test test-all docs bench lint format typecheck clean
+.PHONY: demo test test-all coverage docs bench lint lint-js format typecheck hooks clean
 
 # how clean: both regimes on synthetic streets, what one of them looks at, and the page that compares them;
 # what is where: one network
@@ -26,6 +26,10 @@ test: .venv/ready
 test-all: .venv/ready
 	$(PYTEST) -m ""
 
+# the lines and branches that `make test` reaches: a table here, the pages in htmlcov/
+coverage: .venv/ready
+	$(PYTEST) --cov --cov-report=term --cov-report=html
+
 # a warning is an error; the site lies in outputs/docs/index.html
 docs: .venv/ready
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs outputs/docs
@@ -37,6 +41,16 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# the page's scripts: types from their JSDoc, and eslint; needs Node.js 20 and npm
+JS := tests/app/js
+lint-js: $(JS)/node_modules
+	$(JS)/node_modules/.bin/tsc --project $(JS)
+	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js src/streetlab/app/static/js
+
+$(JS)/node_modules: $(JS)/package.json
+	npm install --prefix $(JS) --no-package-lock --no-audit --no-fund --silent
+	touch $@
+
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -44,8 +58,12 @@ format: .venv/ready
 typecheck: .venv/ready
 	$(BIN)/mypy
 
+# what `.venv/bin/pre-commit install` runs before a commit, on all files
+hooks: .venv/ready
+	$(BIN)/pre-commit run --all-files
+
 clean:
-	rm -rf .venv outputs dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv $(JS)/node_modules outputs dist build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -130,6 +130,7 @@ def test_wheel_checks_and_trains_in_an_empty_folder(tmp_path):
     ).stdout  # fmt: skip
     assert str(site) in where, "the checkout was imported, not the wheel"
     assert (site / "streetlab" / "app" / "static" / "index.html").is_file()
+    assert (site / "streetlab" / "py.typed").is_file(), "type checkers would ignore the annotations"
     streetlab("check")
     assert "test" in streetlab("train", *small)
     assert list(empty.glob("outputs/cleanliness/*/metrics.json"))

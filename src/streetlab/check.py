@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streetlab.config.command_line import CommandLine
 from streetlab.config.composition import Composer, composer
@@ -90,7 +90,7 @@ def _unseen(faults: Iterable[str], file: str, seen: set[str]) -> tuple[str, ...]
     return tuple(fault if name in fault.partition(": ")[0] else f"{file}: {fault}" for fault in new)
 
 
-def _targets(node: Any) -> Iterator[str]:
+def _targets(node: object) -> Iterator[str]:
     from omegaconf import DictConfig, ListConfig, OmegaConf
 
     if isinstance(node, (DictConfig, ListConfig)):

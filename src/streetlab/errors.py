@@ -16,7 +16,7 @@ class UserError(Exception):
 def first_line(text: object) -> str:
     """The first line of a text's or an error's message; empty where it has none.
 
-    Lines end in `\\n` alone: a carriage return may be part of a file's name.
+    Lines end in a line feed alone: a carriage return may be part of a file's name.
     """
     return str(text).strip().partition("\n")[0].rstrip()
 

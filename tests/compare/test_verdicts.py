@@ -47,7 +47,7 @@ def tested(make_record):
 
 @pytest.fixture
 def three(tested, tmp_path):
-    """good (3 seeds), the same (3) and bad (1) on the same photos; returns the folder of runs."""
+    """Runs good (3 seeds), the same (3) and bad (1) on the same photos; returns the folder of runs."""
     for seed in range(3):
         tested(f"good-{seed}", 10 + seed, seed=seed, **{"model.name": "good"})
         tested(f"same-{seed}", 10 + seed, seed=seed, **{"model.name": "same"})

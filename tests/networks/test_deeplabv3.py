@@ -24,7 +24,7 @@ SIZES = [(33, 47), (64, 64), (100, 37)]
 
 
 def torchvisions(backbone, num_classes, aux):
-    """torchvision's own network with statistics that a wrongly loaded BatchNorm would betray."""
+    """The original of torchvision network with statistics that a wrongly loaded BatchNorm would betray."""
     torch.manual_seed(1)
     network = THEIRS[backbone](weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=aux)
     for module in network.modules():

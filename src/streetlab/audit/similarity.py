@@ -142,7 +142,7 @@ def _centre(images: Floats, inside: Floats) -> Floats:
 
 
 def _mean(images: Floats, inside: Floats) -> Floats:
-    """(P, 1, 1)"""
+    """(P, 1, 1) means of the pixels inside."""
     return (images * inside).sum(axis=(1, 2), keepdims=True) / inside.sum(axis=(1, 2), keepdims=True).clip(1)
 
 

@@ -56,7 +56,7 @@ def rebuild_network(weights: TrainedWeights, *, trusted: bool) -> nn.Module:
     return network.eval()
 
 
-def _refuse_foreign_code(node: Any, key: str, path: Path) -> None:
+def _refuse_foreign_code(node: object, key: str, path: Path) -> None:
     """Raise unless all that a config names lies in `streetlab.networks` by its own name and is called by keywords."""
     if isinstance(node, Mapping):
         if "_target_" in node and not _is_own(node["_target_"]):

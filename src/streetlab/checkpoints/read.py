@@ -128,7 +128,7 @@ def read_resumable(path: Path, label_space: LabelSpace) -> dict[str, Any]:
     return {**checkpoint, CHECKPOINT_KEY: _with_current_targets(checkpoint[CHECKPOINT_KEY])}
 
 
-def _with_current_targets(metadata: Any) -> Any:
+def _with_current_targets(metadata: object) -> Any:
     """The metadata with the config's targets as they are called now."""
     if not isinstance(metadata, Mapping) or "config" not in metadata:
         return metadata
@@ -173,7 +173,7 @@ def _best_score(checkpoint: Mapping[str, Any]) -> float | None:
     return float(states[0]["best_model_score"]) if states else None
 
 
-def _is_of_best(state: Any) -> bool:
+def _is_of_best(state: object) -> bool:
     """Tell whether this is the state of the callback that keeps best.ckpt, as soon as it has kept one."""
     return isinstance(state, Mapping) and Path(state.get("best_model_path") or "").name == "best.ckpt"
 

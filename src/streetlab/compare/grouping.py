@@ -262,7 +262,7 @@ def _name_by_group(
                 parts[i] += [f"{key}={show(runs[i].settings.get(key, _MISSING))}" for key in unexplained]
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A config value as people write it on the command line."""
     if value is None:
         return "null"
@@ -324,11 +324,11 @@ def _partition(labels: Mapping[int, str]) -> dict[str, list[int]]:
     return dict(sets)
 
 
-def _frozen(value: Any) -> str:
+def _frozen(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _or_empty(read: Callable[[], Any], empty: Any) -> Any:
+def _or_empty(read: Callable[[], Any], empty: object) -> Any:
     try:
         return read()
     except UserError:

@@ -239,5 +239,5 @@ def _minutes(model: dict[str, Any]) -> float | None:
     return None if total is None else total / 60
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -112,7 +112,7 @@ def prune(network: nn.Module, num_classes: int, image_size: tuple[int, int], pru
 
 
 def _trace(network: nn.Module, example: Tensor) -> Any:
-    def tensors(output: Any) -> Any:
+    def tensors(output: object) -> Any:
         return [tensor for tensor in output if tensor is not None] if isinstance(output, tuple) else output
 
     return torch_pruning().DependencyGraph().build_dependency(network, example, output_transform=tensors)

@@ -34,7 +34,7 @@ def first_target(target: str) -> str:
     return _renamed(target, _FIRST)
 
 
-def with_current_targets(node: Any) -> Any:
+def with_current_targets(node: object) -> Any:
     """Rename every `_target_` of a plain config to its current name."""
     if isinstance(node, Mapping):
         return {

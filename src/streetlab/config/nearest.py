@@ -85,7 +85,7 @@ def _elsewhere(name: str, tree: Mapping[str, Any]) -> str:
     return f"; did you mean '{min(found, key=len)}'?" if found else ""
 
 
-def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+def _paths(node: object, prefix: str = "") -> Iterator[str]:
     if isinstance(node, Mapping):
         for name, child in node.items():
             path = f"{prefix}.{name}" if prefix else str(name)

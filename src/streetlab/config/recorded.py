@@ -113,7 +113,7 @@ def _apply(values: Sequence[Override], config: DictConfig, further: Sequence[str
         apply_overrides([override], config)
 
 
-def _has(node: Any, key: str) -> bool:
+def _has(node: object, key: str) -> bool:
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return False
@@ -121,7 +121,7 @@ def _has(node: Any, key: str) -> bool:
     return True
 
 
-def _literal(value: Any) -> Any:
+def _literal(value: object) -> Any:
     """A resolved value such that OmegaConf reads no interpolation into it: a folder may be called `${x}`."""
     if isinstance(value, Mapping):
         return {key: _literal(item) for key, item in value.items()}

@@ -144,7 +144,7 @@ def file_keys(config: Mapping[str, Any]) -> dict[str, Path]:
 def located(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """Resolve each relative path of data and weights from `home`, where that exists."""
 
-    def locate(node: Any, key: str) -> Any:
+    def locate(node: object, key: str) -> Any:
         if isinstance(node, Mapping):
             return {name: locate(child, f"{key}.{name}" if key else str(name)) for name, child in node.items()}
         if isinstance(node, str) and matches(key, (*PATHS, TEACHER)) and (home / Path(node).expanduser()).exists():
@@ -187,7 +187,7 @@ def _by_contents(key: str, value: str, contents: Mapping[str, str]) -> str | Non
 def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[str, Any]:
     """Drop all values that do not change the result; replace each text by `text(key, value)`."""
 
-    def reduce(node: Any, key: str) -> Any:
+    def reduce(node: object, key: str) -> Any:
         if isinstance(node, Mapping):
             children = {name: f"{key}.{name}" if key else str(name) for name in node}  # a mask's value is a number
             return {
@@ -212,7 +212,7 @@ def matches(key: str, patterns: Iterable[str]) -> bool:
     return first == "dataset" and f"dataset.{rest.rpartition('.')[2]}" in patterns
 
 
-def _is_progress(node: Any, key: str) -> bool:
+def _is_progress(node: object, key: str) -> bool:
     return (
         key.startswith("callbacks.")
         and isinstance(node, Mapping)
@@ -220,7 +220,7 @@ def _is_progress(node: Any, key: str) -> bool:
     )
 
 
-def _is_off(node: Any, key: str) -> bool:
+def _is_off(node: object, key: str) -> bool:
     return node is None and matches(key, OFF_WHERE_NULL)
 
 
@@ -315,7 +315,7 @@ def _with_hash(slug: str, digest: str) -> str:
     return f"{slug[: MAX_LENGTH - _HASH_LENGTH - 1].rstrip('.-_')}-{digest[:_HASH_LENGTH]}"
 
 
-def _digest(payload: Any) -> str:
+def _digest(payload: object) -> str:
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

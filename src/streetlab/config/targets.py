@@ -35,7 +35,7 @@ _COMPLETE = ("augment", "callbacks.*", "dataset", "logger.*", "loss", "regime", 
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_"})
 
 
-def instantiate(node: Any, **kwargs: Any) -> Any:
+def instantiate(node: object, **kwargs: Any) -> Any:
     """Call the node's `_target_` with the node's keys and `kwargs`; None for null.
 
     Lists and mappings arrive as plain Python, in partials as well, so that they can be pickled; `kwargs`
@@ -68,7 +68,7 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
         raise UserError(f"{_join(key, found[1])}: {tree['_target_']} takes no '{found[1]}'") from error
 
 
-def _make(tree: Any, key: str) -> Any:
+def _make(tree: object, key: str) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
 
@@ -109,7 +109,7 @@ def binding_faults(config: DictConfig | Mapping[str, Any], given: Given = NOTHIN
     yield from _faults(tree, "", given)
 
 
-def _faults(node: Any, key: str, given: Given) -> Iterator[str]:
+def _faults(node: object, key: str, given: Given) -> Iterator[str]:
     if isinstance(node, Mapping):
         if "_target_" in node:
             added = {name for pattern, names in given.items() if fnmatchcase(key, pattern) for name in names}
@@ -218,7 +218,7 @@ def _open_ended(parameters: Mapping[str, inspect.Parameter]) -> bool:
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
-def _join(key: str, name: Any) -> str:
+def _join(key: str, name: object) -> str:
     return f"{key}.{name}" if key else str(name)
 
 

@@ -40,7 +40,7 @@ def check_nothing_missing(config: DictConfig | ListConfig) -> None:
         raise missing_value(*missing)
 
 
-def _missing(node: Any, key: str) -> Iterator[str]:
+def _missing(node: object, key: str) -> Iterator[str]:
     if isinstance(node, dict):
         for name, child in node.items():
             yield from _missing(child, f"{key}.{name}" if key else str(name))

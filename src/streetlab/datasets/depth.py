@@ -127,7 +127,7 @@ def _stated_white(opened: ImageFile.ImageFile, path: File) -> int | None:
     return white
 
 
-def _largest(value: Any) -> int | None:
+def _largest(value: object) -> int | None:
     """The largest of a tag's numbers; None where there is none above 0."""
     numbers = [n for n in (value if isinstance(value, tuple) else (value,)) if isinstance(n, int | float)]
     largest = max((n for n in numbers if math.isfinite(n)), default=0)

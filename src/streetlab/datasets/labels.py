@@ -86,7 +86,8 @@ def same_names(one: Sequence[str], other: Sequence[str]) -> bool:
     return [fold(name) for name in one] == [fold(name) for name in other]
 
 
-def list_if_tuple(value: Any) -> Any:
+def list_if_tuple(value: object) -> Any:
+    """A tuple as a list, as JSON has it; any other value as it is."""
     return list(value) if isinstance(value, tuple) else value
 
 

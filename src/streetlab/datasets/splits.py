@@ -152,7 +152,7 @@ def read_split(path: Path) -> SplitFile:
     return SplitFile(path, hashlib.sha256(content).hexdigest(), seed, folds, plain["photos"])
 
 
-def _fault(entry: Any, folds: int | None) -> str | None:
+def _fault(entry: object, folds: int | None) -> str | None:
     split = entry.get("split") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or (split is not None and split not in SPLITS):
         return f"split {split!r} is not one of {', '.join(SPLITS)} or null{did_you_mean(str(split), SPLITS)}"
@@ -168,7 +168,7 @@ def _fault(entry: Any, folds: int | None) -> str | None:
     return None if _is_number(fold) and 0 <= fold < folds else f"fold {fold!r} is not one of 0 to {folds - 1}"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

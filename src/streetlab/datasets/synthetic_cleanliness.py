@@ -30,7 +30,7 @@ _KEPT_BYTES = 1 << 29
 class _Labelled(SyntheticBase):
     """Synthetic pictures whose label is known once they are drawn."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._drawn: dict[int, np.ndarray] = {}
 
@@ -89,7 +89,7 @@ class SyntheticCleanliness(_Labelled):
 
     label_space = CLEANLINESS
 
-    def __init__(self, size: Sequence[int] = (128, 256), **options) -> None:
+    def __init__(self, size: Sequence[int] = (128, 256), **options: Any) -> None:
         super().__init__(**options)
         self.size = scene_size(size)
 
@@ -114,7 +114,7 @@ class SyntheticItems(_Labelled):
         first_seed: the first picture's seed.
     """
 
-    def __init__(self, size: int = 96, **options) -> None:
+    def __init__(self, size: int = 96, **options: Any) -> None:
         super().__init__(**options)
         self.size = size
         self.label_space = LabelSpace("items", CLASSIFICATION, tuple(ITEM_KINDS), categorical_palette(len(ITEM_KINDS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,7 @@ class SyntheticStreets(SyntheticBase):
     label_space = CITYSCAPES
     drawn_when_read = True
 
-    def __init__(self, size: Sequence[int] = (256, 512), **options) -> None:
+    def __init__(self, size: Sequence[int] = (256, 512), **options: Any) -> None:
         super().__init__(**options)
         self.size = scene_size(size)
 

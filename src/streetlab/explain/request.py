@@ -228,7 +228,7 @@ def _words(cfg: DictConfig) -> list[str]:
     return quote_paths([f"{key}={_typed(value)}" for key, value in _asked(cfg).items() if value != usual.get(key)])
 
 
-def _typed(value: Any) -> str:
+def _typed(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

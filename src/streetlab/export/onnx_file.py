@@ -19,8 +19,10 @@ _LARGEST = 2**31 - 2**20
 
 
 def require_onnx() -> None:
-    """Raises:
-    UserError: one of the packages that write and run ONNX files is missing.
+    """Refuse to go on without the packages that write and run ONNX files.
+
+    Raises:
+        UserError: one of them is missing.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         try:

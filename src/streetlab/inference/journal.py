@@ -217,7 +217,7 @@ def _decoded(content: bytes) -> Line | None:
         return None
 
 
-def _typed(value: Any) -> str:
+def _typed(value: object) -> str:
     """A setting as it is typed."""
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"

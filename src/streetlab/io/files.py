@@ -71,12 +71,12 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8", errors=ERRORS))
 
 
-def write_json(path: Path, value: Any) -> Path:
+def write_json(path: Path, value: object) -> Path:
     """Write indented JSON atomically; see `json_text`."""
     return write_text(path, json_text(value, indent=2) + "\n")
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: object, indent: int | None = None) -> str:
     """Encode as JSON in UTF-8; NumPy values become Python's, NaN and infinities null.
 
     Names that are not UTF-8 are escaped, see `filenames`.
@@ -128,7 +128,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: object) -> Any:
     """Convert a value to JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None."""
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}

@@ -280,6 +280,6 @@ def _is_range(bounds: Sequence[float]) -> bool:
     return isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high
 
 
-def _between(bounds, u: np.ndarray) -> np.ndarray:
+def _between(bounds: Sequence[float] | np.ndarray, u: np.ndarray) -> np.ndarray:
     low, high = bounds
     return low + (high - low) * u

@@ -25,7 +25,7 @@ class Prior:
     share: float
 
 
-def read_prior(asked: Any, label_space: LabelSpace) -> Prior | None:
+def read_prior(asked: object, label_space: LabelSpace) -> Prior | None:
     """Read `prior=`: a share of the worst class (0.05), or of one that it names ({Litter: 0.05}).
 
     Raises:

@@ -172,7 +172,7 @@ def _usual_size(name: str) -> tuple[int, int]:
 
 
 def _resampler(name: str, network: nn.Module) -> Any:
-    """timm's function that resamples what in a state dict depends on the image size; None where it has none."""
+    """Function of timm that resamples what in a state dict depends on the image size; None where it has none."""
     adapt = getattr(sys.modules[model_entrypoint(name.partition(".")[0]).__module__], "checkpoint_filter_fn", None)
     return partial(adapt, model=network) if adapt is not None else None
 

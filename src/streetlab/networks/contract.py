@@ -74,14 +74,14 @@ def adopt(network: nn.Module, task: str) -> list[str]:
     return lines
 
 
-def _label_output(network: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+def _label_output(network: nn.Module, inputs: tuple[Any, ...], output: object) -> Tensor:
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         raise UserError(f"model: {type(network).__name__} gives {_kind(output)}; logits (B, K), a tensor, are needed")
     return logits
 
 
-def _pixel_output(network: nn.Module, inputs: tuple[Any, ...], output: Any) -> SegmentationOutput:
+def _pixel_output(network: nn.Module, inputs: tuple[Any, ...], output: object) -> SegmentationOutput:
     if isinstance(output, Mapping):
         logits, aux = output.get("out"), output.get("aux")
     else:
@@ -104,5 +104,5 @@ def _at(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if same else resize_logits(logits, size)
 
 
-def _kind(output: Any) -> str:
+def _kind(output: object) -> str:
     return f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"

@@ -61,8 +61,10 @@ class DeepLabV3(nn.Module):
         self.aux_classifier = aux_classifier
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        """Raises:
-        UserError: a batch of one image in training.
+        """Logits (B, K, H, W) of images (B, 3, H, W), with those of the auxiliary head where there is one.
+
+        Raises:
+            UserError: a batch of one image in training.
         """
         # ASPP averages each image to one pixel, over which BatchNorm has no variance to compute
         if self.training and len(images) == 1 and self._normalizes_batches():

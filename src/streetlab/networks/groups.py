@@ -34,8 +34,10 @@ def classifier_groups(network: nn.Module) -> Groups:
 
 
 def found_groups(network: nn.Module) -> Groups:
-    """The groups of a network that declares none: as of a timm classifier where it names its classifier as timm does,
-    else with its last linear or convolution layer, in the order of registration, as the head.
+    """The groups of a network that declares none.
+
+    They are those of a timm classifier where it names its classifier as timm does. Otherwise its last linear or
+    convolution layer, in the order of registration, is the head.
 
     Raises:
         UserError: it has no such layer.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -108,7 +107,7 @@ def _candidates(size: Size) -> Iterator[Size]:
             yield max(height, width), max(height, width)
 
 
-def _built_for(network: Any) -> Size | None:
+def _built_for(network: object) -> Size | None:
     """The size that a network of timm was built for, else the one its weights are from."""
     size = getattr(getattr(network, "patch_embed", None), "img_size", None)
     size = size or (getattr(network, "pretrained_cfg", None) or {}).get("input_size")

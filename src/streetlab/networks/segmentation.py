@@ -68,8 +68,10 @@ def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def check_options(num_classes: int, dropout: float) -> None:
-    """Raises:
-    UserError: no class, or a probability outside 0 to below 1.
+    """Check what every segmentation network takes.
+
+    Raises:
+        UserError: no class, or a probability outside 0 to below 1.
     """
     if num_classes < 1:
         raise UserError(f"a segmentation network needs at least one class, got num_classes={num_classes}")
@@ -78,8 +80,10 @@ def check_options(num_classes: int, dropout: float) -> None:
 
 
 def check_choice(key: str, value: object, allowed: Sequence[str]) -> None:
-    """Raises:
-    UserError: `value` is not one of `allowed`; it names the nearest.
+    """Check a choice among names.
+
+    Raises:
+        UserError: `value` is not one of `allowed`; it names the nearest.
     """
     if value not in allowed:
         near = did_you_mean(str(value), allowed) or ";"

@@ -149,7 +149,7 @@ def smp_network(
 
 
 def _maker_of_the_last_features(network: SmpNetwork) -> str | None:
-    """smp's encoders return a list of features and share no names, so that one is asked with an empty image."""
+    """Name of the module that makes the encoder's last features, found by a pass of an empty image."""
     encoder = network.model.get_submodule("encoder")
     made: list[tuple[str, Tensor]] = []
 

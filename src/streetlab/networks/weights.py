@@ -283,7 +283,7 @@ def title(network: nn.Module) -> str:
     return getattr(network, "name", None) or config.get("architecture") or type(network).__name__
 
 
-def _what(content: Any) -> str:
+def _what(content: object) -> str:
     if isinstance(content, Mapping):
         return f"the keys {_some([str(key) for key in content])}" if content else "an empty mapping"
     return f"a {type(content).__name__}"

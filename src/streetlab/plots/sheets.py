@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -107,7 +106,7 @@ def _photo(figure: Figure, item: SheetPhoto, box: tuple[float, float, float, flo
         spine.set(color=hex_color(item.color), linewidth=3)
 
 
-def _reduced(image: Any) -> NDArray[np.uint8]:
+def _reduced(image: object) -> NDArray[np.uint8]:
     """The photo as RGB at no more than the pixels that a tile shows."""
     picture = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
     picture = picture.convert("RGB")

@@ -101,7 +101,7 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """running | completed | failed | interrupted, or `unknown` where status.json names none."""
+        """One of running, completed, failed and interrupted, or `unknown` where status.json names none."""
         return str(self.status.get("state", "unknown"))
 
     @property
@@ -313,9 +313,9 @@ def _read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: damaged, not YAML{line}") from None
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     return yaml.safe_dump(files.to_plain(value), sort_keys=False, allow_unicode=True, width=110)

@@ -226,7 +226,7 @@ def _line(study: optuna.Study, number: int, objective: Objective) -> str:
     return f"trial {number}: {drawn}: {value}{so_far}"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -119,7 +119,7 @@ def _markdown(name: str, rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([f"# {plain(name)}", "", in_words(rows), "", *table(columns, cells)]) + "\n"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())

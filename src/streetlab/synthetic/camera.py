@@ -47,6 +47,7 @@ class Camera:
 
 
 def place_camera(rng: Rng, height: int, width: int) -> Camera:
+    """Draw where a camera stands and where it looks, for an image of this size in pixels."""
     focal = min(height, 0.75 * width) * rng.between(1.45, 2.1)
     return Camera(
         height=height,

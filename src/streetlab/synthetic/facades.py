@@ -40,6 +40,7 @@ class Segment:
 
 
 def sample_segment(rng: Rng, start: float, label: int, height: float, gabled: bool = False) -> Segment:
+    """Draw the looks of one building, wall, fence or hedge that begins at `start`; both lengths in metres."""
     if label == VEGETATION:
         color = rng.near(rng.pick(LEAVES), 0.35)
     elif label == FENCE:
@@ -125,6 +126,8 @@ def front_plane(camera: Camera, segments: tuple[Segment, ...], z: float, sun: fl
 
 
 def draw_plane(canvas: Canvas, camera: Camera, plane: Plane, light: Light, rng: Rng) -> None:
+    """Paint a row of façades onto the canvas."""
+
     def column(name: str) -> np.ndarray:
         return np.array([getattr(segment, name) for segment in plane.segments], np.float32)[plane.segment]
 

@@ -101,6 +101,7 @@ def plan_ground(rng: Rng, camera: Camera) -> Ground:
 
 
 def draw_ground(canvas: Canvas, camera: Camera, ground: Ground, light: Light, rng: Rng) -> None:
+    """Paint what lies on the ground plane below the horizon."""
     rows = camera.ground_rows()
     first = int(rows[0])
     z = (np.float32(camera.above * camera.focal) / (rows + (0.5 - camera.horizon)).astype(np.float32)).clip(0, 300)

@@ -50,6 +50,7 @@ class Light:
 
 
 def sample_light(rng: Rng) -> Light:
+    """Draw sun, overcast sky, dusk or night, and the side that light comes from."""
     kind = rng.pick(("sun",) * 4 + ("overcast",) * 4 + ("dusk", "night"))
     side = rng.pick((-1.0, 1.0)) * rng.between(0.25, 1)
     ambient, sun, air, zenith = {

@@ -64,6 +64,7 @@ class Scene:
 
 
 def cleanliness(litter_share: float) -> int:
+    """Class of a scene (0 Clean, 1 Medium, 2 Litter) with this share of litter on its ground."""
     return int(litter_share >= CLEAN_BELOW) + int(litter_share >= LITTER_FROM)
 
 

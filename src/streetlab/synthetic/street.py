@@ -31,6 +31,7 @@ class Object:
 
 
 def plan_objects(rng: Rng, camera: Camera, ground: Ground, light: Light) -> list[Object]:
+    """Draw which vehicles, people, trees and poles stand where."""
     near = camera.nearest
     objects: list[Object] = []
     glowing = light.kind in ("dusk", "night")
@@ -176,6 +177,7 @@ def draw_shadows(canvas: Canvas, camera: Camera, light: Light, objects: list[Obj
 
 
 def draw_objects(canvas: Canvas, camera: Camera, light: Light, objects: list[Object]) -> None:
+    """Paint the objects, the farthest first."""
     for thing in sorted(objects, key=lambda thing: -thing.z):
         if thing.z <= camera.nearest * 0.6:
             continue

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.classification import summarize_confusion
@@ -24,7 +26,14 @@ class ClassificationTask(StreetTask):
 
     task = CLASSIFICATION
 
-    def __init__(self, network, label_space, loss, objective, metadata=None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        label_space: LabelSpace,
+        loss: nn.Module,
+        objective: Mapping[str, str],
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(network, label_space, loss, objective, metadata)
         self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
         self._rows: list[Tensor] = []

@@ -164,7 +164,7 @@ class _Watched:
         """Return itself, as hooks are copied with a network."""
         return self
 
-    def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
         if torch.is_grad_enabled() or not self._learns:  # a student that is only evaluated is not watched
             self._output = output
 

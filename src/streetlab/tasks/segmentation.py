@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor
+from torch import Tensor, nn
 
+from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.loading.datamodule import Batch
@@ -37,11 +39,11 @@ class SegmentationTask(StreetTask):
 
     def __init__(
         self,
-        network,
-        label_space,
-        loss,
-        objective,
-        metadata=None,
+        network: nn.Module,
+        label_space: LabelSpace,
+        loss: nn.Module,
+        objective: Mapping[str, str],
+        metadata: dict[str, Any] | None = None,
         aux_weight: float = 0.4,
         test_time: TestTime | None = None,
         boundary_tolerance: float | None = None,

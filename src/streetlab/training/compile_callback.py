@@ -51,7 +51,7 @@ class CompileCallback(pl.Callback):
         backend: of torch.compile.
     """
 
-    def __init__(self, asked: str | bool = AUTO, backend: Any = "inductor") -> None:
+    def __init__(self, asked: str | bool = AUTO, backend: object = "inductor") -> None:
         self.asked, self.backend = check_compile(asked), backend
         self._open = ExitStack()
         self._compiled: nn.Module | None = None

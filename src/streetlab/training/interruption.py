@@ -26,7 +26,7 @@ def ends_as_ctrl_c() -> Iterator[None]:
     """
     received: list[int] = []
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: object) -> None:
         if not received:  # a second signal does not cut the end short
             received.append(number)
             raise KeyboardInterrupt

@@ -292,13 +292,13 @@ class PhaseSchedule(pl.Callback):
         set_training_mode(pl_module.network, self.phase.train)  # type: ignore[arg-type]
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         # dropout is a function of (seed, batch, rank), so a resumed run needs no saved random state
         torch.manual_seed((self.seed * 1_000_003 + batches_begun(trainer)) * 1_009 + trainer.global_rank)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if trainer.global_step > self._last_step:
             self._last_step = trainer.global_step

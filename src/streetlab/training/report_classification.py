@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch.distributed as dist
 
 from streetlab.datasets.source import Sample
@@ -37,6 +38,8 @@ from streetlab.metrics.statistics.calibration import (
 from streetlab.plots.confusion import confusion_matrix
 from streetlab.plots.reliability import Reliability, reliability_diagram
 from streetlab.plots.sheets import photo_sheet, prediction_photo
+from streetlab.records.record import RunRecord
+from streetlab.tasks.base import StreetTask
 from streetlab.tasks.classification import ClassificationTask
 from streetlab.training.report import Report
 
@@ -50,7 +53,7 @@ class ClassificationReport(Report):
 
     spec = TASKS[CLASSIFICATION]
 
-    def __init__(self, trainer, task, data, record) -> None:
+    def __init__(self, trainer: pl.Trainer, task: StreetTask, data: StreetData, record: RunRecord) -> None:
         super().__init__(trainer, task, data, record)
         self.by_split: dict[str, Predictions] = {}
 

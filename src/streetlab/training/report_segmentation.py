@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from streetlab.datasets.task_spec import SEGMENTATION, TASKS
 from streetlab.io import files
 from streetlab.loading.augment import normalize
+from streetlab.loading.datamodule import StreetData
 from streetlab.metrics.segmentation import (
     REPORT_FIELDS,
     best_median_worst,
@@ -20,6 +22,7 @@ from streetlab.metrics.segmentation import (
 from streetlab.plots.bars import iou_bars
 from streetlab.plots.confusion import confusion_matrix
 from streetlab.plots.masks import SegmentedPhoto, segmentation_sheet
+from streetlab.records.record import RunRecord
 from streetlab.tasks.segmentation import SegmentationTask
 from streetlab.training.native_size import evaluate_full_resolution, write_label_ids
 from streetlab.training.report import Report
@@ -34,7 +37,7 @@ class SegmentationReport(Report):
     spec = TASKS[SEGMENTATION]
     task: SegmentationTask
 
-    def __init__(self, trainer, task, data, record) -> None:
+    def __init__(self, trainer: pl.Trainer, task: SegmentationTask, data: StreetData, record: RunRecord) -> None:
         super().__init__(trainer, task, data, record)
         self.confusions: dict[str, tuple[list[str], np.ndarray]] = {}
 

@@ -194,7 +194,7 @@ def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config without its phases, by dotted key; null values are left out."""
     leaves: dict[str, Any] = {}
 
-    def collect(node: Any, key: str) -> None:
+    def collect(node: object, key: str) -> None:
         if matches(key, (*LEFT_OUT, "regime")) or node is None:
             return
         if isinstance(node, Mapping):
@@ -209,5 +209,5 @@ def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
     return leaves
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return "null" if value is None else f"'{value}'" if isinstance(value, str) else str(value)

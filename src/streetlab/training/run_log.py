@@ -60,5 +60,5 @@ class _ToTerminal(logging.StreamHandler):
         return sys.stderr
 
     @stream.setter
-    def stream(self, value: Any) -> None:
+    def stream(self, value: object) -> None:
         pass

@@ -48,8 +48,12 @@ class Stopwatch(pl.Callback):
         self.epoch_seconds = list(state_dict["epoch"])
 
     def summary(self) -> dict[str, Any]:
-        """`seconds_per_epoch` (list, validation included), `seconds_total`, `images_per_second` (training alone,
-        the first epoch left out where there are more), `peak_memory_bytes` (of the GPU, else of the process)."""
+        """Times and memory of the training.
+
+        Returns:
+            `seconds_per_epoch` (list, validation included), `seconds_total`, `images_per_second` (training alone,
+            the first epoch left out where there are more), `peak_memory_bytes` (of the GPU, else of the process).
+        """
         later = slice(1, None) if len(self.images) > 1 else slice(None)
         trained, seconds = sum(self.images[later]), sum(self.train_seconds[later])
         on_gpu = torch.cuda.is_available()

@@ -163,7 +163,7 @@ def _cost(run: RunRecord) -> dict[str, Any]:
         return {}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

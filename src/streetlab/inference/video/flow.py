@@ -52,7 +52,7 @@ class Flow:
         if self._cancelled():
             raise Cancelled
 
-    def put(self, items: queue.Queue[Any], item: Any) -> None:
+    def put(self, items: queue.Queue[Any], item: object) -> None:
         """Add an item as soon as there is room."""
         while True:
             self.check()

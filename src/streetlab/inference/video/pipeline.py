@@ -261,7 +261,7 @@ class _Run:
         yield
         self._seconds[stage] += time.perf_counter() - started
 
-    def _put(self, items: queue.Queue[Any], item: Any, stage: str) -> None:
+    def _put(self, items: queue.Queue[Any], item: object, stage: str) -> None:
         started = time.perf_counter()
         self._flow.put(items, item)
         self._waits[stage] += time.perf_counter() - started

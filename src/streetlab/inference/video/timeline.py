@@ -99,7 +99,7 @@ class Timeline:
             return raw > track.last + max(_FORTH_OF_OLD, 2 * track.step)
         return self._broadcast and track.step > 0 and raw > track.last + max(_FORTH, 10 * track.step)
 
-    def _begin(self, track: _Track, packet: Any) -> None:
+    def _begin(self, track: _Track, packet: object) -> None:
         start = _time(packet, shown=True)
         assert start is not None
         self._offsets.append(track.end - start)

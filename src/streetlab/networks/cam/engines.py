@@ -115,12 +115,28 @@ class _Raw:
 
 
 class _Eigen(_Raw):
-    def get_cam_image(self, images, layer, targets, activations, gradients, smooth):
+    def get_cam_image(
+        self,
+        images: Tensor,
+        layer: nn.Module,
+        targets: list[Target],
+        activations: NDArray[np.float32],
+        gradients: NDArray[np.float32] | None,
+        smooth: bool,
+    ) -> NDArray[np.float32]:
         return _first_components(activations)
 
 
 class _EigenGrad(_Raw):
-    def get_cam_image(self, images, layer, targets, activations, gradients, smooth):
+    def get_cam_image(
+        self,
+        images: Tensor,
+        layer: nn.Module,
+        targets: list[Target],
+        activations: NDArray[np.float32],
+        gradients: NDArray[np.float32],
+        smooth: bool,
+    ) -> NDArray[np.float32]:
         return _first_components(gradients * activations)
 
 
@@ -143,7 +159,7 @@ class _Score(_Raw):
 
     @torch.no_grad()
     def get_cam_weights(
-        self, images: Tensor, layer: nn.Module, targets: list[Target], activations: Any, gradients: None
+        self, images: Tensor, layer: nn.Module, targets: list[Target], activations: object, gradients: None
     ) -> NDArray[np.float32]:
         self.activations_and_grads.release()
         weights = []
@@ -172,7 +188,7 @@ class _Ablation(_Raw):
         count = activations.shape[1]
         missing: list[int] = []
 
-        def without(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        def without(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
             output = output.clone()
             channels = output.movedim(self.layer.channel_axis(output), 1)
             for row, channel in enumerate(missing):

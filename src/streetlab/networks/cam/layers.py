@@ -116,9 +116,11 @@ class FeatureLayer:
         height, width = (max(least, math.ceil(side / step) * step) for side, step in zip(self.size, steps, strict=True))
         return height, width
 
-    def channel_axis(self, output: Any) -> int:
-        """Raises:
-        UserError: the output is neither feature maps nor a grid of tokens.
+    def channel_axis(self, output: object) -> int:
+        """The axis of the output that holds channels.
+
+        Raises:
+            UserError: the output is neither feature maps nor a grid of tokens.
         """
         if isinstance(output, Tensor) and output.ndim == 4:
             last = getattr(self.network, "output_fmt", "NCHW") == "NHWC" and not isinstance(self.module, _PLANAR)

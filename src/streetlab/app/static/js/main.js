@@ -16,9 +16,11 @@ import {Session} from "./session/session.js";
 
 const AGAIN = 3000;
 const ZOOM = 1.5;
+/** Get the input, select or output of this name. @param {string} name @returns {any} */
 const field = name => document.querySelector(`[name=${name}]`);
 const options = byId("options").querySelector("form");
 
+/** @type {api.Model[]} */
 let models = [];
 const modelIn = select => models.find(({id}) => id === byId(select).value) ?? null;
 const paintStyles = new PaintStyles();
@@ -110,7 +112,8 @@ const divide = () => view.divide(view.divider === null ? 0.5 : null);
 const showAll = shown => paintStyles.showOnly(stage.models, () => shown);
 const fade = by => paintStyles.set({alpha: Math.min(1, Math.max(0, Math.round(10 * paintStyles.settings.alpha + by) / 10))});
 
-for (const [id, type, does] of [
+/** @type {[string, string, (event: any) => void][]} */
+const LISTENERS = [
   ["models", "change", changeModel],
   ["second", "change", () => session.compare()],
   ["difference", "change", event => { stage.onlyDifference = event.target.checked; }],
@@ -123,7 +126,8 @@ for (const [id, type, does] of [
   ["zoom-in", "click", () => view.zoomBy(ZOOM)],
   ["zoom-out", "click", () => view.zoomBy(1 / ZOOM)],
   ["zoom-reset", "click", () => view.reset()],
-]) byId(id).addEventListener(type, does);
+];
+for (const [id, type, does] of LISTENERS) byId(id).addEventListener(type, does);
 
 field("alpha").addEventListener("input", event => paintStyles.set({alpha: event.target.value / 100}));
 field("threshold").addEventListener("input", event => paintStyles.set({threshold: event.target.value / 100}));

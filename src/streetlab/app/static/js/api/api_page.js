@@ -15,6 +15,7 @@ function contentsOf(content) {
 }
 
 function operation(origin, path, method, described, schemas) {
+  /** @type {HTMLElement[]} */
   const parts = [element("h2", {id: anchorOf(method, path), tabIndex: -1}, element("span", {class: "method"}, method.toUpperCase()), ` ${path}`)];
   parts.push(element("p", {}, described.description ?? described.summary ?? ""));
   const add = (title, rows) => rows.length && parts.push(element("h3", {}, title), table(rows));

@@ -1,5 +1,12 @@
 /** The client of the REST API: requests, and waiting for jobs. */
 
+/**
+ * A model and a job as the server describes them; `/api/docs` lists all of their fields.
+ * @typedef {{id: string, task: string, activations: boolean, classes: {name: string, color: string, category?: string,
+ *   criterion?: string}[], [field: string]: any}} Model
+ * @typedef {{id: string, name: string, kind: string, state: string, model: string, result: any, [field: string]: any}} Job
+ */
+
 /** A refused or failed request; its message is one line for people. */
 export class Fault extends Error {
   constructor(message, status = 0, retryAfter = null) {

@@ -2,10 +2,12 @@
 
 /**
  * Create an element.
- * @param {string} tag
- * @param {object} [set] properties of the element; `class`, `data` (an object), `on` (listeners) and attributes with a
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {{[name: string]: any}} [set] properties of the element; `class`, `data` (an object), `on` (listeners) and attributes with a
  *   dash or without a property of that name are set as such; what is undefined, and attributes that are null or false, are left out
  * @param {...(Node|string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function element(tag, set = {}, ...children) {
   const made = document.createElement(tag);
@@ -21,7 +23,11 @@ export function element(tag, set = {}, ...children) {
   return made;
 }
 
-/** Get the element with this id. */
+/**
+ * Get the element with this id; index.html says of which kind it is.
+ * @param {string} id
+ * @returns {any}
+ */
 export const byId = id => document.getElementById(id);
 
 /** Format a share: "12.3 %", "<0.1 %", "0 %". */

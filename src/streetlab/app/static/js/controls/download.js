@@ -24,18 +24,21 @@ function partsOf({kind, result}) {
   return result.audio ? {...FILMED, overlay: "Video as shown, with sound"} : FILMED;
 }
 
+/** @import {Job} from "../api/client.js" @import {PaintStyle} from "../paint/paint_style.js" */
+
 export class DownloadMenu {
   #running = null;
 
   /**
    * @param {Element} box receives the menu
-   * @param {() => {jobs: object[], paintStyle: object, snapshot: () => Promise<Blob>, difference: boolean}} shown returns
+   * @param {() => {jobs: Job[], paintStyle?: PaintStyle, snapshot?: () => Promise<Blob>, difference?: boolean}} shown returns
    *   the jobs to download, that on the stage first; the paint style; the picture as shown; true if the picture shows
    *   only the pixels where two models differ
    * @param {() => void} onGone the server has forgotten a job
    */
   constructor(box, shown, onGone = () => {}) {
-    Object.assign(this, {shown, onGone});
+    this.shown = shown;
+    this.onGone = onGone;
     this.list = element("div", {class: "sheet"});
     this.summary = element("summary", {}, "Download");
     this.menu = element("details", {class: "menu", on: {toggle: () => this.menu.open && this.#fill()}}, this.summary, this.list);
@@ -45,7 +48,7 @@ export class DownloadMenu {
     this.box = element("div", {class: "download", on: {keydown: event => this.#key(event)}}, this.menu, this.status, this.bar, this.cancel);
     box.append(this.box);
     document.addEventListener("pointerdown", event => {
-      if (!this.menu.contains(event.target)) this.menu.open = false;
+      if (!this.menu.contains(/** @type {Node} */ (event.target))) this.menu.open = false;
     });
   }
 

@@ -6,6 +6,8 @@ import {titleOf} from "./models.js";
 /** The rows that the keys 1-9 reach. */
 const KEYS = 9;
 
+/** @import {PaintStyles} from "../paint/paint_style.js" @import {Model} from "../api/client.js" */
+
 export class Legend {
   #rows = [];
   #model = null;
@@ -15,7 +17,7 @@ export class Legend {
   /**
    * @param {HTMLElement} list an ol that receives one row per class
    * @param {PaintStyles} paintStyles
-   * @param {() => object[]} shownModels the models on the stage, which "only this" is about
+   * @param {() => Model[]} shownModels the models on the stage, which "only this" is about
    */
   constructor(list, paintStyles, shownModels) {
     this.list = list;

@@ -57,12 +57,14 @@ const COLUMNS = [
 
 const WORDS = new Set(["model", "run", "data set"]);
 
+/** @import {Model} from "../api/client.js" */
+
 /** The table of all models; a click on a head sorts, a click on a name chooses. */
 export class ModelTable {
   #models = [];
   #sorted = {column: COLUMNS[3], down: true};
 
-  /** @param {HTMLTableElement} table @param {(model: object) => void} onChoose */
+  /** @param {HTMLTableElement} table @param {(model: Model) => void} onChoose */
   constructor(table, onChoose) {
     this.table = table;
     this.onChoose = onChoose;
@@ -77,7 +79,7 @@ export class ModelTable {
     const again = column === this.#sorted.column;
     this.#sorted = {column, down: again ? !this.#sorted.down : !WORDS.has(column.name)};
     this.#draw();
-    this.table.querySelector(`th[aria-sort] button`).focus();
+    /** @type {HTMLElement} */ (this.table.querySelector(`th[aria-sort] button`)).focus();
   }
 
   #draw() {
@@ -85,7 +87,7 @@ export class ModelTable {
     const known = value => value !== null && value !== undefined && !Number.isNaN(value);
     const order = (one, other) => {
       const [a, b] = [column.of(one), column.of(other)];
-      if (!known(a) || !known(b)) return known(b) - known(a); // what is not known comes last, whichever way
+      if (!known(a) || !known(b)) return Number(known(b)) - Number(known(a)); // what is not known comes last, whichever way
       return (a < b ? -1 : Number(a > b)) * (down ? -1 : 1);
     };
     const head = element("tr", {}, ...COLUMNS.map(each => element(

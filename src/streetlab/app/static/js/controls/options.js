@@ -1,8 +1,11 @@
 /** Read the options panel as parameters of a prediction request. */
 
-/** @param {HTMLFormElement} form @param {object} model @param {boolean} isVideo */
+/** @import {Model} from "../api/client.js" */
+
+/** @param {HTMLFormElement} form @param {Model} model @param {boolean} isVideo */
 export function parametersOf(form, model, isVideo) {
-  const {mode, flip, scales, smooth} = form.elements;
+  const {mode, flip, scales, smooth} = controlsOf(form);
+  /** @type {Record<string, string>} */
   const parameters = {model: model.id};
   if (flip.checked) parameters.flip = "true";
   if (scales.value !== "1") parameters.scales = scales.value;
@@ -13,9 +16,12 @@ export function parametersOf(form, model, isVideo) {
   return parameters;
 }
 
+/** @param {HTMLFormElement} form @returns {any} its inputs and selects by their names */
+const controlsOf = form => form.elements;
+
 /** List the options that differ from the defaults, for the button that opens the panel. */
 export function changedOptions(form) {
-  const {mode, flip, scales, smooth} = form.elements;
+  const {mode, flip, scales, smooth} = controlsOf(form);
   return [
     mode.value !== "resized" && mode.value, flip.checked && "flip", scales.value !== "1" && "scales",
     Number(smooth.value) > 0 && "smooth",

@@ -1,5 +1,10 @@
 /** The paint style of predictions: opacity, visible classes, colours, outlines, threshold. */
 
+/**
+ * How a prediction is painted: opacity and threshold 0-1, ids of hidden classes, one [r, g, b] of each class.
+ * @typedef {{alpha: number, hidden: Set<number>, colors: number[][], outlines: boolean, threshold: number}} PaintStyle
+ */
+
 const PLACE = "streetlab.colors.";
 
 /** "#rrggbb" to [r, g, b]. */

@@ -8,6 +8,8 @@ import {UploadList, stateLine} from "./upload_list.js";
 
 const announce = text => { byId("live").textContent = text; };
 
+/** @import {Model} from "../api/client.js" @import {Stage} from "../stage/stage.js" */
+
 export class Session {
   uploads = new Uploads();
   opened = null;
@@ -15,10 +17,12 @@ export class Session {
   /**
    * @param {Stage} stage
    * @param {HTMLFormElement} options
-   * @param {{model: () => object, other: () => object|null}} chosen the models to predict with
+   * @param {{model: () => Model|null, other: () => Model|null}} chosen the models to predict with
    */
   constructor(stage, options, chosen) {
-    Object.assign(this, {stage, options, chosen});
+    this.stage = stage;
+    this.options = options;
+    this.chosen = chosen;
     const show = prediction => this.predict(prediction);
     this.list = new UploadList(document.querySelector(".jobs"), this.uploads, {
       onOpen: upload => this.open(upload),
@@ -27,7 +31,7 @@ export class Session {
       onRemove: upload => this.#remove(upload),
     });
     byId("waiting-retry").addEventListener("click", () => show(this.opened.retry(this.uploads.lane)));
-    this.uploads.addEventListener("change", event => event.detail === this.opened && this.#showState());
+    this.uploads.addEventListener("change", (/** @type {CustomEvent} */ event) => event.detail === this.opened && this.#showState());
   }
 
   /** Take files in: open the first, predict all. */

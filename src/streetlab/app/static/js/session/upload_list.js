@@ -90,7 +90,7 @@ export class UploadList {
     const left = [cancel, retry].includes(document.activeElement);
     cancel.hidden = !busy;
     retry.hidden = !prediction?.over || prediction.succeeded || prediction.refused;
-    if (left && document.activeElement?.hidden !== false) open.focus();
+    if (left && /** @type {HTMLElement|null} */ (document.activeElement)?.hidden !== false) open.focus();
   }
 
   /** Remove a row; keyboard focus moves to its neighbour. */

@@ -15,18 +15,21 @@ export function sentenceOf({on_ground: onGround, ground_looked_at: lookedAt, gro
   return `${share}; ${percent(lookedAt)} of the ground is looked at closely.`;
 }
 
+/** @import {Job} from "../api/client.js" */
+
 /** Show the sentence about two finished jobs of one photo, and draw the outline of the ground. */
 export class GroundAttention {
   #turn = 0;
 
   /** @param {HTMLCanvasElement} canvas of the photo's size, over it @param {() => void} onGone called if the server has deleted a job */
   constructor(canvas, onGone) {
-    Object.assign(this, {canvas, onGone});
+    this.canvas = canvas;
+    this.onGone = onGone;
     this.box = element("p", {class: "attention", role: "status", hidden: true});
   }
 
   /**
-   * @param {object} job the classification's @param {object|null} other the segmentation's; null: none is chosen
+   * @param {Job} job the classification's @param {Job|null} other the segmentation's; null: none is chosen
    * @param {number} chosen the class whose map is shown @param {string} name of that class
    */
   async show(job, other, chosen, name) {

@@ -24,6 +24,7 @@ export class TimeChart {
     const every = Math.ceil(probabilities.length / MOST_POINTS);
     const frames = probabilities.map((_, frame) => frame).filter(frame => frame % every === 0 || frame === probabilities.length - 1);
     // a video of one frame is a band, too
+    /** @type {[number, number[]][]} */
     const points = frames.length > 1 ? frames.map(frame => [frame / this.#last, probabilities[frame]]) : [[0, probabilities[0]], [1, probabilities[0]]];
     let floor = points.map(() => 0);
     colors.forEach((color, id) => {

@@ -26,7 +26,9 @@ export class ClassificationStage {
    *   probabilities; `onGone()`: the server has forgotten a job
    */
   constructor(container, {onShares = () => {}, onTime = () => {}, onGone = () => {}, view, divided} = {}) {
-    Object.assign(this, {container, onShares, onTime});
+    this.container = container;
+    this.onShares = onShares;
+    this.onTime = onTime;
     this.layers = new Layers(container, {view, divided});
     this.layers.frame.classList.add("unnamed");
     this.fill = element("canvas", {class: "overlay", "aria-hidden": "true"});
@@ -40,7 +42,8 @@ export class ClassificationStage {
 
   /** Show a finished job; resolves when the photo with the predicted class's map, or the first frame, is here. */
   async load(job, model) {
-    Object.assign(this, {job, model});
+    this.job = job;
+    this.model = model;
     const {activations = [], calibrated} = job.result;
     this.bars = new ProbabilityBars(model, {
       calibrated, mapped: new Set(activations.map(entry => entry.class)), onChoose: id => this.choose(id),
@@ -137,7 +140,8 @@ export class ClassificationStage {
 
   async #loadVideo() {
     const {files, width, height, fps, times, audio, probabilities, broken, note} = this.job.result;
-    this.photo = element("canvas", {class: "photo", role: "img", width, height, "aria-label": this.job.name});
+    const canvas = element("canvas", {class: "photo", role: "img", width, height, "aria-label": this.job.name});
+    this.photo = canvas;
     this.layers.photo.append(this.photo);
     this.layers.resize(width, height);
     const source = sourceOf(files.photo, !audio);
@@ -145,7 +149,7 @@ export class ClassificationStage {
     this.times = new FrameTimes(times, fps);
     const say = error => this.#say(error.message);
     this.#videos = new SyncedVideos([source], this.times, (_, [picture]) => {
-      this.photo.getContext("2d", {alpha: false}).drawImage(picture, 0, 0);
+      canvas.getContext("2d", {alpha: false}).drawImage(picture, 0, 0);
     }, {onChange: () => this.#tell(), onError: say});
     const colors = this.model.classes.map(({color}) => color);
     this.chart = new TimeChart(probabilities, colors, summaryOf(probabilities, this.model), frame => this.seekFrame(frame).catch(say));

@@ -33,7 +33,10 @@ export class IdFrames {
   #coarse = null;
   #whole = null;
 
-  /** @param layout {width, height, step, ids: [x, y, w, h], confidence: [x, y, w, h] | null} of a job's result */
+  /**
+   * @param {{width: number, height: number, step: number, ids: number[], confidence: number[]|null}} layout of a job's result;
+   *   `ids` and `confidence` are [x, y, w, h]
+   */
   constructor(layout) {
     this.#layout = layout;
     const [, , width, height] = layout.ids;

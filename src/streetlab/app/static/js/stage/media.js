@@ -54,7 +54,7 @@ export async function started(video) {
 export const painted = () => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 
 function until(video, type, already = () => false) {
-  return new Promise((resolve, reject) => {
+  return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
     const over = new AbortController();
     const end = settle => value => {
       over.abort();
@@ -68,5 +68,5 @@ function until(video, type, already = () => false) {
       video.addEventListener("error", failed, {signal: over.signal});
       video.addEventListener("emptied", end(resolve), {signal: over.signal});
     }
-  });
+  }));
 }

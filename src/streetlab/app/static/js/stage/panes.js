@@ -10,12 +10,13 @@ async function stageClass(job) {
   return PhotoStage;
 }
 
-/** One picture: `job`, `model`, `stage` and `shares` are null until one is shown. */
+/** One picture: `job`, `model`, `stage`, `shares` and `host` are null until one is shown. */
 export class Pane {
   job = null;
   model = null;
   stage = null;
   shares = null;
+  host = null;
   #turn = 0;
 
   /** @param {Element} container @param {object} options passed on to the stages */

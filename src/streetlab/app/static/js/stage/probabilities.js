@@ -2,11 +2,13 @@
 
 import {element, percent} from "../controls/dom.js";
 
+/** @import {Model} from "../api/client.js" */
+
 export class ProbabilityBars {
   #rows;
 
   /**
-   * @param {object} model with its classes
+   * @param {Model} model with its classes
    * @param {{calibrated: boolean, mapped: Set<number>, onChoose: (id: number) => void}} options true if the
    *   probabilities are calibrated; the classes that have a map; called with the class whose map is chosen
    */

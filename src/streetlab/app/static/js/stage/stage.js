@@ -5,6 +5,8 @@ import {byId, percent} from "../controls/dom.js";
 import {titleOf} from "../controls/models.js";
 import {Pane} from "./panes.js";
 
+/** @import {PaintStyles} from "../paint/paint_style.js" @import {View} from "./view.js" */
+
 export class Stage {
   #onlyDifference = false;
   #difference = null;
@@ -16,8 +18,11 @@ export class Stage {
    */
   constructor(paintStyles, view, {onChange, onShares, onGone}) {
     this.box = byId("stage");
-    Object.assign(this, {paintStyles, view, onChange, onShares});
-    [this.main, this.second] = ["main", "second"].map(which => new Pane(this.box, {
+    this.paintStyles = paintStyles;
+    this.view = view;
+    this.onChange = onChange;
+    this.onShares = onShares;
+    const [main, second] = ["main", "second"].map(which => new Pane(this.box, {
       view,
       onGone,
       divided: which === "main",
@@ -27,6 +32,8 @@ export class Stage {
         if (this[which] === this.leader) onShares(shares);
       },
     }));
+    this.main = main;
+    this.second = second;
     new ResizeObserver(() => this.#arrange()).observe(this.box);
   }
 

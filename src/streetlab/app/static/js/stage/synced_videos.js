@@ -15,6 +15,8 @@ const STARVED = {milliseconds: 1200, frames: 3};
 const LOST_SECONDS = 0.7;
 const PATIENCE = 5000;
 
+/** @import {FrameTimes} from "./frame_times.js" */
+
 export class SyncedVideos {
   #videos;
   #times;

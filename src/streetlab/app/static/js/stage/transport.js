@@ -14,6 +14,8 @@ const SHAPES = {
   silent: "M4 9v6h4l5 4.5v-15L8 9zM16 9l5 5-1 1-5-5zM20 9l1 1-5 5-1-1z",
 };
 
+/** @import {FrameTimes} from "./frame_times.js" @import {SyncedVideos} from "./synced_videos.js" */
+
 export class Transport {
   #videos;
   #times;

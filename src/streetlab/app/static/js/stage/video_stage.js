@@ -24,7 +24,10 @@ export class VideoStage {
    *   after each frame; the rest as in `Layers`
    */
   constructor(container, {onHover = () => {}, onShares = () => {}, onTime = () => {}, view, divided} = {}) {
-    Object.assign(this, {container, onHover, onShares, onTime});
+    this.container = container;
+    this.onHover = onHover;
+    this.onShares = onShares;
+    this.onTime = onTime;
     this.layers = new Layers(container, {view, divided, onPoint: point => {
       this.#point = point;
       this.#hover();
@@ -113,6 +116,7 @@ export class VideoStage {
     this.below.remove();
   }
 
+  /** @param {CanvasImageSource[]} pictures the photo and its ids */
   async #draw([photo, ids]) {
     await this.frames.read(ids);
     // a padded pixel of an odd side stays outside the canvas
