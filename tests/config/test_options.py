@@ -133,8 +133,10 @@ def test_a_command_reads_its_keys_and_leaves_hydras() -> None:
 
 MODELS = {
     "audit": ("streetlab.audit.options", "Options", {"output", "overrides"}),
+    "cache": ("streetlab.loading.cache_command", "Options", set()),
     "compare": ("streetlab.compare.options", "Options", {"runs", "output"}),
     "compress": ("streetlab.compress.options", "Keys", set()),
+    "evaluate": ("streetlab.training.evaluate", "Keys", set()),
     "explain": ("streetlab.explain.request", "Keys", set()),
     "export": ("streetlab.export.options", "Keys", set()),
     "predict": ("streetlab.inference.options", "Keys", set()),

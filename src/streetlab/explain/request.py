@@ -32,7 +32,6 @@ from streetlab.config.recorded import recorded_config
 from streetlab.config.run_names import matches, run_name
 from streetlab.datasets.labels import LabelSpace, class_ids
 from streetlab.datasets.manifest import Manifest
-from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.loading.datamodule import StreetData
@@ -40,7 +39,7 @@ from streetlab.networks.cam import METHODS
 from streetlab.records.identity import other_photos, unique_hash
 from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
-from streetlab.training.elsewhere import ALL, names_other_data
+from streetlab.training.elsewhere import TESTABLE, names_other_data
 from streetlab.training.evaluate import UNSEEN, asks_for_own_data, refuse_without_effect
 
 PAGE, NUMBERS = "explain.html", "metrics.json"
@@ -58,7 +57,7 @@ class Keys:
 
     run: str
     checkpoint: str
-    split: Annotated[str, OneOf((*SPLITS, ALL))] | None
+    split: Annotated[str, OneOf(TESTABLE)] | None
     method: Annotated[str, OneOf(METHODS)]
     layer: Annotated[str | None, Says("the dotted name of a module, or null")]
     n: PositiveInt | None
