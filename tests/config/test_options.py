@@ -102,7 +102,7 @@ def test_a_value_that_its_key_does_not_take_is_one_line(key: str, value: Any, li
 
 
 def test_a_long_value_is_cut_and_a_missing_or_unknown_key_named() -> None:
-    with pytest.raises(UserError, match=r"scope: 'x{56}\.\.\. is not one of uniform, global$"):
+    with pytest.raises(UserError, match=r"scope: 'x{57}\.\.\.' is not one of uniform, global$"):
         checked(Options, {"run": "r", "scope": "x" * 5000})
     with pytest.raises(UserError, match=r"^run is missing$"):
         checked(Options, {})

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     Strict,
+    Tag,
     TypeAdapter,
     ValidationError,
 )  # fmt: skip
@@ -113,24 +114,23 @@ def fault(error: Mapping[str, Any], model: Any, place: str = "") -> str:
         model: what was validated.
         place: what holds the keys.
     """
-    *above, last = [*error["loc"]] or [None]
-    names = [place, *(part for part in error["loc"] if isinstance(part, str))]
+    names, kind = _walk(model, error["loc"])
+    *above, last = [place, *names] if place else names or [""]
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = tuple(_fields(_Kind.at(model, above).type))
-        where = ".".join(filter(None, names[:-1]))
+        known = tuple(_fields(kind.type))
         line = f"no key {short(last)} (allowed: {', '.join(known)}){did_you_mean(str(last), known)}"
-        return f"{where}: {line}" if where else line
-    key = ".".join(filter(None, names))
+        return ": ".join(filter(None, [".".join(above), line]))
+    key = ".".join([*above, last])
     if error["type"] in ("missing", "missing_argument"):
         return f"{key} is missing"
-    kind, value = _Kind.at(model, error["loc"]), error["input"]
-    return f"{key}: {short(str(value))} is not {kind.allowed()}{did_you_mean(str(value), kind.near())}"
+    value = str(error["input"])
+    return f"{key}: {short(value)} is not {kind.allowed()}{did_you_mean(value, kind.near())}"
 
 
 def short(value: Any) -> str:
     """The value as it is quoted in a message, whatever its length."""
-    text = f"'{value}'"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = str(value)
+    return f"'{text if len(text) <= 60 else text[:57] + '...'}'"
 
 
 @dataclass(frozen=True)
@@ -151,18 +151,6 @@ class _Kind:
             if len(others) == 1:
                 return cls.of(others[0], metadata, True)
         return cls(annotation, tuple(_flat(metadata)), nullable)
-
-    @classmethod
-    def at(cls, model: Any, path: Iterable[Any]) -> _Kind:
-        """The type at a place of a model, as pydantic names places."""
-        kind = cls.of(model)
-        for part in path:
-            if isinstance(part, str) and part in _fields(kind.type):
-                field = _fields(kind.type)[part]
-                kind = cls.of(field.annotation, field.metadata)
-            elif get_args(kind.type):
-                kind = cls.of(get_args(kind.type)[0 if isinstance(part, int) else 1])
-        return kind
 
     def allowed(self) -> str:
         """What a message puts after "is not"."""
@@ -208,6 +196,24 @@ class _Kind:
         if "ge" in bound:
             return f"{start} {bound['ge']}{upper}" if upper else f" of {bound['ge']} or more"
         return upper
+
+
+def _walk(model: Any, path: Iterable[Any]) -> tuple[list[str], _Kind]:
+    """The keys and the type at a place of a model, as pydantic names places; an unknown key leaves the type."""
+    names, kind = [], _Kind.of(model)
+    for part in path:
+        inner = get_args(kind.type)
+        if part in _fields(kind.type):
+            names.append(part)
+            kind = _Kind.of(_fields(kind.type)[part].annotation, _fields(kind.type)[part].metadata)
+        elif isinstance(part, int):  # of a list
+            kind = _Kind.of(inner[0]) if inner else kind
+        elif get_origin(kind.type) in (Union, types.UnionType):
+            kind = _Kind.of(next(branch for branch in inner if Tag(part) in get_args(branch)))
+        else:
+            names.append(str(part))
+            kind = _Kind.of(inner[1]) if inner else kind
+    return names, kind
 
 
 def _fields(model: Any) -> Mapping[str, FieldInfo]:
