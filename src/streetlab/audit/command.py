@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -56,9 +56,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: a key has a value that it cannot take, the data set is not there, or the output cannot be written.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    options = options_of({str(key): value for key, value in config.items()})
+    options = options_of(cfg)
     chosen = chosen_data([str(word) for word in cfg.overrides])
     output = Path(cfg.output).expanduser() if cfg.output else Path("outputs") / "audit" / chosen.source.name
     found = audit(chosen, options)

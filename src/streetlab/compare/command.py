@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +19,7 @@ from streetlab.compare.options import DEFAULTS, Options, options_of, run_paths
 from streetlab.compare.page import compare_page
 from streetlab.compare.select import Selection, folds_text, select
 from streetlab.compare.verdicts import Verdicts, judge
+from streetlab.config import plain
 from streetlab.io import files
 from streetlab.io.filenames import one_line
 from streetlab.records.record import RunRecord
@@ -47,7 +49,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: a key has a value that it cannot take; see `compare`; or the output cannot be written.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
+    config: dict[str, Any] = plain(cfg)
     paths, options = run_paths(config), options_of(config)
     output = Path(cfg.output).expanduser() if cfg.get("output") else paths[0] / "compare"
     comparison = compare(paths, options)

@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> None:
     """
     started = time.perf_counter()
     options = read_options(cfg)
-    found = find_items(options.sources, options.output, options.recursive)
+    found = find_items(options.source, options.output, options.recursive)
     predictor = _predictor(options)
     if options.compile:
         predictor = predictor.compiled()

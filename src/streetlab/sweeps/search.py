@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from streetlab.config import instantiate, plain
+from streetlab.config.options import PositiveInt, checked
 from streetlab.config.run_names import identity_hash, sweep_name
 from streetlab.config.sweeps import SweepPlan, plan_sweep
 from streetlab.config.values import without_hydra
@@ -78,8 +79,7 @@ class Search(Sweeper):
         params: Mapping[str, Any],
     ) -> None:
         for name, number in {"n_trials": n_trials, "n_jobs": n_jobs}.items():
-            if not isinstance(number, int) or number < 1:
-                raise UserError(f"hydra.sweeper.{name}: a whole number from 1 is expected, found '{number}'")
+            checked(PositiveInt, number, f"hydra.sweeper.{name}")
         self.n_trials = n_trials
         self.n_jobs = n_jobs
         self.storage = storage
