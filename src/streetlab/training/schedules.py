@@ -1,4 +1,4 @@
-"""Learning-rate schedules over one phase: torch's own, with the horizon that the phase gives."""
+"""Learning-rate schedules over one phase: ours, torch's and timm's, with the horizon that the phase gives."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
+from streetlab.config.targets import Arguments, signature_of
 from streetlab.errors import UserError
 
 
@@ -67,7 +69,115 @@ class Schedule:
         return True
 
 
-BuildSchedule = Callable[[Optimizer, Horizon], Schedule]
+class TimmScheduler(Protocol):
+    """A scheduler of `timm.scheduler`, which is handed the number of the epoch, or of the update, that comes next."""
+
+    t_in_epochs: bool
+
+    def step(self, epoch: int, metric: float | None = None) -> None: ...
+    def step_update(self, num_updates: int, metric: float | None = None) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class TimmSchedule(Schedule):
+    """A scheduler of timm's: counts what timm's own training script counts for it."""
+
+    def __init__(self, timm_scheduler: TimmScheduler) -> None:
+        super().__init__(None, "epoch" if timm_scheduler.t_in_epochs else "step")
+        self._timm, self._done = timm_scheduler, [0]
+
+    def step(self, objective: float | None) -> None:
+        self._done[0] += 1
+        advance = self._timm.step if self.interval == "epoch" else self._timm.step_update
+        advance(self._done[0], objective)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self._done[0], "timm": self._timm.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._done[0] = state["last_epoch"]
+        self._timm.load_state_dict(state["timm"])
+
+
+BuildSchedule = Callable[..., Schedule | LRScheduler | TimmScheduler]
+"""Takes an optimizer and, where it has a parameter of that name, a horizon."""
+
+_PER_STEP = (OneCycleLR, CyclicLR)
+"""Torch's schedulers that are written for a step after each batch; all others for one after each epoch."""
+
+
+def check_schedule(build: BuildSchedule) -> None:
+    """Check that a schedule can be built with what the phase gives.
+
+    Raises:
+        UserError: a parameter is missing, or the scheduler keeps too little to be resumed.
+    """
+    target, given, arguments = _described(build)
+    name = getattr(target, "__name__", str(target))
+    if name == "PlateauLRScheduler":
+        raise UserError(
+            "scheduler: timm's PlateauLRScheduler forgets its counters in checkpoints, so a run could not be resumed; "
+            "scheduler=plateau, or torch.optim.lr_scheduler.ReduceLROnPlateau, keeps them"
+        )
+    if arguments is None:
+        return
+    known = {"optimizer", *given, *_given_by(Horizon(1, 1), arguments)}
+    missing = [parameter for parameter in arguments.required[1:] if parameter not in known]
+    if missing:
+        raise UserError(f"scheduler.{missing[0]}: {name} needs it (it takes {', '.join(arguments.names)})")
+    for part in given.get("schedulers", ()):
+        if isinstance(part, partial):
+            check_schedule(part)
+
+
+def build_schedule(build: BuildSchedule, optimizer: Optimizer, horizon: Horizon) -> Schedule:
+    """Build the schedule of one phase.
+
+    A scheduler of torch's or timm's is given what its signature names of the phase and its config leaves out: the
+    length (`T_max`, `t_initial`; `epochs` and `steps_per_epoch`) and the objective's `mode`. The parts of a
+    SequentialLR or ChainedScheduler are partials, as it is one itself.
+    """
+    _, given, arguments = _described(build)
+    if arguments is None or "horizon" in arguments.names:
+        made = build(optimizer, horizon)
+    else:
+        added = {key: value for key, value in _given_by(horizon, arguments).items() if key not in given}
+        if "total_steps" in given:
+            added = {key: value for key, value in added.items() if key not in ("epochs", "steps_per_epoch")}
+        if "schedulers" in given:
+            added["schedulers"] = [
+                build_schedule(part, optimizer, horizon).scheduler if isinstance(part, partial) else part
+                for part in given["schedulers"]
+            ]
+        made = build(optimizer, **added) if "optimizer" in arguments.names else build(**added)
+    if isinstance(made, Schedule):
+        return made
+    if hasattr(made, "step_update"):
+        return TimmSchedule(made)
+    return Schedule(made, "step" if isinstance(made, _PER_STEP) else "epoch")
+
+
+def _described(build: BuildSchedule) -> tuple[Callable[..., Any], Mapping[str, Any], Arguments | None]:
+    """What is called, the keywords that its config gives, and what it takes."""
+    target, given = (build.func, build.keywords) if isinstance(build, partial) else (build, {})
+    return target, given, signature_of(target)
+
+
+def _given_by(horizon: Horizon, arguments: Arguments) -> dict[str, Any]:
+    """The parameters of a stock scheduler that the phase knows the values of."""
+    known = {
+        "T_max": horizon.epochs,  # CosineAnnealingLR
+        "t_initial": horizon.epochs,  # timm's
+        "epochs": horizon.epochs,  # OneCycleLR
+        "steps_per_epoch": horizon.steps_per_epoch,
+        "mode": horizon.mode,  # ReduceLROnPlateau; CyclicLR has a mode of another kind
+    }
+    return {
+        name: value
+        for name, value in known.items()
+        if name in arguments.names and not (name == "mode" and "base_lr" in arguments.names)
+    }
 
 
 def none(optimizer: Optimizer, horizon: Horizon) -> Schedule:
