@@ -29,6 +29,28 @@ CHOICES = {
           min_delta: 100.0  # no epoch is that much better than the first
           patience: 2
     """,
+    "scheduler/annealing": """
+        _target_: torch.optim.lr_scheduler.CosineAnnealingLR
+        _partial_: true
+    """,
+    "scheduler/warm": """
+        _target_: torch.optim.lr_scheduler.SequentialLR
+        _partial_: true
+        milestones: [1]
+        schedulers:
+          - {_target_: torch.optim.lr_scheduler.LinearLR, _partial_: true, total_iters: 1}
+          - {_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true}
+    """,
+    "scheduler/timm_cosine": """
+        _target_: timm.scheduler.CosineLRScheduler
+        _partial_: true
+        warmup_t: 1
+        warmup_lr_init: 1e-4
+    """,
+    "scheduler/no_step_size": """
+        _target_: torch.optim.lr_scheduler.StepLR
+        _partial_: true
+    """,
     "callbacks/counts": "counts:\n  _target_: stock_street_parts.Counts\n  file: ???",
 }
 TWO_PHASES = (
@@ -100,3 +122,23 @@ def test_a_phase_that_was_stopped_goes_on_when_more_epochs_are_asked_for(train_w
 def test_a_callback_of_the_users_own_runs_in_every_phase(train_with, tmp_path):
     train_with(*TWO_PHASES, "regime.max_epochs=1", "callbacks=counts", f"callbacks.counts.file={tmp_path / 'ends'}")
     assert (tmp_path / "ends").read_text().split() == ["1", "2"]
+
+
+@pytest.mark.parametrize("scheduler", ["warm", "timm_cosine"])
+def test_a_stock_scheduler_runs_in_its_phase_and_goes_on_after_a_kill(train_with, monkeypatch, scheduler):
+    phases = (
+        "{name: probe, epochs: 2, train: [head], scheduler: annealing}, {name: tune, epochs: 3, train: [layer4, head]}"
+    )
+    words = ("regime=frozen_then_unfrozen", f"regime.phases=[{phases}]", f"scheduler={scheduler}")
+    whole = train_with(*words, output="whole")
+    lr = [row["lr"] for row in whole.history()]
+    assert lr[:2] == pytest.approx([0.01, 0.005])
+    warm = {"warm": [0.01 / 3, 0.01, 0.0075], "timm_cosine": [1e-4, 0.0075, 0.0025]}
+    assert lr[2:] == pytest.approx(warm[scheduler])
+    run_killed(train_with, monkeypatch, 4, 0, *words)
+    assert_same_bits(whole, train_with(*words, output="killed"))
+
+
+def test_a_scheduler_without_what_it_needs_is_one_line(train_with, capsys):
+    train_with("scheduler=no_step_size", code=2)
+    assert "scheduler.step_size: missing; StepLR needs it (it takes optimizer, step_size, " in capsys.readouterr().err

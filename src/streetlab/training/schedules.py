@@ -33,7 +33,7 @@ class Horizon:
 class Schedule:
     """A scheduler and when to step it: after each optimizer step or each epoch, with the objective or without."""
 
-    scheduler: LRScheduler | ReduceLROnPlateau | None
+    scheduler: LRScheduler | ReduceLROnPlateau | TimmCounter | None
     interval: Literal["step", "epoch"] = "epoch"
 
     def step(self, objective: float | None) -> None:
@@ -70,41 +70,38 @@ class Schedule:
 
 
 class TimmScheduler(Protocol):
-    """A scheduler of `timm.scheduler`, which is handed the number of the epoch, or of the update, that comes next."""
+    """A scheduler of `timm.scheduler`: the rate is a function of the number of epochs, or of updates, so far."""
 
     t_in_epochs: bool
 
-    def step(self, epoch: int, metric: float | None = None) -> None: ...
-    def step_update(self, num_updates: int, metric: float | None = None) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+    def step(self, epoch: int) -> None: ...
+    def step_update(self, num_updates: int) -> None: ...
 
 
-class TimmSchedule(Schedule):
-    """A scheduler of timm's: counts what timm's own training script counts for it."""
+class TimmCounter:
+    """Counts epochs or updates for a scheduler of timm's, which keeps no count of its own, nor any other state."""
 
-    def __init__(self, timm_scheduler: TimmScheduler) -> None:
-        super().__init__(None, "epoch" if timm_scheduler.t_in_epochs else "step")
-        self._timm, self._done = timm_scheduler, [0]
+    def __init__(self, scheduler: TimmScheduler) -> None:
+        self.interval: Literal["step", "epoch"] = "epoch" if scheduler.t_in_epochs else "step"
+        self.last_epoch = 0
+        self._advance = scheduler.step if scheduler.t_in_epochs else scheduler.step_update
 
-    def step(self, objective: float | None) -> None:
-        self._done[0] += 1
-        advance = self._timm.step if self.interval == "epoch" else self._timm.step_update
-        advance(self._done[0], objective)
+    def step(self) -> None:
+        self.last_epoch += 1
+        self._advance(self.last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"last_epoch": self._done[0], "timm": self._timm.state_dict()}
+        return {"last_epoch": self.last_epoch}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._done[0] = state["last_epoch"]
-        self._timm.load_state_dict(state["timm"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.last_epoch = state["last_epoch"]
 
 
 BuildSchedule = Callable[..., Schedule | LRScheduler | TimmScheduler]
-"""Takes an optimizer and, where it has a parameter of that name, a horizon."""
+"""Takes an optimizer, and of the phase what its parameters name: `horizon`, or what `build_schedule` lists."""
 
 _PER_STEP = (OneCycleLR, CyclicLR)
-"""Torch's schedulers that are written for a step after each batch; all others for one after each epoch."""
+"""Torch's schedulers that are written for a step after each batch; all others are for one after each epoch."""
 
 
 def check_schedule(build: BuildSchedule) -> None:
@@ -117,67 +114,64 @@ def check_schedule(build: BuildSchedule) -> None:
     name = getattr(target, "__name__", str(target))
     if name == "PlateauLRScheduler":
         raise UserError(
-            "scheduler: timm's PlateauLRScheduler forgets its counters in checkpoints, so a run could not be resumed; "
-            "scheduler=plateau, or torch.optim.lr_scheduler.ReduceLROnPlateau, keeps them"
+            "scheduler: timm's PlateauLRScheduler leaves its counters out of checkpoints, so no run with it could be "
+            "resumed; scheduler=plateau and torch.optim.lr_scheduler.ReduceLROnPlateau keep them"
         )
-    if arguments is None:
+    if arguments is None or not arguments.names:
         return
-    known = {"optimizer", *given, *_given_by(Horizon(1, 1), arguments)}
-    missing = [parameter for parameter in arguments.required[1:] if parameter not in known]
+    known = {_optimizer_of(arguments), "horizon", *given, *_given_by(Horizon(1, 1), given, arguments)}
+    missing = [parameter for parameter in arguments.required if parameter not in known]
     if missing:
-        raise UserError(f"scheduler.{missing[0]}: {name} needs it (it takes {', '.join(arguments.names)})")
+        raise UserError(f"scheduler.{missing[0]}: missing; {name} needs it (it takes {', '.join(arguments.names)})")
     for part in given.get("schedulers", ()):
-        if isinstance(part, partial):
-            check_schedule(part)
+        check_schedule(part)
 
 
 def build_schedule(build: BuildSchedule, optimizer: Optimizer, horizon: Horizon) -> Schedule:
     """Build the schedule of one phase.
 
-    A scheduler of torch's or timm's is given what its signature names of the phase and its config leaves out: the
-    length (`T_max`, `t_initial`; `epochs` and `steps_per_epoch`) and the objective's `mode`. The parts of a
+    A scheduler of torch's or timm's gets those of its parameters that the phase knows and its config leaves out: the
+    length (`T_max`, `t_initial`, or `epochs` and `steps_per_epoch`) and the objective's `mode`. The `schedulers` of a
     SequentialLR or ChainedScheduler are partials, as it is one itself.
     """
     _, given, arguments = _described(build)
     if arguments is None or "horizon" in arguments.names:
         made = build(optimizer, horizon)
     else:
-        added = {key: value for key, value in _given_by(horizon, arguments).items() if key not in given}
-        if "total_steps" in given:
-            added = {key: value for key, value in added.items() if key not in ("epochs", "steps_per_epoch")}
+        added = _given_by(horizon, given, arguments)
         if "schedulers" in given:
-            added["schedulers"] = [
-                build_schedule(part, optimizer, horizon).scheduler if isinstance(part, partial) else part
-                for part in given["schedulers"]
-            ]
-        made = build(optimizer, **added) if "optimizer" in arguments.names else build(**added)
+            added["schedulers"] = [build_schedule(part, optimizer, horizon).scheduler for part in given["schedulers"]]
+        made = build(**{_optimizer_of(arguments): optimizer}, **added)
     if isinstance(made, Schedule):
         return made
     if hasattr(made, "step_update"):
-        return TimmSchedule(made)
+        counter = TimmCounter(made)
+        return Schedule(counter, counter.interval)
     return Schedule(made, "step" if isinstance(made, _PER_STEP) else "epoch")
 
 
 def _described(build: BuildSchedule) -> tuple[Callable[..., Any], Mapping[str, Any], Arguments | None]:
-    """What is called, the keywords that its config gives, and what it takes."""
+    """The class or function that is called, the keywords that its config gives, and the arguments that it takes."""
     target, given = (build.func, build.keywords) if isinstance(build, partial) else (build, {})
     return target, given, signature_of(target)
 
 
-def _given_by(horizon: Horizon, arguments: Arguments) -> dict[str, Any]:
-    """The parameters of a stock scheduler that the phase knows the values of."""
-    known = {
+def _optimizer_of(arguments: Arguments) -> str:
+    """The name of the parameter that takes the optimizer; by habit the first one."""
+    return "optimizer" if "optimizer" in arguments.names else arguments.names[0]
+
+
+def _given_by(horizon: Horizon, given: Mapping[str, Any], arguments: Arguments) -> dict[str, Any]:
+    """The parameters of a stock scheduler that the phase knows and its config leaves out."""
+    known: dict[str, Any] = {
         "T_max": horizon.epochs,  # CosineAnnealingLR
-        "t_initial": horizon.epochs,  # timm's
-        "epochs": horizon.epochs,  # OneCycleLR
-        "steps_per_epoch": horizon.steps_per_epoch,
-        "mode": horizon.mode,  # ReduceLROnPlateau; CyclicLR has a mode of another kind
+        "t_initial": horizon.epochs if given.get("t_in_epochs", True) else horizon.steps,  # timm's
     }
-    return {
-        name: value
-        for name, value in known.items()
-        if name in arguments.names and not (name == "mode" and "base_lr" in arguments.names)
-    }
+    if "total_steps" not in given:  # OneCycleLR
+        known |= {"epochs": horizon.epochs, "steps_per_epoch": horizon.steps_per_epoch}
+    if "patience" in arguments.names:  # ReduceLROnPlateau; the mode of CyclicLR is another thing
+        known["mode"] = horizon.mode
+    return {name: value for name, value in known.items() if name in arguments.names and name not in given}
 
 
 def none(optimizer: Optimizer, horizon: Horizon) -> Schedule:
