@@ -244,7 +244,10 @@ class PhaseSchedule(pl.Callback):
         state = checkpoint["callbacks"][self.state_key]
         ended = state.get("ended")
         return PhaseState(
-            state.get("index"), str(state["phase"]), None if ended is None else tuple(ended), state.get("stopped", False)
+            state.get("index"),
+            str(state["phase"]),
+            None if ended is None else tuple(ended),
+            state.get("stopped", False),
         )
 
     def build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
@@ -69,6 +69,7 @@ class Schedule:
         return True
 
 
+@runtime_checkable
 class TimmScheduler(Protocol):
     """A scheduler of `timm.scheduler`: the rate is a function of the number of epochs, or of updates, so far."""
 
@@ -144,7 +145,7 @@ def build_schedule(build: BuildSchedule, optimizer: Optimizer, horizon: Horizon)
         made = build(**{_optimizer_of(arguments): optimizer}, **added)
     if isinstance(made, Schedule):
         return made
-    if hasattr(made, "step_update"):
+    if isinstance(made, TimmScheduler):
         counter = TimmCounter(made)
         return Schedule(counter, counter.interval)
     return Schedule(made, "step" if isinstance(made, _PER_STEP) else "epoch")
