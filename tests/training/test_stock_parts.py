@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,19 @@ class Counts(pl.Callback):
             file.write(f"{trainer.current_epoch}\\n")
 """
 CHOICES = {
+    "logger/lightnings_csv": """
+        csv:
+          _target_: pytorch_lightning.loggers.CSVLogger
+          save_dir: ${hydra:runtime.output_dir}
+          name: csv
+          version: ""
+    """,
+    "logger/mlflow": """
+        mlflow:
+          _target_: pytorch_lightning.loggers.MLFlowLogger
+          experiment_name: streets
+          tracking_uri: file:${hydra:runtime.output_dir}/mlruns
+    """,
     "callbacks/patient": """
         early_stopping:
           _target_: pytorch_lightning.callbacks.EarlyStopping
@@ -85,6 +100,32 @@ def phases(record: RunRecord) -> list[tuple[str, int]]:
     """Name of each phase and how many epochs it had, by the rows of metrics.csv."""
     names = [str(row["phase"]) for row in record.history()]
     return [(name, names.count(name)) for name in dict.fromkeys(names)]
+
+
+def test_a_stock_logger_gets_every_epoch_of_every_phase(train_with):
+    record = train_with(*TWO_PHASES, "regime.max_epochs=2", "logger=lightnings_csv")
+    with (record.path / "csv" / "metrics.csv").open() as file:
+        logged = [row["val/macro_f1"] for row in csv.DictReader(file) if row["val/macro_f1"]]
+    assert [float(value) for value in logged[:4]] == [row["val/macro_f1"] for row in record.history()]
+
+
+def test_mlflow_without_a_server_gets_every_epoch_of_every_phase(train_with, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # later versions ask for a database without it
+    record = train_with(*TWO_PHASES, "regime.max_epochs=2", "logger=mlflow")
+    client = mlflow.MlflowClient(f"file:{record.path}/mlruns")
+    experiment = client.get_experiment_by_name("streets")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    logged = [metric.value for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
+    assert logged[:4] == pytest.approx([row["val/macro_f1"] for row in record.history()])
+
+
+@pytest.mark.skipif(find_spec("mlflow") is not None, reason="MLflow is installed")
+def test_a_logger_without_its_package_is_one_line(train_with, capsys):
+    train_with("logger=mlflow", code=2)
+    line = "logger.mlflow: a package is missing for pytorch_lightning.loggers.MLFlowLogger"
+    assert line in capsys.readouterr().err
 
 
 def test_early_stopping_ends_the_phase_and_begins_anew_in_the_next(train_with):
