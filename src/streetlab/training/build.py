@@ -19,7 +19,7 @@ from streetlab.config.composition import config_folder
 from streetlab.config.targets import locate, signature_of
 from streetlab.datasets.source import DataSource
 from streetlab.datasets.task_spec import TASKS
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError, did_you_mean, first_line
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
 from streetlab.loading.workers import checked_workers
@@ -131,13 +131,22 @@ def _check_task(network: nn.Module, source: DataSource) -> None:
 
 
 def build_loggers(cfg: DictConfig, record_logger: RecordLogger) -> list[Any]:
-    """metrics.csv always and first, and whatever the logger group adds."""
+    """metrics.csv always and first, and whatever the logger group adds.
+
+    Raises:
+        UserError: a logger's package is not installed.
+    """
     added = []
-    for node in (node for node in cfg.logger.values() if node):
+    for name, node in ((name, node) for name, node in cfg.logger.items() if node):
         # Lightning's own loggers, and others' that are given by `_target_`, know nothing of the record
         arguments = signature_of(locate(node["_target_"])) if "_target_" in node else None
         takes_it = arguments is not None and "record_logger" in arguments.names
-        added.append(instantiate(node, record_logger=record_logger) if takes_it else instantiate(node))
+        try:
+            added.append(instantiate(node, record_logger=record_logger) if takes_it else instantiate(node))
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"logger.{name}: a package is missing for {node['_target_']} ({first_line(error)})"
+            ) from error
     return [record_logger, *added]
 
 

@@ -24,11 +24,12 @@ from streetlab.training.run_log import run_log
 logger = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> float | None:
+def run(cfg: DictConfig) -> float | str | None:
     """Entry point of the command; `cfg` is conf/train.yaml composed.
 
     Returns:
-        the objective of the best epoch on val, also of a completed run that is skipped: what a search goes by.
+        the objective of the best epoch on val, also of a completed run that is skipped: what a search goes by; or
+        that its search has pruned it.
     """
     hydra = HydraConfig.get()
     folder, config = Path(hydra.runtime.output_dir), plain(cfg)
