@@ -17,8 +17,9 @@ demo: .venv/ready
 	@echo "and what is where in a street: $(DEMO)/segmentation/figures/best_median_worst.png"
 	@echo "all of these models on your own photos and videos: $(BIN)/streetlab app"
 
-# a process for each core with one thread each: more threads than cores only wait for each other
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+# a process for each core with one thread each: more threads than cores only wait for each other. Each starts with a run
+# of neighbouring tests, which share fixtures, and takes over some of another's when it has none left
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: .venv/ready
 	$(PYTEST)
