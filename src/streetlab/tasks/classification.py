@@ -24,8 +24,8 @@ class ClassificationTask(StreetTask):
 
     task = CLASSIFICATION
 
-    def __init__(self, network, label_space, loss, objective, metadata=None) -> None:
-        super().__init__(network, label_space, loss, objective, metadata)
+    def __init__(self, network, label_space, loss, objective, metadata=None, added=None) -> None:
+        super().__init__(network, label_space, loss, objective, metadata, added)
         self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
         self._rows: list[Tensor] = []
         self._probabilities: list[Tensor] = []
@@ -50,6 +50,7 @@ class ClassificationTask(StreetTask):
         loss = self.loss(logits, batch["labels"])
         self.mean_loss.update(loss, len(batch["rows"]))
         self.confusion.update(logits, batch["labels"])
+        self.count_added(logits, batch["labels"])
         self._rows.append(batch["rows"])
         self._probabilities.append(logits.softmax(dim=1))
 
