@@ -1,4 +1,4 @@
-"""Transforms of torchvision's and of the user's: each image has its own draw, masks follow, what is filled is ignored."""
+"""Transforms of torchvision's and of the user's: a draw for each image, masks follow, fills are ignored."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def test_what_a_transform_fills_is_ignored_whatever_it_fills_with(fill):
 @pytest.mark.parametrize(
     ("target", "masks", "line"),
     [
-        (v2.RandomCrop([16, 16]), False, r"transforms.mine: RandomCrop gives \(3, 16, 16\); the size has to stay \(3, 32"),
+        (v2.RandomCrop([16, 16]), False, r"transforms.mine: RandomCrop gives \(3, 16, 16\); the size has to stay"),
         (v2.MixUp(num_classes=3), False, r"transforms.mine: MixUp does not take an image \(3, H, W\): "),
-        (torch.nn.Identity(), True, r"transforms.mine: Identity does not take an image \(3, H, W\) and a mask \(2, H, W\)"),
+        (torch.nn.Identity(), True, r"Identity does not take an image \(3, H, W\) and a mask \(2, H, W\)"),
         (v2.ToPILImage(), False, r"transforms.mine: ToPILImage gives Image; the size has to stay"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Parts of torch, torchvision and torchmetrics, and of the user's own, through whole runs; each number has an oracle."""
+"""Parts of torch, torchvision and torchmetrics, and of the user's own, through whole runs, with oracles."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Parity(DataSource):
         super().__init__("parity", cache_dir)
         self.each = each
     def samples(self, split):
-        return [Sample(f"{split}/{label}-{i}", label, f"{split}{label}{i}") for label in range(3) for i in range(self.each)]
+        pairs = [(label, i) for label in range(3) for i in range(self.each)]
+        return [Sample(f"{split}/{label}-{i}", label, f"{split}{label}{i}") for label, i in pairs]
     def read(self, sample, min_side=None):
         return Image.new("RGB", (40, 40), (80 * sample.label,) * 3)
     def fingerprint(self, sample):
