@@ -97,7 +97,7 @@ def _completed(node: Any, offered: Mapping[str, Any]) -> Any:
         return node
     members = {name: _completed(child, offered) for name, child in node.items()}
     arguments = None
-    if isinstance(node.get("_target_"), str):
+    if isinstance(node.get("_target_"), str) and "_args_" not in node:  # whose places are not known
         with suppress(ImportError):  # reported with the key, when the node is checked
             arguments = signature_of(locate(node["_target_"]))
     names = () if arguments is None else arguments.names
