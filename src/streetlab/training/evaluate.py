@@ -34,7 +34,7 @@ from streetlab.training.rebuild import rebuild
 from streetlab.training.rendezvous import check_size
 from streetlab.training.terminal import print_summary, quiet_lightning
 
-TESTED = ("dataset", "model", "task", "loss", "trainer", "image_size", "batch_size", "num_workers")
+TESTED = ("dataset", "model", "task", "loss", "metrics", "trainer", "image_size", "batch_size", "num_workers")
 """The parts of a run's config that an evaluation is made of."""
 TRAINED_ONLY = (
     "model.weights",

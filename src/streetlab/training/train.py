@@ -137,8 +137,10 @@ def _record_start(session: RunSession, experiment: Experiment, start: Start | No
 
 
 RUNTIME_ARGS = {
-    "task": ["network", "label_space", "loss", "metadata"],
+    "task": ["network", "label_space", "loss", "metadata", "added"],
     "model": ["num_classes"],
+    "loss*": ["num_classes", "ignore_index"],
+    "metrics.*": ["num_classes", "ignore_index"],
     "regime": ["optimizer", "scheduler", "seed"],
     "trainer": ["callbacks", "loggers", "root"],
     "logger.tensorboard": ["record_logger"],
