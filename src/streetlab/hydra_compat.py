@@ -55,12 +55,12 @@ def fresh_globals() -> Iterator[None]:
     """Hide what a program has initialised of Hydra by itself, and give it back after the block."""
     from hydra.core.global_hydra import GlobalHydra
 
-    instance = GlobalHydra.instance()
-    before, instance.hydra = instance.hydra, None
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
     try:
         yield
     finally:
-        instance.hydra = before
+        GlobalHydra.instance().hydra = before  # another instance: `initialize` puts a copy in its place
 
 
 def run_job(folder: Path, root: str, overrides: Sequence[str], task: Callable[[DictConfig], None]) -> None:

@@ -20,5 +20,5 @@ def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
     try:
         import pandas as pd
     except ImportError:
-        raise UserError("to_pandas: pandas is not installed (pip install pandas)") from None
+        raise UserError("to_pandas: pandas is not installed (pip install 'streetlab[pandas]')") from None
     return pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
