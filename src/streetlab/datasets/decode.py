@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from streetlab.datasets.depth import Depth, raw_mode
+from streetlab.errors import UserError
 from streetlab.io.archive import File
 
 MOST_PIXELS = 178_956_970
@@ -27,6 +28,8 @@ _COMPRESSIONS = {6: "JPEG", 7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 3
                  34892: "JPEG", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}  # fmt: skip
 _SCALED_BY = {"L;2": 85, "L;4": 17}
 """Pillow stretches greys of 2 and 4 bits to 0-255; 1-bit greys it hands out as they are."""
+_ORIENTATION = 0x0112
+_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations whose pixels lie on their side."""
 
@@ -65,6 +68,30 @@ def read_photo(path: File, min_side: int | None = None, most_pixels: int | None 
     return read_photo_and_size(path, min_side, most_pixels)[0]
 
 
+def to_photo(photo: str | Path | np.ndarray | Image.Image) -> Image.Image:
+    """Make an upright RGB image of a file, of an array `(H, W, 3)` uint8 RGB, or of an image of another mode.
+
+    Raises:
+        UserError: the file does not decode, see `read_photo`; an array of another shape or type; an image whose
+            pixels have more than 8 bits and do not say what is white.
+    """
+    if isinstance(photo, Image.Image):
+        if photo.mode in _DEEP:
+            raise UserError(f"a photo of mode {photo.mode} does not say what is white; give its file's path")
+        upright = ImageOps.exif_transpose(photo) if photo.getexif().get(_ORIENTATION, 1) != 1 else photo
+        return _to_rgb(upright)
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+            raise UserError(f"a photo is an array (H, W, 3) of uint8, RGB; found {photo.shape} of {photo.dtype}")
+        return Image.fromarray(photo)
+    if not isinstance(photo, str | Path):
+        raise UserError(f"a photo is a path, an array (H, W, 3) of uint8 or an image; found {type(photo).__name__}")
+    try:
+        return read_photo(Path(photo).expanduser())
+    except UnreadablePhoto as error:
+        raise UserError(str(error)) from None
+
+
 def read_photo_and_size(
     path: File, min_side: int | None = None, most_pixels: int | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
@@ -72,7 +99,7 @@ def read_photo_and_size(
     with _opened(path, "photo", most_pixels) as opened:
         width, height = opened.size
         depth = Depth(opened, path)  # now: of a PNG, EXIF may stand at the end, for which it is decoded
-        if opened.getexif().get(0x0112) in _SIDEWAYS:
+        if opened.getexif().get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
         if min_side is not None and opened.format == "JPEG":
             opened.draft("RGB", (min_side, min_side))

@@ -108,11 +108,16 @@ class EvaluateRequest:
 
 def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/evaluate.yaml composed."""
+    record, metrics = perform(cfg)
+    if metrics:
+        print_summary(record, metrics, f"epoch {metrics['best_epoch']} of {locate_run(str(cfg.run)).name}")
+
+
+def perform(cfg: DictConfig) -> tuple[RunRecord, dict[str, Any]]:
+    """Test as the config asks; returns what `evaluate` does."""
     request = read_request(cfg)
     with quiet_lightning():
-        answer, metrics = evaluate(request)
-    if metrics:
-        print_summary(answer, metrics, f"epoch {metrics['best_epoch']} of {request.run.name}")
+        return evaluate(request)
 
 
 def read_request(cfg: DictConfig) -> EvaluateRequest:

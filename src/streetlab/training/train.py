@@ -16,8 +16,9 @@ from streetlab.config import bind, instantiate
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 from streetlab.records.identity import Identity
+from streetlab.records.record import RunRecord
 from streetlab.records.resume import open_record
-from streetlab.sweeps.pruning import PRUNED, may_be_pruned
+from streetlab.sweeps.pruning import may_be_pruned
 from streetlab.training.batch_size import AUTO, AutoBatchSize
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers, loading_numbers
 from streetlab.training.evaluate_splits import evaluate_best
@@ -29,13 +30,15 @@ from streetlab.training.resuming import Start, find_start, take_over
 from streetlab.training.run_log import RunLog
 from streetlab.training.session import RunSession
 from streetlab.training.teacher import Teacher, teach
-from streetlab.training.terminal import print_summary, quiet_lightning
+from streetlab.training.terminal import quiet_lightning
 from streetlab.training.wandb_results import log_results
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, run_log: RunLog) -> float | str | None:
+def run(
+    cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, run_log: RunLog
+) -> tuple[RunRecord, dict[str, Any]]:
     """Train the run that `cfg`, conf/train.yaml composed, asks for, and complete its record.
 
     Args:
@@ -45,7 +48,7 @@ def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, r
         run_log: what it has said so far.
 
     Returns:
-        the objective of the best epoch on val, or PRUNED; nothing in processes other than the first.
+        the record, and what its metrics.json holds: nothing in processes other than the first, or of a pruned run.
     """
     check(cfg)
     record, checkpoint = decide_once(lambda: open_record(folder, identity, cfg.resume))
@@ -54,10 +57,7 @@ def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, r
     metrics: dict[str, Any] = {}
     with session.running():
         metrics = train(cfg, session, source)
-    if not metrics:
-        return PRUNED if is_first() else None
-    print_summary(record, metrics, f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
-    return metrics["objective"]["best"]
+    return record, metrics
 
 
 def check(cfg: DictConfig) -> None:
