@@ -16,6 +16,7 @@ from streetlab import cli
 from streetlab.audit.findings import KINDS
 from streetlab.datasets.image_folder import ImageFolder
 from streetlab.io.files import file_sha256
+from streetlab.synthetic import draw_scene
 
 HOSTILE = "\"><script>alert('x')</script>&.png"
 
@@ -264,6 +265,7 @@ def test_the_real_photos(shared_data, tmp_path):
     assert (tmp_path / "found" / "audit.html").stat().st_size < 15_000_000
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_any_layout_is_audited_and_files_that_are_not_taken_are_counted(tmp_path, photo_tree):
     root = photo_tree(tmp_path / "photos", {"test/a": 1, "test/b": 2})
     (root / "test" / "a" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
@@ -279,3 +281,18 @@ def test_any_layout_is_audited_and_files_that_are_not_taken_are_counted(tmp_path
         assert (summary["images"], summary["splits"]["test"]) == (3, 3)
         assert any(note.startswith(sentence) for note in summary["notes"])
     assert [(row["split"], row["label"]) for row in rows(output) if row["kind"] == "missing_class"] == [("test", "c")]
+
+
+def test_photos_of_phones_are_audited_and_their_copies_found(tmp_path, photo_tree):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    root = photo_tree(tmp_path / "photos", {"train/a": 3, "test/b": 3})
+    street = Image.fromarray(draw_scene(1, 120, 200).image)
+    street.save(root / "train" / "a" / "street.png")
+    street.save(root / "test" / "b" / "IMG_1.HEIC", "HEIF", quality=95)
+    output = tmp_path / "found"
+    words = ["dataset=image_folder", f"dataset.root={root}", f"dataset.cache_dir={tmp_path / 'cache'}"]
+    assert run(*words, f"output={output}", "folds=null") == 0
+    assert json.loads((output / "summary.json").read_text())["images"] == 8
+    kinds = {row["kind"] for row in rows(output) if "IMG_1.HEIC" in row["id"]}
+    assert "near_duplicate" in kinds
+    assert not kinds & {"corrupt", "wrong_extension"}

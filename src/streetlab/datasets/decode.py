@@ -10,8 +10,10 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from streetlab.datasets.content import HEAD_BYTES, HEIF_SUFFIXES, INSTALL_HEIF, format_of, is_heif, needs_extra
 from streetlab.datasets.depth import Depth, raw_mode
-from streetlab.errors import UserError
+from streetlab.datasets.icc import ToSrgb
+from streetlab.errors import UserError, first_line
 from streetlab.io.archive import File
 
 MOST_PIXELS = 178_956_970
@@ -49,8 +51,9 @@ class TooManyPixels(UnreadablePhoto):
 def read_photo(path: File, min_side: int | None = None, most_pixels: int | None = None) -> Image.Image:
     """Decode a photo by its bytes (a `.png` may hold JPEG or WebP).
 
-    EXIF orientation is applied, transparency is laid over white, and channels of more than 8 bits are reduced to 8 by
-    what the file says is white.
+    The orientation that EXIF or the container states is applied, transparency is laid over white, channels of more than
+    8 bits are reduced to 8 by what the file says is white, and colours are converted to sRGB by the file's ICC profile.
+    Of files that hold several pictures the primary one counts.
 
     Args:
         path: the file.
@@ -62,8 +65,8 @@ def read_photo(path: File, min_side: int | None = None, most_pixels: int | None 
         An RGB image.
 
     Raises:
-        UnreadablePhoto: the file is missing, closed to us, truncated, no image, too large to be a photo, or has more
-            than 8 bits and does not say what is white.
+        UnreadablePhoto: the file is missing, closed to us, truncated, no image, too large to be a photo, in a format
+            whose package is not installed, or has more than 8 bits and does not say what is white.
     """
     return read_photo_and_size(path, min_side, most_pixels)[0]
 
@@ -103,6 +106,7 @@ def read_photo_and_size(
             width, height = height, width
         if min_side is not None and opened.format == "JPEG":
             opened.draft("RGB", (min_side, min_side))
+        to_srgb = ToSrgb(opened.info.get("icc_profile"), opened.mode)
         opened.load()
         photo = ImageOps.exif_transpose(opened)
         if depth.is_deep:
@@ -110,7 +114,7 @@ def read_photo_and_size(
                 photo = depth.reduced(photo, lambda mode: _decoded_as(path, mode))
             except ValueError as error:
                 raise UnreadablePhoto(f"{path}: {error}") from None
-        return _to_rgb(photo), (width, height)
+        return to_srgb(photo if to_srgb.takes_cmyk else _to_rgb(photo)), (width, height)
 
 
 def read_mask(path: File) -> np.ndarray:
@@ -233,20 +237,42 @@ def _opened(path: File, what: str, most_pixels: int | None = None) -> Iterator[I
                 raise TooManyPixels(f"{line} {most:,}", width * height)
             yield opened
     except UnidentifiedImageError:
-        raise UnreadablePhoto(f"{path}: not an image ({_first_bytes(path)})") from None
+        head = _head(path)
+        if needs_extra(head):
+            raise UnreadablePhoto(f"{path}: {format_of(head)}; reading it takes {INSTALL_HEIF}") from None
+        start = f"it begins with {head[:16]!r}" if head else "it is empty"
+        raise UnreadablePhoto(f"{path}: not an image ({start})") from None
     except FileNotFoundError:
         raise UnreadablePhoto(f"{path}: no such file") from None
     except PermissionError:
         raise UnreadablePhoto(f"{path}: no permission to read it") from None
     except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError) as error:  # damaged files raise any
-        raise UnreadablePhoto(f"{path}: does not decode ({error})") from None
+        raise UnreadablePhoto(f"{path}: does not decode ({first_line(error)})") from None
 
 
 def _source(path: File) -> Path | IO[bytes]:
     return path if isinstance(path, Path) else path.open()
 
 
-def _first_bytes(path: File) -> str:
+def _head(path: File) -> bytes:
     with path.open("rb") if isinstance(path, Path) else path.open() as file:
-        start = file.read(16)
-    return f"it begins with {start!r}" if start else "it is empty"
+        return file.read(HEAD_BYTES)
+
+
+def _open_heif(file: IO[bytes], name: str | bytes) -> ImageFile.ImageFile:
+    """Open a HEIC or HEIF photo for Pillow.
+
+    Raises:
+        SyntaxError: another format, which Pillow takes for "try the next reader": AVIF may begin alike.
+    """
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not is_heif(head) or needs_extra(head):
+        raise SyntaxError("not HEIC")
+    from pillow_heif import HeifImageFile  # 0.04 s and 10 MB, for those who have such photos
+
+    return HeifImageFile(file, name)
+
+
+Image.register_open("HEIF", _open_heif, lambda prefix: prefix[4:8] == b"ftyp")
+Image.register_extensions("HEIF", sorted(HEIF_SUFFIXES))
