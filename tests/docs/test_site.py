@@ -40,7 +40,9 @@ def test_search_finds_a_page(site, browser):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-@pytest.mark.parametrize("name", ["index", "start/study", "concepts/intervals", "reference/config", "studies/regimes"])
+@pytest.mark.parametrize(
+    "name", ["index", "start/study", "concepts/intervals", "notebooks/my_data", "reference/config", "studies/regimes"]
+)
 def test_pages_are_read_by_all(site, browser, name, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
