@@ -10,10 +10,8 @@ from typing import Annotated, Any
 import pydantic
 from omegaconf import DictConfig, OmegaConf
 
-from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.compress.prune import IMPORTANCES, SCOPES, Pruning
 from streetlab.config import plain
-from streetlab.config.command_line import own_keys
 from streetlab.config.composition import config_folder
 from streetlab.config.options import (
     CLOSED,
@@ -21,22 +19,20 @@ from streetlab.config.options import (
     Fraction,
     NaturalNumber,
     OneOf,
-    Output,
     PositiveInt,
     PositiveNumber,
     command_options,
 )  # fmt: skip
 from streetlab.config.process_count import processes_of
 from streetlab.config.quoting import quote_paths
-from streetlab.config.recorded import RecordedConfig, recorded_config
+from streetlab.config.recorded import RecordedConfig
 from streetlab.config.run_names import config_hash, matches, run_name
 from streetlab.datasets.manifest import Manifest
 from streetlab.errors import UserError
 from streetlab.process_rank import process_rank
 from streetlab.records.identity import has_photos, other_photos, unique_hash
-from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
-from streetlab.training.evaluate import asks_for_own_data
+from streetlab.training.run_request import OverrideKeys, RunRequest, read_run_request
 
 _OWN_KEYS = {
     "model": "the network is the run's own",
@@ -49,11 +45,9 @@ _OWN_KEYS = {
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
-class Keys:
+class Keys(OverrideKeys):
     """The keys of conf/compress.yaml, which says what each is for."""
 
-    run: str
-    checkpoint: str
     ratio: Fraction
     importance: Annotated[str, OneOf(IMPORTANCES)]
     scope: Annotated[str, OneOf(SCOPES)]
@@ -61,35 +55,22 @@ class Keys:
     epochs: NaturalNumber
     lr_scale: PositiveNumber
     distil: Flag
-    output: Output
-    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Options:
-    """What is compressed, how and where to.
+class Options(RunRequest):
+    """What is compressed, how and where to. The network and regime of its config are still the run's.
 
     Attributes:
-        run: the record of the trained network; never written to.
-        config: the run's, with the overrides; its network and regime are still the run's.
-        choices: from its config groups, where it tells, and those made anew; none of what compress decides.
-        weights: the checkpoint's.
-        words: how it was asked.
+        choices: none of what compress decides.
         output: the record to write, unless it is of other photos.
-        own_data: whether the photos should be those that the run saw.
     """
 
-    run: RunRecord
-    config: DictConfig
-    choices: Mapping[str, str]
-    weights: TrainedWeights
     pruning: Pruning
     epochs: int
     lr_scale: float
     distil: bool
-    words: Sequence[str]
     output: RunRecord
-    own_data: bool
 
     def about(self) -> dict[str, Any]:
         """The settings that the result follows from, as its record keeps them."""
@@ -114,34 +95,21 @@ def read_options(cfg: DictConfig) -> Options:
     """
     keys = command_options(Keys, cfg)
     pruning = Pruning(keys.ratio, keys.importance, keys.scope, keys.round_to)
-    run = locate_run(keys.run)
-    unfinished = run.unfinished()
-    if unfinished:
-        raise UserError(f"run: {run.path} is {unfinished}; only a completed run can be compressed")
-    words = list(keys.overrides)
-    recorded = recorded_config(run.located_config, words, own_keys("compress"))
-    _refuse_own(recorded)
-    _refuse_several(recorded.config)
+    base = read_run_request(keys, "compress", _refuse)
     if keys.distil:
-        recorded.config.teacher = str(run.path)
-    weights = read_weights(find_checkpoint(run, keys.checkpoint))
+        base.config.teacher = str(base.run.path)
     # as it was typed, since 1 and 1.0 are two names
     given = asdict(pruning) | {"epochs": keys.epochs, "lr_scale": cfg.lr_scale, "distil": keys.distil}
     given |= {"checkpoint": keys.checkpoint}
-    words += _words(given)
-    choices = dict(run.status.get("choices") or {}) | recorded.choices
+    words = [*base.words, *_words(given)]
+    choices = {group: choice for group, choice in base.choices.items() if group not in _OWN_KEYS}
     return Options(
-        run,
-        recorded.config,
-        {group: choice for group, choice in choices.items() if group not in _OWN_KEYS},
-        weights,
-        pruning,
-        keys.epochs,
-        keys.lr_scale,
-        keys.distil,
-        words,
-        RunRecord(keys.output or _folder(run, words, plain(recorded.config) | given)),
-        asks_for_own_data(recorded),
+        **vars(base) | {"words": words, "choices": choices},
+        pruning=pruning,
+        epochs=keys.epochs,
+        lr_scale=keys.lr_scale,
+        distil=keys.distil,
+        output=RunRecord(keys.output or _folder(base.run, words, plain(base.config) | given)),
     )
 
 
@@ -172,6 +140,15 @@ def _folder(run: RunRecord, words: Sequence[str], config: Mapping[str, Any]) -> 
     name = run_name(words, config, keep=[word.partition("=")[0] for word in words])
     beside = run.path if run.path.name else run.path.resolve()
     return beside.with_name(f"{beside.name}-pruned-{name}")
+
+
+def _refuse(run: RunRecord, recorded: RecordedConfig) -> None:
+    """Raise a UserError for an unfinished run, an override of what compress decides, and several processes."""
+    unfinished = run.unfinished()
+    if unfinished:
+        raise UserError(f"run: {run.path} is {unfinished}; only a completed run can be compressed")
+    _refuse_own(recorded)
+    _refuse_several(recorded.config)
 
 
 def _refuse_own(recorded: RecordedConfig) -> None:

@@ -192,7 +192,7 @@ class _Kind:
         }
         upper = f" to {bound['le']}" if "le" in bound else f" to below {bound['lt']}" if "lt" in bound else ""
         if "gt" in bound:
-            return f" above {bound['gt']}{upper.replace(' to ', ' and ')}"
+            return f" above {bound['gt']}{upper.replace(' to below', ' and below').replace(' to ', ' up to ')}"
         if "ge" in bound:
             return f"{start} {bound['ge']}{upper}" if upper else f" of {bound['ge']} or more"
         return upper

@@ -12,23 +12,19 @@ import pydantic
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
-from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.config import plain
-from streetlab.config.command_line import own_keys
 from streetlab.config.composition import config_folder
 from streetlab.config.options import (
     CLOSED,
     Flag,
     NaturalNumber,
     OneOf,
-    Output,
     PositiveInt,
     Says,
     WholeNumber,
     command_options,
 )  # fmt: skip
 from streetlab.config.quoting import quote_paths
-from streetlab.config.recorded import recorded_config
 from streetlab.config.run_names import matches, run_name
 from streetlab.datasets.labels import LabelSpace, class_ids
 from streetlab.datasets.manifest import Manifest
@@ -37,10 +33,10 @@ from streetlab.io import files
 from streetlab.loading.datamodule import StreetData
 from streetlab.networks.cam import METHODS
 from streetlab.records.identity import other_photos, unique_hash
-from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
 from streetlab.training.elsewhere import TESTABLE, names_other_data
-from streetlab.training.evaluate import UNSEEN, asks_for_own_data, refuse_without_effect
+from streetlab.training.evaluate import refuse_without_effect
+from streetlab.training.run_request import UNSEEN, OverrideKeys, RunRequest, read_run_request
 
 PAGE, NUMBERS = "explain.html", "metrics.json"
 
@@ -52,11 +48,9 @@ _ELSEWHERE = ("run", "output", "overrides", "hydra")
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
-class Keys:
+class Keys(OverrideKeys):
     """The keys of conf/explain.yaml, which says what each is for."""
 
-    run: str
-    checkpoint: str
     split: Annotated[str, OneOf(TESTABLE)] | None
     method: Annotated[str, OneOf(METHODS)]
     layer: Annotated[str | None, Says("the dotted name of a module, or null")]
@@ -66,18 +60,13 @@ class Keys:
     scored_photos: Annotated[WholeNumber, Field(ge=2)]
     cells: Annotated[WholeNumber, Field(ge=2, le=32)]
     seed: NaturalNumber
-    output: Output
-    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class ExplainRequest:
+class ExplainRequest(RunRequest):
     """Request to explain a run's predictions.
 
     Attributes:
-        run: the record; never written to, but for the folder `explain` in it.
-        config: the run's, with the overrides.
-        weights: the checkpoint's.
         split: train, val, test or all.
         other_data: nobody named a split, and the data are others than the run's: the split is the one that they
             report, or all.
@@ -90,13 +79,9 @@ class ExplainRequest:
         recorded: whether the run's own predictions are those to be explained.
         name: made of the words; empty where nothing but the run was named.
         output: where the answer goes, unless it holds one about other photos.
-        own_data: whether the photos should be those that the run saw.
         data_hash: of the photos, once they are known.
     """
 
-    run: RunRecord
-    config: DictConfig
-    weights: TrainedWeights
     split: str
     other_data: bool
     method: str
@@ -110,7 +95,6 @@ class ExplainRequest:
     recorded: bool
     name: str
     output: Path
-    own_data: bool
     data_hash: str | None = None
 
     @property
@@ -140,21 +124,18 @@ def read_request(cfg: DictConfig) -> ExplainRequest:
             not fit the run's config or changes nothing; the folder of the answer holds something else.
     """
     keys = command_options(Keys, cfg)
-    run = locate_run(keys.run)
-    words = list(keys.overrides)
-    recorded = recorded_config(run.located_config, words, own_keys("explain"))
-    refuse_without_effect(recorded, _EXPLAINED, "an explanation")
-    weights = read_weights(find_checkpoint(run, keys.checkpoint))
-    classes = class_ids(keys.classes, weights.label_space.names)
-    words += _words(cfg)
-    name = run_name(words, plain(recorded.config) | _asked(cfg), [word.partition("=")[0] for word in words])
+    base = read_run_request(
+        keys, "explain", lambda _, recorded: refuse_without_effect(recorded, _EXPLAINED, "an explanation")
+    )
+    run = base.run
+    classes = class_ids(keys.classes, base.weights.label_space.names)
+    words = [*base.words, *_words(cfg)]
+    name = run_name(words, plain(base.config) | _asked(cfg), [word.partition("=")[0] for word in words])
     name = name if words else ""
     request = ExplainRequest(
-        run=run,
-        config=recorded.config,
-        weights=weights,
+        **vars(base) | {"words": words},
         split=keys.split or _reported_split(run),
-        other_data=keys.split is None and names_other_data(recorded.keys),
+        other_data=keys.split is None and names_other_data(base.changed),
         method=keys.method,
         layer=keys.layer,
         n=keys.n,
@@ -163,10 +144,9 @@ def read_request(cfg: DictConfig) -> ExplainRequest:
         scored_photos=keys.scored_photos,
         cells=keys.cells,
         seed=keys.seed,
-        recorded=keys.checkpoint == "best" and all(matches(key, _SAME_ANSWER) for key in recorded.keys),
+        recorded=keys.checkpoint == "best" and all(matches(key, _SAME_ANSWER) for key in base.changed),
         name=name,
         output=keys.output or run.path / "explain" / name,
-        own_data=asks_for_own_data(recorded),
     )
     _refuse_in_the_way(request, chosen=bool(keys.output))
     return request

@@ -33,7 +33,7 @@ from streetlab.io.filenames import one_line
 from streetlab.progress import counting
 from streetlab.records.identity import other_photos
 from streetlab.synthetic import draw_scene
-from streetlab.training.evaluate import fitted_temperature
+from streetlab.training.run_request import fitted_temperature
 from streetlab.training.terminal import quiet_lightning
 
 

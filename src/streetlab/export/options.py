@@ -10,7 +10,7 @@ from typing import Annotated
 import pydantic
 from omegaconf import DictConfig
 
-from streetlab.config.options import CLOSED, Flag, OneOf, Output, PositiveInt, Says, command_options
+from streetlab.config.options import CLOSED, Flag, OneOf, PositiveInt, Says, command_options
 from streetlab.datasets.manifest import Manifest
 from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError
@@ -18,6 +18,7 @@ from streetlab.inference.export_metadata import ONNX, TORCH, report_of
 from streetlab.records.identity import has_photos, unique_hash
 from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
+from streetlab.training.run_request import RunKeys
 
 SUFFIXES = {"onnx": ONNX, "torch": TORCH}
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -25,17 +26,14 @@ _SPLIT = Says(f"one of {', '.join(SPLITS)} or null, for the one that the run rep
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
-class Keys:
+class Keys(RunKeys):
     """The keys of conf/export.yaml, which says what each is for."""
 
-    run: str
-    checkpoint: str
     format: Annotated[str, OneOf(tuple(SUFFIXES))]
     precision: Annotated[str, OneOf(PRECISIONS)]
     calibration: Annotated[PositiveInt, Says("a whole number of 1 or more images")]
     evaluate: Flag
     split: Annotated[Annotated[str, OneOf(SPLITS)] | None, _SPLIT]
-    output: Output
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, fitting
 from streetlab.records.locate import locate_run, make_importable
 from streetlab.records.record import RunRecord
-from streetlab.training.evaluate import fitted_temperature
+from streetlab.training.run_request import fitted_temperature
 
 
 @dataclass(frozen=True, eq=False)

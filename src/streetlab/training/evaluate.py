@@ -11,12 +11,10 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.config import instantiate, plain
-from streetlab.config.command_line import own_keys
-from streetlab.config.options import CLOSED, OneOf, Output, Says, command_options
+from streetlab.config.options import CLOSED, OneOf, Says, command_options
 from streetlab.config.quoting import quote_paths
-from streetlab.config.recorded import RecordedConfig, recorded_config
+from streetlab.config.recorded import RecordedConfig
 from streetlab.config.run_names import config_hash, matches, run_name
 from streetlab.datasets.manifest import Manifest
 from streetlab.errors import UserError
@@ -25,13 +23,13 @@ from streetlab.loading.datamodule import StreetData
 from streetlab.metrics.expected_precision import Prior, read_prior
 from streetlab.networks.cost import describe
 from streetlab.records.identity import has_photos, other_photos, unique_hash
-from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord, now
 from streetlab.training.elsewhere import TESTABLE, names_other_data, tested_splits, tests_everything
 from streetlab.training.evaluate_splits import evaluate_splits, summarize
 from streetlab.training.provenance import provenance
 from streetlab.training.rebuild import rebuild
 from streetlab.training.rendezvous import check_size
+from streetlab.training.run_request import OverrideKeys, RunRequest, read_run_request
 from streetlab.training.terminal import print_summary, quiet_lightning
 
 TESTED = ("dataset", "model", "task", "loss", "metrics", "trainer", "image_size", "batch_size", "num_workers")
@@ -48,62 +46,41 @@ TRAINED_ONLY = (
 )
 """What decides in those parts how a run trains, and nothing else."""
 
-UNSEEN = ("dataset.cache_dir", "dataset.on_device")
-"""The keys of a data set that change nothing about its photos."""
-
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
-class Keys:
+class Keys(OverrideKeys):
     """The keys of conf/evaluate.yaml, which says what each is for."""
 
-    run: str
-    checkpoint: str
     split: Annotated[
         Annotated[str, OneOf(TESTABLE)] | None,
         Says(f"one of {', '.join(TESTABLE)}, or null for val and test", TESTABLE),
     ]
     prior: Any
-    output: Output
-    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluateRequest:
+class EvaluateRequest(RunRequest):
     """Request to test a run, and the record that its result goes into.
 
     Attributes:
-        run: the record; never written to.
         state: the run's.
-        config: the run's, with the overrides.
-        choices: from its config groups, where it tells, and those made anew.
-        weights: the checkpoint's.
         split: train, val, test or all; None: val and test, or all of a tree from elsewhere without split folders.
         other_data: the words name other data than the run's and leave their splits open.
         names_limit: the words say how much of a split is tested.
         precision: what the Trainer computes in; None: what the config says.
-        temperature: the run's own, for where val is not tested; None where it has none for these weights.
         prior: the share of a class at which its precision is asked for.
-        words: how it was asked, overrides and the command's own.
         name: made of the words and the config.
         answer: the record to write, unless it is of other photos or weights.
-        own_data: whether the photos should be those that the run saw.
     """
 
-    run: RunRecord
     state: str
-    config: DictConfig
-    choices: Mapping[str, str]
-    weights: TrainedWeights
     split: str | None
     other_data: bool
     names_limit: bool
     precision: str | None
-    temperature: float | None
     prior: Prior | None
-    words: Sequence[str]
     name: str
     answer: RunRecord
-    own_data: bool
 
 
 def run(cfg: DictConfig) -> None:
@@ -128,41 +105,27 @@ def read_request(cfg: DictConfig) -> EvaluateRequest:
             nothing; a prior that is no share of a class.
     """
     keys = command_options(Keys, cfg)
-    run = locate_run(keys.run)
-    words = list(keys.overrides)
-    recorded = recorded_config(run.located_config, words, own_keys("evaluate"))
-    refuse_without_effect(recorded)
-    status = run.known_status
-    precision = _precision(recorded, run.config, status)  # before the config names the answer
-    weights = read_weights(find_checkpoint(run, keys.checkpoint))
-    prior = read_prior(cfg.prior, weights.label_space)
+    base = read_run_request(keys, "evaluate", lambda _, recorded: refuse_without_effect(recorded))
+    run, status = base.run, base.run.known_status
+    precision = _precision(base, status)  # before the config names the answer
+    prior = read_prior(cfg.prior, base.weights.label_space)
     asked = {"checkpoint": keys.checkpoint, "split": keys.split}
     if prior is not None:
         asked["prior"] = f"{{{prior.name}: {prior.share:g}}}"
-    words += quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
-    name = run_name(words, plain(recorded.config) | asked, keep=[word.partition("=")[0] for word in words])
+    own_words = quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
+    words = [*base.words, *own_words]
+    name = run_name(words, plain(base.config) | asked, keep=[word.partition("=")[0] for word in words])
     return EvaluateRequest(
-        run,
-        str(status.get("state", "unknown")),
-        recorded.config,
-        dict(status.get("choices") or {}) | recorded.choices,
-        weights,
-        keys.split,
-        names_other_data(recorded.keys),
-        any(key in ("trainer", "trainer.limit_test_batches") for key in recorded.keys),
-        precision,
-        fitted_temperature(run, weights),
-        prior,
-        words,
-        name,
-        RunRecord(keys.output or run.path / "evaluate" / name),
-        asks_for_own_data(recorded),
+        **vars(base) | {"words": words},
+        state=str(status.get("state", "unknown")),
+        split=keys.split,
+        other_data=names_other_data(base.changed),
+        names_limit=any(key in ("trainer", "trainer.limit_test_batches") for key in base.changed),
+        precision=precision,
+        prior=prior,
+        name=name,
+        answer=RunRecord(keys.output or run.path / "evaluate" / name),
     )
-
-
-def asks_for_own_data(recorded: RecordedConfig) -> bool:
-    """Tell whether no word of the command names other data than the run's."""
-    return not any(matches(key, ("data", "dataset")) and not matches(key, UNSEEN) for key in recorded.keys)
 
 
 def refuse_without_effect(
@@ -180,23 +143,14 @@ def refuse_without_effect(
             raise UserError(f"{key}: has no part in {answer}; what has: {', '.join(parts)}")
 
 
-def fitted_temperature(run: RunRecord, weights: TrainedWeights) -> float | None:
-    """The temperature that the run fitted on its val for the very weights that are tested, if any."""
-    completed = run.known_status.get("state") == "completed"
-    if not completed or weights.path.resolve() != (run.checkpoints / "best.ckpt").resolve():
-        return None
-    metrics = run.metrics
-    return metrics[metrics["eval_split"]].get("temperature")
-
-
-def _precision(recorded: RecordedConfig, own: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
+def _precision(request: RunRequest, status: Mapping[str, Any]) -> str | None:
     """Keep the run's precision, unless another is asked for: other hardware is no reason to compute other numbers.
 
     The config says what was asked of the run, also where another `trainer` is chosen; what `auto` came to stands
     in the run's status.
     """
-    trainer = recorded.config.trainer
-    if "trainer.precision" in recorded.keys or "precision" not in trainer or "precision" not in own["trainer"]:
+    trainer, own = request.config.trainer, request.run.config
+    if "trainer.precision" in request.changed or "precision" not in trainer or "precision" not in own["trainer"]:
         return None
     trainer.precision = own["trainer"]["precision"]
     return status.get("precision")
