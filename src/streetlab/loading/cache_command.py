@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -15,8 +15,11 @@ from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import one_line
 from streetlab.loading.cache import entries, remove_abandoned
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-def run(cfg: Any) -> None:
+
+def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/cache.yaml."""
     folder = Path(cfg.cache_dir).expanduser()
     if not folder.is_dir():
