@@ -78,6 +78,12 @@ def segmenter(trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Monk
     return RunRecord(shutil.copytree(trained["segmentation"], tmp_path / "runs" / "streets"))
 
 
+@pytest.fixture
+def no_heif(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package that reads HEIC photos is not installed."""
+    monkeypatch.setattr("streetlab.datasets.content.heif_readable", lambda: False)
+
+
 @dataclass(frozen=True)
 class OpenedPage:
     """A page in Chromium: Playwright's `page`, what it asked for besides itself, and what its scripts complained of."""

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@cache
 def modules() -> dict[str, Path]:
     source = ROOT / "src" / "streetlab"
     return {
@@ -56,6 +58,7 @@ def upward_imports(graph: dict[str, set[str]], order: list[str]) -> list[str]:
     ]
 
 
+@cache
 def import_graph() -> dict[str, set[str]]:
     own = {"__init__", "__main__"}
     return {name: imports(path) & modules().keys() for name, path in modules().items() if name not in own}

@@ -124,16 +124,10 @@ class Job:
 
 
 def _job_in_new_process(*arguments: Any) -> Job:
-    _register()
+    from streetlab.config.call import register
+
+    register()
     return Job(*arguments)
-
-
-def _register() -> None:
-    from streetlab.config.resolvers import register_resolvers
-    from streetlab.config.schema import register_schemas
-
-    register_schemas()
-    register_resolvers()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -214,12 +208,12 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
 
     import hydra
 
+    from streetlab.config.call import register, translated
     from streetlab.config.command_line import arrange, collect
     from streetlab.config.composition import config_folder
-    from streetlab.config.translation import translate
 
     line = collect(arrange(words), name)
-    _register()
+    register()
     # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -227,14 +221,8 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
     argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
-        app(Job(command.module, command.records, show_traceback, tuple(argv), outcome))()
-    except (JobFailed, UserError):
-        raise
-    except Exception as error:
-        known = translate(error, name, line)
-        if known is None:
-            raise
-        raise known from error
+        with translated(name, line):
+            app(Job(command.module, command.records, show_traceback, tuple(argv), outcome))()
     finally:
         outcome.close()
         sys.argv = argv

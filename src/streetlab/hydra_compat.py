@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import Action
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
@@ -46,3 +48,30 @@ def full_key(node: DictConfig | ListConfig) -> str:
 def has_mapping(config: DictConfig, key: str) -> bool:
     """True where the key holds a mapping; reading it publicly would resolve an interpolation, or raise."""
     return isinstance(config._get_node(key), DictConfig)
+
+
+@contextmanager
+def fresh_globals() -> Iterator[None]:
+    """Hide what a program has initialised of Hydra by itself, and give it back after the block."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = before  # another instance: `initialize` puts a copy in its place
+
+
+def run_job(folder: Path, root: str, overrides: Sequence[str], task: Callable[[DictConfig], None]) -> None:
+    """Run one job of a root config without `hydra.main`, which reads `sys.argv` and leaves by `sys.exit`.
+
+    Its public `compose` gives no job its `HydraConfig` and folder.
+    """
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(config_dir=str(folder), job_name=root, version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        hydra.run(root, task, list(overrides), with_log_configuration=False)

@@ -23,6 +23,11 @@ def remaining_epochs(trainer: pl.Trainer) -> int:
     return (trainer.fit_loop.max_epochs or 0) - trainer.current_epoch
 
 
+def stops_early(trainer: pl.Trainer) -> bool:
+    """Tell whether the running `fit` ends with this epoch since a callback asked for it, and `min_epochs` allows it."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
 def next_epoch(trainer: pl.Trainer) -> int:
     """Epoch that batches are drawn for, from 0; `current_epoch` lags by one while the hooks of an epoch's end run."""
     return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TypeVar
 
 from rich.console import Console
@@ -47,6 +48,11 @@ def columns() -> list[ProgressColumn]:
     ]
 
 
+def shows_bars(console: Console) -> bool:
+    """Tell whether a bar can move there: in a terminal, or in a notebook that has the package ipywidgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Yield the items while a bar shows the count and the rate per second; `title` as for `counting`."""
     if total is None and isinstance(items, Sized):
@@ -66,9 +72,10 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[[int, int
     what = one_line(what)
     started, count = time.perf_counter(), 0
     console = Console(stderr=True)
-    if not console.is_terminal:
+    shown = shows_bars(console)
+    if not shown:
         log.info("%s%s", what, "" if total is None else f": {total}")
-    with Progress(*columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns(), console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(escape(what), total=total, note="")
 
         def show(done: int, total: int | None) -> None:

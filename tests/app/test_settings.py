@@ -23,12 +23,12 @@ def test_the_command_lines_defaults_are_the_settings_own(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("queue", 0, "queue: 0 is below 1"),
+        ("queue", 0, "queue: '0' is not a whole number of 1 or more"),
         ("queue", "many", "queue: 'many' is not a whole number"),
         ("upload_bytes", 1.5, "upload_bytes: '1.5' is not a whole number"),
-        ("port", 70000, "port: 70000 is not a port"),
-        ("expire_minutes", 0, "expire_minutes: 0 is not above 0"),
-        ("idle_seconds", float("nan"), "idle_seconds: nan is not above 0"),
+        ("port", 70000, "port: '70000' is not a port"),
+        ("expire_minutes", 0, "expire_minutes: '0' is not a number above 0"),
+        ("idle_seconds", float("nan"), "idle_seconds: 'nan' is not a number above 0"),
         ("batch_size", True, "batch_size: 'True' is not a whole number"),
         ("precision", "bf16", r"precision: 'bf16' is not one of .*; did you mean 'bf16-mixed'\?"),
         ("device", "cudda", r"device: 'cudda' is not one of .*; did you mean 'cuda'\?"),

@@ -16,6 +16,7 @@ from streetlab import cli
 from streetlab.audit.findings import KINDS
 from streetlab.datasets.image_folder import ImageFolder
 from streetlab.io.files import file_sha256
+from streetlab.synthetic import draw_scene
 
 HOSTILE = "\"><script>alert('x')</script>&.png"
 
@@ -205,11 +206,20 @@ def test_drawn_images_are_audited_but_leave_no_split(tmp_path, capsys):
         ([], "which data set? Give dataset=NAME"),
         (["dataset=image_folder", "dataset.root=none", "conflicts=mayority"], "did you mean 'majority'?"),
         (["dataset=image_folder", "dataset.root=none", "shares=[0.7,0.2,0.2]"], "sum to 1.1"),
-        (["dataset=image_folder", "dataset.root=none", "shares=[0.7,0.3]"], "shares: found [0.7, 0.3]"),
-        (["dataset=image_folder", "dataset.root=none", "folds=1"], "folds: found 1; allowed is a whole number from 3"),
-        (["dataset=image_folder", "dataset.root=none", "thresholds.blurry=-1"], "thresholds.blurry: found -1"),
+        (
+            ["dataset=image_folder", "dataset.root=none", "shares=[0.7,0.3]"],
+            "shares: '[0.7, 0.3]' is not three numbers above 0, of train, val, test",
+        ),
+        (
+            ["dataset=image_folder", "dataset.root=none", "folds=1"],
+            "folds: '1' is not a whole number of 3 or more, or null",
+        ),
+        (
+            ["dataset=image_folder", "dataset.root=none", "thresholds.blurry=-1"],
+            "thresholds.blurry: '-1' is not a number above 0, or null",
+        ),
         (["dataset=image_folder", "dataset.root=none", "thresholds.odd_size=0.5"], "a factor above 1"),
-        (["dataset=image_folder", "dataset.root=none", "most=1"], "most: found 1"),
+        (["dataset=image_folder", "dataset.root=none", "most=1"], "most: '1' is not a whole number of 2 or more"),
         (["dataset=image_folder"], "dataset.root is missing: give dataset.root=..."),
         (["dataset=image_folder", "dataset.root=none"], "dataset.root: no folder none"),
         (["dataset=image_foldre"], "did you mean 'image_folder'?"),
@@ -255,6 +265,7 @@ def test_the_real_photos(shared_data, tmp_path):
     assert (tmp_path / "found" / "audit.html").stat().st_size < 15_000_000
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_any_layout_is_audited_and_files_that_are_not_taken_are_counted(tmp_path, photo_tree):
     root = photo_tree(tmp_path / "photos", {"test/a": 1, "test/b": 2})
     (root / "test" / "a" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
@@ -270,3 +281,18 @@ def test_any_layout_is_audited_and_files_that_are_not_taken_are_counted(tmp_path
         assert (summary["images"], summary["splits"]["test"]) == (3, 3)
         assert any(note.startswith(sentence) for note in summary["notes"])
     assert [(row["split"], row["label"]) for row in rows(output) if row["kind"] == "missing_class"] == [("test", "c")]
+
+
+def test_photos_of_phones_are_audited_and_their_copies_found(tmp_path, photo_tree):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    root = photo_tree(tmp_path / "photos", {"train/a": 3, "test/b": 3})
+    street = Image.fromarray(draw_scene(1, 120, 200).image)
+    street.save(root / "train" / "a" / "street.png")
+    street.save(root / "test" / "b" / "IMG_1.HEIC", "HEIF", quality=95)
+    output = tmp_path / "found"
+    words = ["dataset=image_folder", f"dataset.root={root}", f"dataset.cache_dir={tmp_path / 'cache'}"]
+    assert run(*words, f"output={output}", "folds=null") == 0
+    assert json.loads((output / "summary.json").read_text())["images"] == 8
+    kinds = {row["kind"] for row in rows(output) if "IMG_1.HEIC" in row["id"]}
+    assert "near_duplicate" in kinds
+    assert not kinds & {"corrupt", "wrong_extension"}

@@ -21,7 +21,7 @@ def test_an_unusable_runs_key_is_named(value):
      ("most_tested", 2.5), ("most_tested", True)],
 )  # fmt: skip
 def test_an_unusable_value_is_named_with_what_is_allowed(key, value):
-    with pytest.raises(UserError, match=f"{key}: found .*allowed is"):
+    with pytest.raises(UserError, match=f"{key}: '.*' is not (a name|a number|a whole number|true or false)"):
         options_of({key: value})
 
 

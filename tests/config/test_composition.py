@@ -12,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from streetlab.config import bind, instantiate, plain
+from streetlab.config import bind, instantiate, instantiate_with, plain
 from streetlab.config.command_line import arrange
 from streetlab.config.quoting import PATH_KEYS, quote, quote_paths, unquote
 from streetlab.config.targets import binding_faults, signature_of
@@ -180,6 +180,15 @@ def test_a_partial_holds_plain_values_and_can_be_pickled():
     assert isinstance(made, functools.partial)
     assert again(name="n").extra == [1, 2]
     assert again(name="n").size == 4
+
+
+def test_a_target_gets_what_is_offered_only_where_it_has_such_a_parameter_and_no_value():
+    inner = {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "sum"}
+    outer = OmegaConf.create({"_target_": "builtins.dict", "losses": [inner, {**inner, "ignore_index": 7}]})
+    made = instantiate_with(outer, ignore_index=255, num_classes=3)
+    assert set(made) == {"losses"}
+    assert [loss.ignore_index for loss in made["losses"]] == [255, 7]
+    assert instantiate_with({**inner, "_partial_": True}, ignore_index=255).keywords["ignore_index"] == 255
 
 
 def test_nothing_and_collections_of_nodes_instantiate():

@@ -158,6 +158,12 @@ def test_keys_about_tests_and_mask_values_change_a_name_only_where_they_are_used
     assert used[1] == config_hash(changed(dataset__values={"255": "litter"})), "config.yaml gives the key back as text"
 
 
+def test_further_transforms_and_metrics_change_a_name_only_where_there_are_some():
+    assert config_hash(changed(transforms=None, metrics=None)) == config_hash(changed())
+    used = [config_hash(changed(**{key: {"a": {"_target_": "b.C"}}})) for key in ("transforms", "metrics")]
+    assert len({config_hash(changed()), *used}) == 3
+
+
 def test_folds_that_are_off_find_the_records_from_before_there_were_any():
     assert config_hash(changed(dataset__folds=None, dataset__fold=None)) == config_hash(changed())
     folds = [config_hash(changed(dataset__folds=5, dataset__fold=fold)) for fold in range(5)]

@@ -131,6 +131,7 @@ def test_a_class_may_be_empty_or_missing_in_a_split(tmp_path: Path, photo_tree, 
     assert len(found.names) == 3
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_a_tree_without_photos_says_what_is_there_instead(tmp_path: Path, photo_tree) -> None:
     photo_tree(tmp_path, {"clean": 0, "medium": 0, "litter": 0})
     (tmp_path / "clean" / "IMG_1.HEIC").write_bytes(HEIC)
@@ -138,6 +139,7 @@ def test_a_tree_without_photos_says_what_is_there_instead(tmp_path: Path, photo_
     assert "holds no photos in its class folders (1 file was not taken: 1 in a format that needs an extra" in found
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_a_photo_is_known_by_its_bytes_and_all_other_files_are_counted_by_reason(tmp_path: Path, photo_tree) -> None:
     photo_tree(tmp_path, {"train/clean": 1, "train/medium": 1, "train/litter": 1})
     folder = tmp_path / "train" / "clean"

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.support.crafted_files import deep_png
 
 from streetlab import cli
+from streetlab.datasets.decode import read_photo
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
 from streetlab.synthetic import draw_scene
@@ -51,6 +52,19 @@ def test_photos_beyond_the_usual_limit_are_predicted_alone_with_the_same_answer(
     (answer,) = own(predictor, [Image.open(source / "a_large.png")])
     assert np.array_equal(np.asarray(Image.open("out/masks/a_large.png")), answer.ids)
     assert set(results()) == {"a_large.png", "b.png", "c.png"}
+
+
+def test_a_phones_heic_is_predicted_like_the_same_photo_in_another_format(segmenter, tmp_path) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    Image.fromarray(draw_scene(1, 33, 46).image).save(folder / "IMG_1.HEIC", "HEIF", quality=90)
+    read_photo(folder / "IMG_1.HEIC").save(folder / "same.png")
+    assert predict(segmenter.path, folder) == 0
+    assert set(results()) == {"IMG_1.HEIC", "same.png"}
+    masks = [np.asarray(Image.open(path)) for path in sorted(Path("out/masks").iterdir())]
+    assert len(masks) == 2
+    assert np.array_equal(*masks)
 
 
 def test_a_photo_of_too_many_pixels_is_one_line_and_a_larger_limit_goes_on(segmenter, source, capfd) -> None:

@@ -69,6 +69,7 @@ def test_other_files_are_known_by_their_bytes(head, kind):
     assert kind_of(head) == kind
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_a_folder_gives_what_it_holds_whatever_the_files_are_called(tmp_path):
     for name in ODD_NAMES:
         photo(Path("in", name))

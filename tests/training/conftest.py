@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.support.segmentation_runs import segment  # noqa: F401  (a fixture of the tests here)
 from tests.support.tiny_runs import TINY, write_photos
 
@@ -32,3 +34,16 @@ def train(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         return RunRecord(tmp_path / output)
 
     return run
+
+
+@pytest.fixture
+def drawn_figures() -> None:
+    """Draw the figures of this test's runs; those of others are blank, since drawing takes a quarter of a tiny run."""
+
+
+@pytest.fixture(autouse=True)
+def _blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn_figures" not in request.fixturenames:
+        blank = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(blank, format="png")
+        monkeypatch.setattr("streetlab.training.report.png", lambda figure: blank.getvalue())

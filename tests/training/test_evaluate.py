@@ -358,6 +358,7 @@ def test_checkpoints_that_cannot_be_tested(classifier, tmp_path):
     assert read_weights(find_checkpoint(classifier, str(kept))).label_space.names == ("Clean", "Medium", "Litter")
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_does(tmp_path):
     photos = write_photos(tmp_path / "photos", {"train": 6, "val": 3, "test": 3})
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -25,7 +25,7 @@ PARTS = (
 )  # fmt: skip
 
 
-def test_every_part_of_the_record_is_there(train):
+def test_every_part_of_the_record_is_there(train, drawn_figures):
     record = train(*SHORT)
     assert [part for part in PARTS if not (record.path / part).is_file()] == []
     assert record.state == "completed"

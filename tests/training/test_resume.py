@@ -6,31 +6,65 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 from tests.support.killed_runs import ONE_PHASE, TWO_PHASES, assert_same_bits, run_killed
 from tests.support.tiny_runs import TINY
 
+from streetlab import cli
 from streetlab.records.record import RunRecord
 from streetlab.training.phases import PhaseSchedule
 
+MOMENTS = {
+    "one-phase": (ONE_PHASE, 3),
+    "frozen-phase": (TWO_PHASES, 2),
+    "first-epoch-after-the-boundary": (TWO_PHASES, 3),
+    "unfrozen-phase": (TWO_PHASES, 5),
+}
+OPTIONS = {
+    "plateau": ("model.dropout=0.5", "scheduler=plateau", "scheduler.patience=0"),
+    "workers-cosine-strong": ("model.dropout=0.5", "num_workers=2", "scheduler=cosine", "augment=strong"),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunRecord]:
+    """`whole_run("key=value", ...)`: the record of a run of these words that nothing broke off, trained once."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    @cache
+    def run(*words: str) -> RunRecord:
+        places = (f"dataset.root={photos}", f"dataset.cache_dir={folder / 'cache'}")
+        record = RunRecord(Path(tempfile.mkdtemp(dir=folder)) / "run")
+        assert cli.run(["train", *TINY, *places, *words, f"output={record.path}"]) == 0
+        return record
+
+    return run
+
 
 @pytest.mark.parametrize(
-    ("regime", "epoch"),
-    [(ONE_PHASE, 3), (TWO_PHASES, 2), (TWO_PHASES, 3), (TWO_PHASES, 5)],
-    ids=["one-phase", "frozen-phase", "first-epoch-after-the-boundary", "unfrozen-phase"],
-)
-@pytest.mark.parametrize(
-    "options",
+    ("moment", "options"),
     [
-        ("model.dropout=0.5", "scheduler=plateau", "scheduler.patience=0"),
-        ("model.dropout=0.5", "num_workers=2", "scheduler=cosine", "augment=strong"),
+        # workers and their seeds make no difference to where a run is broken off: one moment guards them in every run
+        pytest.param(
+            moment,
+            options,
+            id=f"{options}-{moment}",
+            marks=[pytest.mark.slow] if options != "plateau" and moment != "first-epoch-after-the-boundary" else [],
+        )
+        for options in OPTIONS
+        for moment in MOMENTS
     ],
-    ids=["plateau", "workers-cosine-strong"],
 )
-def test_a_killed_run_resumes_to_the_same_bits(train, monkeypatch, regime, epoch, options):
-    whole = train(*regime, *options, output="whole")
+def test_a_killed_run_resumes_to_the_same_bits(train, whole_run, monkeypatch, moment, options):
+    regime, epoch = MOMENTS[moment]
+    options = OPTIONS[options]
+    whole = whole_run(*regime, *options)
     run_killed(train, monkeypatch, epoch, 1, *regime, *options)
     record = train(*regime, *options, output="killed")
     assert record.state == "completed"
@@ -55,12 +89,11 @@ def test_averaged_weights_survive_a_kill(train, monkeypatch):
     assert_same_bits(whole, train(*words, output="killed"))
 
 
-def test_workers_do_not_change_the_result(train):
-    one = train(*ONE_PHASE, "num_workers=0", output="alone")
-    assert_same_bits(one, train(*ONE_PHASE, "num_workers=2", output="helped"))
+def test_workers_do_not_change_the_result(train, whole_run):
+    assert_same_bits(whole_run(*ONE_PHASE), train(*ONE_PHASE, "num_workers=2", output="helped"))
 
 
-def test_interrupt_leaves_a_checkpoint_and_says_so(train, monkeypatch):
+def test_interrupt_leaves_a_checkpoint_and_says_so(train, whole_run, monkeypatch):
     ctrl_c = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         original = PhaseSchedule.on_train_batch_start
@@ -75,7 +108,7 @@ def test_interrupt_leaves_a_checkpoint_and_says_so(train, monkeypatch):
     assert record.state == "interrupted"
     assert (record.checkpoints / "last.ckpt").exists()
     assert signal.getsignal(signal.SIGINT) is ctrl_c, "Lightning left Ctrl-C switched off"
-    assert_same_bits(train(*ONE_PHASE, output="whole"), train(*ONE_PHASE, output="stopped"))
+    assert_same_bits(whole_run(*ONE_PHASE), train(*ONE_PHASE, output="stopped"))
 
 
 @pytest.mark.slow

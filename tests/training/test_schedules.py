@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
+from timm.scheduler import CosineLRScheduler
+from timm.scheduler.plateau_lr import PlateauLRScheduler
+from torch.optim import lr_scheduler
 
+from streetlab.config.targets import locate
 from streetlab.errors import UserError
 from streetlab.training import schedules
 from streetlab.training.schedules import Horizon
@@ -129,3 +134,98 @@ def test_a_schedule_goes_on_with_another_horizon_as_if_it_had_begun_so(name):
 
 def test_plateau_goes_by_no_horizon(optimizer):
     assert not schedules.plateau(optimizer, HORIZON).go_on({}, HORIZON, Horizon(20, 4))
+
+
+STOCK = {
+    "torch.optim.lr_scheduler.ChainedScheduler": {
+        "schedulers": [partial(lr_scheduler.ConstantLR, total_iters=3), partial(lr_scheduler.ExponentialLR, gamma=0.9)]
+    },
+    "torch.optim.lr_scheduler.ConstantLR": {"total_iters": 3},
+    "torch.optim.lr_scheduler.CosineAnnealingLR": {},
+    "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts": {"T_0": 3},
+    "torch.optim.lr_scheduler.CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 5},
+    "torch.optim.lr_scheduler.ExponentialLR": {"gamma": 0.9},
+    "torch.optim.lr_scheduler.LinearLR": {},
+    "torch.optim.lr_scheduler.MultiStepLR": {"milestones": [3, 6]},
+    "torch.optim.lr_scheduler.OneCycleLR": {"max_lr": 0.1},
+    "torch.optim.lr_scheduler.PolynomialLR": {"total_iters": 10},
+    "torch.optim.lr_scheduler.ReduceLROnPlateau": {"patience": 1},
+    "torch.optim.lr_scheduler.SequentialLR": {
+        "schedulers": [partial(lr_scheduler.LinearLR, total_iters=3), partial(lr_scheduler.CosineAnnealingLR)],
+        "milestones": [3],
+    },
+    "torch.optim.lr_scheduler.StepLR": {"step_size": 3},
+    "timm.scheduler.CosineLRScheduler": {"warmup_t": 2},
+    "timm.scheduler.MultiStepLRScheduler": {"decay_t": [3, 6], "decay_rate": 0.5},
+    "timm.scheduler.PolyLRScheduler": {"noise_range_t": [2, 8]},
+    "timm.scheduler.StepLRScheduler": {"decay_t": 3, "decay_rate": 0.5},
+    "timm.scheduler.TanhLRScheduler": {"t_in_epochs": False},
+}
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_a_stock_schedule_goes_on_from_a_checkpoint_at_the_same_rates(name, tmp_path):
+    build = partial(locate(name), **STOCK[name])
+    schedules.check_schedule(build)
+
+    def begin() -> tuple[torch.optim.Optimizer, schedules.Schedule]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+        return optimizer, schedules.build_schedule(build, optimizer, HORIZON)
+
+    optimizer, schedule = begin()
+    whole = rates(optimizer, schedule, [0.5] * HORIZON.steps)
+    assert len(set(whole)) > 1, "nothing was scheduled"
+    optimizer, schedule = begin()
+    count = len(whole) // 2
+    for _ in range(count):
+        optimizer.step()
+        schedule.step(0.5)
+    torch.save([schedule.state_dict(), optimizer.state_dict()], tmp_path / "state.pt")
+    optimizer, schedule = begin()
+    states = torch.load(tmp_path / "state.pt", weights_only=True)
+    schedule.load_state_dict(states[0])
+    optimizer.load_state_dict(states[1])
+    seen = [optimizer.param_groups[0]["lr"]]
+    for _ in range(len(whole) - 1 - count):
+        optimizer.step()
+        schedule.step(0.5)
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == whole[count:]
+
+
+def test_a_stock_schedule_gets_the_length_of_its_phase(optimizer):
+    seen = rates(optimizer, schedules.build_schedule(lr_scheduler.CosineAnnealingLR, optimizer, HORIZON))
+    assert seen == pytest.approx([0.05 * (1 + math.cos(math.pi * n / 10)) for n in range(11)], abs=1e-9)
+
+
+def test_a_timm_schedule_by_updates_ends_with_its_phase(optimizer):
+    build = partial(CosineLRScheduler, t_in_epochs=False)
+    seen = rates(optimizer, schedules.build_schedule(build, optimizer, HORIZON))
+    assert seen == pytest.approx([0.05 * (1 + math.cos(math.pi * n / 40)) for n in range(41)], abs=1e-9)
+
+
+def test_a_length_of_the_configs_own_stands(optimizer):
+    build = partial(lr_scheduler.CosineAnnealingLR, T_max=20)
+    seen = rates(optimizer, schedules.build_schedule(build, optimizer, HORIZON))
+    assert seen[-1] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("max", 0.1), ("min", 0.01)])
+def test_a_stock_plateau_follows_the_objective(optimizer, mode, rate):
+    schedule = schedules.build_schedule(lr_scheduler.ReduceLROnPlateau, optimizer, Horizon(12, 4, mode))
+    for number in range(12):
+        schedule.step(0.05 * number)  # of an accuracy that is progress, of a loss it is not
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("build", "line"),
+    [
+        (lr_scheduler.StepLR, "scheduler.step_size: missing; StepLR needs it"),
+        (partial(lr_scheduler.SequentialLR, schedulers=[lr_scheduler.StepLR], milestones=[1]), "StepLR needs it"),
+        (PlateauLRScheduler, "leaves its counters out of checkpoints"),
+    ],
+)
+def test_what_a_stock_schedule_lacks_is_one_clear_line(build, line):
+    with pytest.raises(UserError, match=line):
+        schedules.check_schedule(build)

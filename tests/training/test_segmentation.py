@@ -26,7 +26,7 @@ PARTS = (
 )  # fmt: skip
 
 
-def test_the_record_is_complete_and_agrees_with_its_confusion_matrices(segment):
+def test_the_record_is_complete_and_agrees_with_its_confusion_matrices(segment, drawn_figures):
     record = segment(*STREETS)
     assert [part for part in PARTS if not (record.path / part).is_file()] == []
     assert record.metrics["task"] == "segmentation"

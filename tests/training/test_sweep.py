@@ -126,6 +126,7 @@ def live_tensors() -> int:
     return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_six_jobs_leave_no_tensor_behind(words, tmp_path):
     faults = [*FAULTS, "+callbacks.faults.killed=none", "+callbacks.faults.failing='1 train'"]
     assert cli.run([*words, *faults, "seed=9"]) == 0  # what is made once per process is made

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from streetlab.app.settings import Settings, settings_of
 from streetlab.config import plain
+from streetlab.config.options import Flag, checked
 from streetlab.errors import UserError
 from streetlab.progress import LineFormatter
 
@@ -37,12 +38,11 @@ def run(cfg: DictConfig) -> None:
         UserError: the packages of the extra are missing; a value is out of range; the port is taken.
     """
     values = plain(cfg)
-    if not isinstance(values["open"], bool):
-        raise UserError(f"open: '{values['open']}' is not true or false")
+    opens = checked(Flag, values["open"], "open")
     storage = Path(tempfile.mkdtemp(prefix="streetlab-app-"))  # readable by us alone
     try:
         settings = settings_of(values, storage)
-        serve(settings, opens=values["open"])
+        serve(settings, opens=opens)
     finally:
         shutil.rmtree(storage, ignore_errors=True)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,10 @@ from streetlab.datasets.scan import SPLITS
 from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.io.filenames import one_line
+from streetlab.io.frames import data_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLIT_FILE = "split.json"
 
@@ -39,6 +44,7 @@ class Audit:
         masks: of each image, see `read_masks`; empty where images have labels.
         split: None where none can be drawn; a note says why.
         notes: what the reader should know besides, in sentences.
+        page: the HTML page, where it was written.
     """
 
     images: Images
@@ -46,6 +52,16 @@ class Audit:
     findings: list[Finding]
     split: NewSplit | None
     notes: tuple[str, ...]
+    page: Path | None = None
+
+    @property
+    def headline(self) -> str:
+        """The most important findings, in plain words."""
+        return headline(self.images)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The findings with the columns of findings.csv, one row for each."""
+        return data_frame([asdict(finding) for finding in self.findings], list(Finding.__dataclass_fields__))
 
 
 def run(cfg: DictConfig) -> None:
@@ -56,15 +72,18 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: a key has a value that it cannot take, the data set is not there, or the output cannot be written.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    options = options_of({str(key): value for key, value in config.items()})
+    result = perform(cfg)
+    print_audit(result.headline, counts_by_kind(result.findings), result.split, result.notes)
+    print(one_line(str(result.page)))
+
+
+def perform(cfg: DictConfig) -> Audit:
+    """Audit as the config asks, and write the files."""
+    options = options_of(cfg)
     chosen = chosen_data([str(word) for word in cfg.overrides])
     output = Path(cfg.output).expanduser() if cfg.output else Path("outputs") / "audit" / chosen.source.name
-    found = audit(chosen, options)
-    page = write_audit(chosen, found, options, output)
-    print_audit(headline(found.images), counts_by_kind(found.findings), found.split, found.notes)
-    print(one_line(str(page)))
+    result = audit(chosen, options)
+    return replace(result, page=write_audit(chosen, result, options, output))
 
 
 def audit(chosen: Chosen, options: Options) -> Audit:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from streetlab.audit.connected import Connected
+from scipy.cluster.hierarchy import DisjointSet
+
 from streetlab.audit.duplicates import DuplicatePair
 from streetlab.audit.fingerprints import Fingerprints
 
@@ -41,36 +42,32 @@ def group_images(fingerprints: Fingerprints, duplicates: Iterable[DuplicatePair]
     Returns:
         In the order of their first members.
     """
-    connected = Connected(len(fingerprints))
-    root_of, size = connected.root, connected.size
+    connected = DisjointSet(range(len(fingerprints)))
     capped: set[int] = set()
     duplicates = sorted(
         duplicates,
         key=lambda pair: (pair.kind == "near", -pair.similarity, pair.first, pair.second),
     )
     for pair in duplicates:
-        a, b = root_of(pair.first), root_of(pair.second)
-        if a != b and pair.kind == "near" and size[a] + size[b] > most:
+        a, b = pair.first, pair.second
+        joined = connected.connected(a, b)
+        if not joined and pair.kind == "near" and connected.subset_size(a) + connected.subset_size(b) > most:
             capped |= {a, b}
         else:
-            connected.join(a, b)
+            connected.merge(a, b)
 
-    members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(fingerprints)):
-        if size[root_of(index)] > 1:
-            members[root_of(index)].append(index)
     links: dict[int, list[DuplicatePair]] = defaultdict(list)
     for pair in duplicates:
-        root = root_of(pair.first)
-        if root == root_of(pair.second):
-            links[root].append(pair)
-    chains = {root_of(index) for index in capped}
+        if connected.connected(pair.first, pair.second):
+            links[connected[pair.first]].append(pair)
+    chains = {connected[index] for index in capped}
+    groups = sorted(sorted(subset) for subset in connected.subsets() if len(subset) > 1)
     return [
         Group(
-            name=min(fingerprints.content(index) or "" for index in those)[:12],
-            members=tuple(those),
-            duplicates=tuple(sorted(links[root], key=lambda pair: (pair.first, pair.second))),
-            chain=root in chains,
+            name=min(fingerprints.content(index) or "" for index in members)[:12],
+            members=tuple(members),
+            duplicates=tuple(sorted(links[connected[members[0]]], key=lambda pair: (pair.first, pair.second))),
+            chain=connected[members[0]] in chains,
         )
-        for root, those in sorted(members.items())
+        for members in groups
     ]

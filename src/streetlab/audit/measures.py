@@ -15,7 +15,7 @@ from streetlab.datasets.source import DataSource, Sample
 from streetlab.errors import first_line
 from streetlab.io.archive import File, ZipMember
 
-MEASURES_VERSION = 2
+MEASURES_VERSION = 3
 """Raised when any number below changes, which makes what is kept stale."""
 
 THUMBNAIL = 64

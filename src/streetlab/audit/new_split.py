@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streetlab.audit.connected import Connected
+from scipy.cluster.hierarchy import DisjointSet
+
 from streetlab.audit.groups import Group
 from streetlab.audit.images import Images
 from streetlab.audit.options import Options
@@ -111,21 +112,20 @@ def joined_groups(images: Images) -> list[str]:
 
     Images without a content hash, which no split can hold, are named by their place.
     """
-    connected = Connected(len(images))
-    root = connected.root
+    connected = DisjointSet(range(len(images)))
     first: dict[Hashable, int] = {}
     for group in images.groups:
         for member in group.members[1:]:
-            connected.join(group.members[0], member)
+            connected.merge(group.members[0], member)
     for image, (sample, digest) in enumerate(zip(images.samples, images.prints.sha256, strict=True)):
         for same in (("source", sample.group), ("bytes", digest)):
             if same[1] is not None:
-                connected.join(image, first.setdefault(same, image))
+                connected.merge(image, first.setdefault(same, image))
     smallest: dict[int, str] = {}
     for image, digest in enumerate(images.prints.sha256):
         if digest is not None:
-            smallest[root(image)] = min(digest, smallest.get(root(image), digest))
-    return [smallest.get(root(image), f"image {image}")[:12] for image in range(len(images))]
+            smallest[connected[image]] = min(digest, smallest.get(connected[image], digest))
+    return [smallest.get(connected[image], f"image {image}")[:12] for image in range(len(images))]
 
 
 def class_shares(images: Images, splits: list[str | None], resolution: Resolution) -> tuple[ClassShare, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
@@ -18,25 +19,39 @@ from streetlab.compare.options import DEFAULTS, Options, options_of, run_paths
 from streetlab.compare.page import compare_page
 from streetlab.compare.select import Selection, folds_text, select
 from streetlab.compare.verdicts import Verdicts, judge
+from streetlab.config import plain
 from streetlab.io import files
 from streetlab.io.filenames import one_line
+from streetlab.io.frames import data_frame
 from streetlab.records.record import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A ranked and tested selection with the sentences that belong under its table."""
+    """A ranked and tested selection with the sentences that belong under its table.
+
+    Attributes:
+        page: the HTML page, where it was written.
+    """
 
     selection: Selection
     verdicts: Verdicts
     options: Options
     heading: str
     notes: tuple[str, ...]
+    page: Path | None = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The leaderboard."""
         return self.verdicts.rows
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The leaderboard with the columns of leaderboard.csv, one row for each configuration."""
+        return data_frame(table_rows(self.rows, self.selection.metric))
 
 
 def run(cfg: DictConfig) -> None:
@@ -47,12 +62,8 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: a key has a value that it cannot take; see `compare`; or the output cannot be written.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
-    paths, options = run_paths(config), options_of(config)
-    output = Path(cfg.output).expanduser() if cfg.get("output") else paths[0] / "compare"
-    comparison = compare(paths, options)
-    # before anything is printed, so that `| head` cannot cost the files
-    page = write_comparison(comparison, output)
+    # all is written before anything is printed, so that `| head` cannot cost the files
+    comparison = perform(cfg)
     console = Console()
     selection, verdicts = comparison.selection, comparison.verdicts
     tables = terminal_tables(verdicts.rows, verdicts.baseline, selection.metric, console.width)
@@ -64,7 +75,16 @@ def run(cfg: DictConfig) -> None:
     for record, reason in selection.skipped:
         console.print(Text(_skipped_line(record, reason), style="yellow"), soft_wrap=True)
     # print, not the console: a path is one line, however narrow the terminal
-    print(one_line(str(page)))
+    print(one_line(str(comparison.page)))
+
+
+def perform(cfg: DictConfig) -> Comparison:
+    """Compare as the config asks, and write the files."""
+    config: dict[str, Any] = plain(cfg)
+    paths, options = run_paths(config), options_of(config)
+    output = Path(cfg.output).expanduser() if cfg.get("output") else paths[0] / "compare"
+    comparison = compare(paths, options)
+    return replace(comparison, page=write_comparison(comparison, output))
 
 
 def compare(paths: Sequence[Path], options: Options = DEFAULTS) -> Comparison:

@@ -7,13 +7,14 @@ import json
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streetlab.config.run_names import LEFT_OUT, PATHS, TEACHER, has_teacher, matches
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import CLASSIFICATION, TASKS, TaskSpec
 from streetlab.errors import UserError
+from streetlab.metrics.catalogue import added_metrics
 from streetlab.metrics.results import RESULT_FILES, SplitResults
 from streetlab.records.record import RunRecord
 
@@ -30,6 +31,7 @@ class FinishedRun:
         choices: what was chosen from each config group, as far as the record tells.
         metrics, model, status: the record's files; model is empty where it is missing.
         by_fold: the runs that this one is joined from, by fold; empty for a run of its own.
+        added: the targets of the metrics that its config adds to the catalogue's, by name.
     """
 
     record: RunRecord
@@ -40,6 +42,7 @@ class FinishedRun:
     model: dict[str, Any]
     status: dict[str, Any]
     by_fold: tuple[FinishedRun, ...] = ()
+    added: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[FinishedRun, ...]:
@@ -135,6 +138,7 @@ def read_finished(record: RunRecord) -> FinishedRun:
         metrics=metrics,
         model=model,
         status=status,
+        added={name: str(config["metrics"][name].get("_target_")) for name in added_metrics(config)},
     )
 
 

@@ -37,7 +37,8 @@ class RunResult:
         n: photos or images tested.
         costs: `COSTS` in the units epoch (from 1), count, bytes, 10⁹ multiply-adds, bytes, minutes, 1/s; of folds
             the minutes are the sum, the memory is the largest, the others are means.
-        measures: `MEASURES` on the evaluated split; far_errors are photos, far_error_share is of all photos.
+        measures: `MEASURES` and the metrics that the run's config adds, on the evaluated split; far_errors are photos,
+            far_error_share is of all photos.
     """
 
     seed: int | None
@@ -136,7 +137,7 @@ def run_result(run: FinishedRun, metric: str) -> RunResult:
         interval=interval,
         n=n,
         costs={key: _cost(run, key) for key in COSTS},
-        measures={key: _number(test.get(key)) for key in MEASURES},
+        measures={key: _number(test.get(key)) for key in (*MEASURES, *run.added)},
     )
 
 
@@ -145,7 +146,8 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
 
     Columns of scores begin with the evaluated split: `test_macro_f1`, `val_miou`.
     """
-    measured = [key for key in MEASURES if key != metric and any(row.values(key) for row in rows)]
+    measures = (*MEASURES, *added_targets(rows))
+    measured = [key for key in measures if key != metric and any(row.values(key) for row in rows)]
     return [
         {
             "rank": row.rank,
@@ -167,6 +169,11 @@ def table_rows(rows: Sequence[Row], metric: str) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def added_targets(rows: Sequence[Row]) -> dict[str, str]:
+    """The targets of all metrics that the rows' configs add to the catalogue's, by name."""
+    return {name: target for row in rows for run in row.group.runs for name, target in run.added.items()}
 
 
 def _accuracy_columns(row: Row, metric: str) -> dict[str, Any]:
@@ -213,7 +220,7 @@ def _value(result: RunResult, what: str) -> float | None:
     for numbers in (result.costs, result.measures):
         if what in numbers:
             return numbers[what]
-    return getattr(result, what)
+    return getattr(result, what, None)  # a metric that another run's config adds
 
 
 def _cost(run: FinishedRun, key: str) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from streetlab.compare.leaderboard import Row
+from streetlab.compare.leaderboard import Row, added_targets
 from streetlab.compare.leaderboard_text import DASH, add_row, new_table, score
 from streetlab.io.markdown import plain, table
 from streetlab.metrics.catalogue import BY_KEY, CATALOGUE, Metric
@@ -29,7 +29,11 @@ def measure_table(rows: Sequence[Row]) -> MeasureTable | None:
 
     A number that is trivial in all rows is not shown.
     """
-    columns = [metric for metric in CATALOGUE if metric.column and _is_informative(rows, metric)]
+    added = [
+        Metric(name, "", name, column=name, note=f"{name}: {target}, from the runs' configs.")
+        for name, target in added_targets(rows).items()
+    ]
+    columns = [metric for metric in (*CATALOGUE, *added) if metric.column and _is_informative(rows, metric)]
     if not columns:
         return None
     return MeasureTable(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 from omegaconf import DictConfig, OmegaConf
 
 from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
@@ -14,12 +15,23 @@ from streetlab.compress.prune import IMPORTANCES, SCOPES, Pruning
 from streetlab.config import plain
 from streetlab.config.command_line import own_keys
 from streetlab.config.composition import config_folder
+from streetlab.config.options import (
+    CLOSED,
+    Flag,
+    Fraction,
+    NaturalNumber,
+    OneOf,
+    Output,
+    PositiveInt,
+    PositiveNumber,
+    command_options,
+)  # fmt: skip
 from streetlab.config.process_count import processes_of
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
 from streetlab.config.run_names import config_hash, matches, run_name
 from streetlab.datasets.manifest import Manifest
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.process_rank import process_rank
 from streetlab.records.identity import has_photos, other_photos, unique_hash
 from streetlab.records.locate import locate_run
@@ -36,9 +48,26 @@ _OWN_KEYS = {
 """What has no place among the words for the run's config, and why."""
 
 
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Keys:
+    """The keys of conf/compress.yaml, which says what each is for."""
+
+    run: str
+    checkpoint: str
+    ratio: Fraction
+    importance: Annotated[str, OneOf(IMPORTANCES)]
+    scope: Annotated[str, OneOf(SCOPES)]
+    round_to: PositiveInt
+    epochs: NaturalNumber
+    lr_scale: PositiveNumber
+    distil: Flag
+    output: Output
+    overrides: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Options:
-    """The keys of conf/compress.yaml, which says what each is for.
+    """What is compressed, how and where to.
 
     Attributes:
         run: the record of the trained network; never written to.
@@ -83,32 +112,22 @@ def read_options(cfg: DictConfig) -> Options:
         UserError: a value that its key does not take; no such run or checkpoint, or an unfinished run; an override
             that does not fit the run's config, or is not for compress to take; several processes.
     """
-    asked: dict[str, Any] = plain(cfg)
-    pruning = Pruning(
-        _share("ratio", asked["ratio"]),
-        _choice("importance", asked["importance"], IMPORTANCES),
-        _choice("scope", asked["scope"], SCOPES),
-        _whole("round_to", asked["round_to"], 1),
-    )
-    epochs = _whole("epochs", asked["epochs"], 0)
-    lr_scale, distil = asked["lr_scale"], asked["distil"]
-    if not _is_number(lr_scale) or lr_scale <= 0:
-        raise UserError(f"lr_scale: '{lr_scale}' is not a number above 0")
-    if not isinstance(distil, bool):
-        raise UserError(f"distil: '{distil}' is not true or false")
-    run = locate_run(str(asked["run"]))
+    keys = command_options(Keys, cfg)
+    pruning = Pruning(keys.ratio, keys.importance, keys.scope, keys.round_to)
+    run = locate_run(keys.run)
     unfinished = run.unfinished()
     if unfinished:
         raise UserError(f"run: {run.path} is {unfinished}; only a completed run can be compressed")
-    words = [str(word) for word in asked["overrides"]]
+    words = list(keys.overrides)
     recorded = recorded_config(run.located_config, words, own_keys("compress"))
     _refuse_own(recorded)
     _refuse_several(recorded.config)
-    if distil:
+    if keys.distil:
         recorded.config.teacher = str(run.path)
-    weights = read_weights(find_checkpoint(run, str(asked["checkpoint"])))
-    given = asdict(pruning) | {"epochs": epochs, "lr_scale": lr_scale, "distil": distil}
-    given |= {"checkpoint": asked["checkpoint"]}
+    weights = read_weights(find_checkpoint(run, keys.checkpoint))
+    # as it was typed, since 1 and 1.0 are two names
+    given = asdict(pruning) | {"epochs": keys.epochs, "lr_scale": cfg.lr_scale, "distil": keys.distil}
+    given |= {"checkpoint": keys.checkpoint}
     words += _words(given)
     choices = dict(run.status.get("choices") or {}) | recorded.choices
     return Options(
@@ -117,11 +136,11 @@ def read_options(cfg: DictConfig) -> Options:
         {group: choice for group, choice in choices.items() if group not in _OWN_KEYS},
         weights,
         pruning,
-        epochs,
-        float(lr_scale),
-        distil,
+        keys.epochs,
+        keys.lr_scale,
+        keys.distil,
         words,
-        RunRecord(_folder(run, asked, words, plain(recorded.config) | given)),
+        RunRecord(keys.output or _folder(run, words, plain(recorded.config) | given)),
         asks_for_own_data(recorded),
     )
 
@@ -149,9 +168,7 @@ def _words(given: Mapping[str, Any]) -> list[str]:
     return quote_paths([f"{key}={str(value).lower() if value is True else value}" for key, value in kept.items()])
 
 
-def _folder(run: RunRecord, asked: Mapping[str, Any], words: Sequence[str], config: Mapping[str, Any]) -> Path:
-    if asked["output"]:
-        return Path(asked["output"]).expanduser()
+def _folder(run: RunRecord, words: Sequence[str], config: Mapping[str, Any]) -> Path:
     name = run_name(words, config, keep=[word.partition("=")[0] for word in words])
     beside = run.path if run.path.name else run.path.resolve()
     return beside.with_name(f"{beside.name}-pruned-{name}")
@@ -170,25 +187,3 @@ def _refuse_several(config: DictConfig) -> None:
         raise UserError(
             f"trainer.devices={config.trainer.get('devices', 1)}: compress works in one process; trainer.devices=1"
         )
-
-
-def _share(key: str, value: Any) -> float:
-    if not _is_number(value) or not 0 < value < 1:
-        raise UserError(f"{key}: '{value}' is not a number above 0 and below 1")
-    return float(value)
-
-
-def _choice(key: str, value: Any, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise UserError(f"{key}: '{value}' is not one of {', '.join(allowed)}{did_you_mean(str(value), allowed)}")
-    return str(value)
-
-
-def _whole(key: str, value: Any, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{key}: '{value}' is not a whole number of {least} or more")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

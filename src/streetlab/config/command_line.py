@@ -50,7 +50,7 @@ def arrange(words: Sequence[str]) -> CommandLine:
         if name in ("--config-dir", "-cd"):
             config_dir = options[-1].partition("=")[2] if sign else options[-1]
     _check(overrides)
-    sweeping = _is_sweep([*options, *overrides])
+    sweeping = is_sweep([*options, *overrides])
     overrides = quote_paths(overrides, multirun=sweeping)
     return CommandLine(options, defer_values(overrides) if sweeping else overrides, config_dir)
 
@@ -67,7 +67,7 @@ def collect(line: CommandLine, command: str) -> CommandLine:
     own = own_keys(command)
     if "overrides" not in own:
         return replace(line, overrides=without_null_choices(line.overrides, command, line.config_dir))
-    if _is_sweep([*line.options, *line.overrides]):
+    if is_sweep([*line.options, *line.overrides]):
         raise UserError(f"-m: {command} is about one run; give the command once for each")
     first = {word: re.split(r"[.=/]", word.lstrip("+~"), maxsplit=1)[0] for word in line.overrides}
     kept = [word for word in line.overrides if first[word] in own]
@@ -132,7 +132,7 @@ def own_keys(command: str) -> list[str]:
     return [str(key) for key in OmegaConf.load(config_folder() / f"{command}.yaml") if key != "defaults"]
 
 
-def _is_sweep(words: Sequence[str]) -> bool:
+def is_sweep(words: Sequence[str]) -> bool:
     """Check that the overrides ask for several jobs: by an option, or by a preset of the group `sweep`."""
     presets = [word for word in words if _group(word) == "sweep"]
     by_preset = bool(presets) and presets[-1] != "sweep=" and not _chooses_nothing(presets[-1])

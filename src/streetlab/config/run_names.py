@@ -51,7 +51,16 @@ FILES = ("dataset.split_file", "model.weights")
 # A run, known by its best epoch alone, wherever it lies and whatever it is called.
 TEACHER = "teacher"
 # They came after the first records; where they are null, those are still found.
-OFF_WHERE_NULL = ("dataset.folds", "dataset.fold", "dataset.test_from", "dataset.values", TEACHER, "distillation")
+OFF_WHERE_NULL = (
+    "dataset.folds",
+    "dataset.fold",
+    "dataset.test_from",
+    "dataset.values",
+    TEACHER,
+    "distillation",
+    "transforms",
+    "metrics",
+)
 
 MAX_LENGTH = 100
 _HASH_LENGTH = 8

@@ -21,6 +21,8 @@ class TrainConfig:
     scheduler: dict[str, Any] = MISSING
     loss: dict[str, Any] = MISSING
     augment: dict[str, Any] = MISSING
+    transforms: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -30,7 +31,7 @@ _COMPLETED_LATER = {
     "scheduler": "the optimizer of each phase is added to it",
 }
 """Nodes that have to be partials, and why."""
-_COMPLETE = ("augment", "callbacks.*", "dataset", "logger.*", "loss", "regime", "trainer")
+_COMPLETE = ("augment", "callbacks.*", "dataset", "logger.*", "loss", "metrics.*", "regime", "trainer", "transforms.*")
 """Nodes that must not be: all that their targets need is there when they are called."""
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_"})
 
@@ -44,10 +45,28 @@ def instantiate(node: object, **kwargs: Any) -> Any:
     Raises:
         UserError: the target cannot be imported, or the keys do not fit its signature.
     """
+    return _instantiate(node, {}, kwargs)
+
+
+def instantiate_with(node: Any, **offered: Any) -> Any:
+    """Call the node's `_target_` as `instantiate` does, with those of the offered arguments that it can take.
+
+    A target inside the node gets them as well. An argument counts where the target's signature names it and the node
+    does not set it.
+
+    Args:
+        offered: numbers or text.
+    """
+    return _instantiate(node, offered, {})
+
+
+def _instantiate(node: Any, offered: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Any:
     if node is None:
         return None
     key = full_key(node) if isinstance(node, (DictConfig, ListConfig)) else ""
     tree = with_current_targets(plain(node) if isinstance(node, (DictConfig, ListConfig)) else node)
+    if offered:
+        tree = _completed(tree, offered)
     for fault in _faults(tree, key, {key: tuple(kwargs)}):
         raise UserError(fault)
     if not isinstance(tree, Mapping) or "_target_" not in tree:
@@ -60,12 +79,29 @@ def instantiate(node: object, **kwargs: Any) -> Any:
         return functools.partial(made, **kwargs) if kwargs else made
     try:
         return made(**kwargs)
-    except TypeError as error:
-        # A target with **options finds out late.
-        found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    except (TypeError, ValueError) as error:
+        # A target with **options finds out late; torchmetrics' raise a ValueError.
+        found = re.search(r"[Uu]nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
         if found is None or found[1] not in tree:
             raise
-        raise UserError(f"{_join(key, found[1])}: {tree['_target_']} takes no '{found[1]}'") from error
+        arguments = signature_of(locate(tree["_target_"]))
+        near = did_you_mean(found[1], arguments.names if arguments else ())
+        raise UserError(f"{_join(key, found[1])}: {tree['_target_']} takes no '{found[1]}'{near}") from error
+
+
+def _completed(node: Any, offered: Mapping[str, Any]) -> Any:
+    """The node with the offered arguments that its targets name and that it does not set."""
+    if isinstance(node, list):
+        return [_completed(item, offered) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    members = {name: _completed(child, offered) for name, child in node.items()}
+    arguments = None
+    if isinstance(node.get("_target_"), str) and "_args_" not in node:  # whose places are not known
+        with suppress(ImportError):  # reported with the key, when the node is checked
+            arguments = signature_of(locate(node["_target_"]))
+    names = () if arguments is None else arguments.names
+    return {name: value for name, value in offered.items() if name in names} | members
 
 
 def _make(tree: object, key: str) -> Any:

@@ -59,6 +59,8 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = _bad_group_value(error, line)
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _first_lines(error)
+    elif isinstance(error, AssertionError) and "type for root: NoneType" in str(error):
+        text = _below_nothing(command, line)
     elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):
         text = "no srun here: hydra/launcher=slurm submits from a machine of the cluster"
     elif isinstance(error, OSError) and error.filename:
@@ -132,6 +134,19 @@ def _bad_file(file: str, message: str, command: str, line: CommandLine) -> str:
     text = message.split("\n", 1)[1] if "\n" in message else message
     full = re.search(r"full_key: (\S+)", message)
     return f"{_where(file)}{full[1] + ': ' if full else ''}{text.splitlines()[0]}"
+
+
+def _below_nothing(command: str, line: CommandLine) -> str | None:
+    """A key below a group in which nothing is chosen."""
+    from streetlab.config.composition import composer
+
+    with composer(line.config_dir) as found:
+        chosen = found.defaults(command)
+    for word in line.overrides:
+        group, dot, _ = word.lstrip("+~").partition("=")[0].partition(".")
+        if dot and chosen.get(group, group) is None:
+            return f"{word}: nothing is chosen in {group}; {group}=NAME takes NAME.yaml of {group}/ in --config-dir=DIR"
+    return None
 
 
 def _is_of_group(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,9 @@ def kind_of(head: bytes) -> Kind | None:
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff",
                   ".ppm", ".pgm", ".jp2", ".avif"}  # fmt: skip
 """Names that promise a photo: such files are taken without a look inside, and decoding says whether they hold one."""
+HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
+"""Names that promise a photo too, but are believed only by a look inside, since reading one takes a package."""
+INSTALL_HEIF = "pip install 'streetlab[photos]'"
 _RAW_SUFFIXES = {".dng", ".cr2", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".pef", ".srw"}
 """Camera raw: most are TIFFs by their first bytes, of which Pillow would read the thumbnail."""
 
@@ -118,5 +122,15 @@ def reason_to_pass(path: Path) -> str | None:
 
 
 def needs_extra(head: bytes) -> bool:
-    """Recognise a HEIC photo by its first bytes; a package of its own is needed to read one."""
+    """Recognise a HEIC photo by its first bytes where the package that reads it is not installed."""
+    return is_heif(head) and not heif_readable()
+
+
+def is_heif(head: bytes) -> bool:
+    """Recognise a HEIC or HEIF photo by its first bytes."""
     return format_of(head) in ("HEIC", "HEIF")
+
+
+def heif_readable() -> bool:
+    """True if the package that reads HEIC photos is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None

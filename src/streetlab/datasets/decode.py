@@ -10,7 +10,10 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from streetlab.datasets.content import HEAD_BYTES, HEIF_SUFFIXES, INSTALL_HEIF, format_of, is_heif, needs_extra
 from streetlab.datasets.depth import Depth, raw_mode
+from streetlab.datasets.icc import ToSrgb
+from streetlab.errors import UserError, first_line
 from streetlab.io.archive import File
 
 MOST_PIXELS = 178_956_970
@@ -27,6 +30,8 @@ _COMPRESSIONS = {6: "JPEG", 7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 3
                  34892: "JPEG", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}  # fmt: skip
 _SCALED_BY = {"L;2": 85, "L;4": 17}
 """Pillow stretches greys of 2 and 4 bits to 0-255; 1-bit greys it hands out as they are."""
+_ORIENTATION = 0x0112
+_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations whose pixels lie on their side."""
 
@@ -46,8 +51,9 @@ class TooManyPixels(UnreadablePhoto):
 def read_photo(path: File, min_side: int | None = None, most_pixels: int | None = None) -> Image.Image:
     """Decode a photo by its bytes (a `.png` may hold JPEG or WebP).
 
-    EXIF orientation is applied, transparency is laid over white, and channels of more than 8 bits are reduced to 8 by
-    what the file says is white.
+    The orientation that EXIF or the container states is applied, transparency is laid over white, channels of more than
+    8 bits are reduced to 8 by what the file says is white, and colours are converted to sRGB by the file's ICC profile.
+    Of files that hold several pictures the primary one counts.
 
     Args:
         path: the file.
@@ -59,10 +65,34 @@ def read_photo(path: File, min_side: int | None = None, most_pixels: int | None 
         An RGB image.
 
     Raises:
-        UnreadablePhoto: the file is missing, closed to us, truncated, no image, too large to be a photo, or has more
-            than 8 bits and does not say what is white.
+        UnreadablePhoto: the file is missing, closed to us, truncated, no image, too large to be a photo, in a format
+            whose package is not installed, or has more than 8 bits and does not say what is white.
     """
     return read_photo_and_size(path, min_side, most_pixels)[0]
+
+
+def to_photo(photo: str | Path | np.ndarray | Image.Image) -> Image.Image:
+    """Make an upright RGB image of a file, of an array `(H, W, 3)` uint8 RGB, or of an image of another mode.
+
+    Raises:
+        UserError: the file does not decode, see `read_photo`; an array of another shape or type; an image whose
+            pixels have more than 8 bits and do not say what is white.
+    """
+    if isinstance(photo, Image.Image):
+        if photo.mode in _DEEP:
+            raise UserError(f"a photo of mode {photo.mode} does not say what is white; give its file's path")
+        upright = ImageOps.exif_transpose(photo) if photo.getexif().get(_ORIENTATION, 1) != 1 else photo
+        return _to_rgb(upright)
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+            raise UserError(f"a photo is an array (H, W, 3) of uint8, RGB; found {photo.shape} of {photo.dtype}")
+        return Image.fromarray(photo)
+    if not isinstance(photo, str | Path):
+        raise UserError(f"a photo is a path, an array (H, W, 3) of uint8 or an image; found {type(photo).__name__}")
+    try:
+        return read_photo(Path(photo).expanduser())
+    except UnreadablePhoto as error:
+        raise UserError(str(error)) from None
 
 
 def read_photo_and_size(
@@ -72,10 +102,11 @@ def read_photo_and_size(
     with _opened(path, "photo", most_pixels) as opened:
         width, height = opened.size
         depth = Depth(opened, path)  # now: of a PNG, EXIF may stand at the end, for which it is decoded
-        if opened.getexif().get(0x0112) in _SIDEWAYS:
+        if opened.getexif().get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
         if min_side is not None and opened.format == "JPEG":
             opened.draft("RGB", (min_side, min_side))
+        to_srgb = ToSrgb(opened.info.get("icc_profile"), opened.mode)
         opened.load()
         photo = ImageOps.exif_transpose(opened)
         if depth.is_deep:
@@ -83,7 +114,7 @@ def read_photo_and_size(
                 photo = depth.reduced(photo, lambda mode: _decoded_as(path, mode))
             except ValueError as error:
                 raise UnreadablePhoto(f"{path}: {error}") from None
-        return _to_rgb(photo), (width, height)
+        return to_srgb(photo if to_srgb.takes_cmyk else _to_rgb(photo)), (width, height)
 
 
 def read_mask(path: File) -> np.ndarray:
@@ -206,20 +237,42 @@ def _opened(path: File, what: str, most_pixels: int | None = None) -> Iterator[I
                 raise TooManyPixels(f"{line} {most:,}", width * height)
             yield opened
     except UnidentifiedImageError:
-        raise UnreadablePhoto(f"{path}: not an image ({_first_bytes(path)})") from None
+        head = _head(path)
+        if needs_extra(head):
+            raise UnreadablePhoto(f"{path}: {format_of(head)}; reading it takes {INSTALL_HEIF}") from None
+        start = f"it begins with {head[:16]!r}" if head else "it is empty"
+        raise UnreadablePhoto(f"{path}: not an image ({start})") from None
     except FileNotFoundError:
         raise UnreadablePhoto(f"{path}: no such file") from None
     except PermissionError:
         raise UnreadablePhoto(f"{path}: no permission to read it") from None
     except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError) as error:  # damaged files raise any
-        raise UnreadablePhoto(f"{path}: does not decode ({error})") from None
+        raise UnreadablePhoto(f"{path}: does not decode ({first_line(error)})") from None
 
 
 def _source(path: File) -> Path | IO[bytes]:
     return path if isinstance(path, Path) else path.open()
 
 
-def _first_bytes(path: File) -> str:
+def _head(path: File) -> bytes:
     with path.open("rb") if isinstance(path, Path) else path.open() as file:
-        start = file.read(16)
-    return f"it begins with {start!r}" if start else "it is empty"
+        return file.read(HEAD_BYTES)
+
+
+def _open_heif(file: IO[bytes], name: str | bytes) -> ImageFile.ImageFile:
+    """Open a HEIC or HEIF photo for Pillow.
+
+    Raises:
+        SyntaxError: another format, which Pillow takes for "try the next reader": AVIF may begin alike.
+    """
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not is_heif(head) or needs_extra(head):
+        raise SyntaxError("not HEIC")
+    from pillow_heif import HeifImageFile  # 0.04 s and 10 MB, for those who have such photos
+
+    return HeifImageFile(file, name)
+
+
+Image.register_open("HEIF", _open_heif, lambda prefix: prefix[4:8] == b"ftyp")
+Image.register_extensions("HEIF", sorted(HEIF_SUFFIXES))

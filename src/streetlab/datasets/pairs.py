@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from streetlab.datasets.content import LOSSY, PHOTO_SUFFIXES, PassedOver
+from streetlab.datasets.content import HEIF_SUFFIXES, LOSSY, PHOTO_SUFFIXES, PassedOver
 from streetlab.datasets.scan import SPLITS, check_root, folders_in, photos_below, split_folders
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.archive import File
@@ -160,7 +160,7 @@ def _by_stem(folder: Path, files: Iterable[Path], key: str, ending: str = "") ->
     ending = _nfc(ending)
     found: dict[str, Path] = {}
     for path in sorted(files):
-        named = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path
+        named = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES | HEIF_SUFFIXES else path
         stem = _nfc(_id(named, folder))
         if not stem.endswith(ending):
             continue
@@ -183,7 +183,7 @@ def _nfc(name: str) -> str:
 def _masks_by_stem(folder: Path, key: str, ending: str = "", passed: PassedOver | None = None) -> dict[str, Path]:
     masks = []
     for path in photos_below(folder, passed):
-        if path.suffix.lower() in PHOTO_SUFFIXES - MASK_SUFFIXES:
+        if path.suffix.lower() in (PHOTO_SUFFIXES | HEIF_SUFFIXES) - MASK_SUFFIXES:
             if passed is not None:
                 passed.add(LOSSY, path)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,22 @@ from streetlab.training.elsewhere import tested_splits, tests_everything
 from streetlab.training.rebuild import rebuild
 from streetlab.training.terminal import quiet_lightning
 
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The files of an explanation, and what they say.
+
+    Attributes:
+        page: the gallery; maps.npz, metrics.json and the panels lie beside it.
+        metrics: what metrics.json holds: scores, what was explained, seconds.
+        sentences: notes on the selection and what the scores say.
+    """
+
+    page: Path
+    metrics: dict[str, Any]
+    sentences: tuple[str, ...]
+
+
 EXPLAINERS: dict[str, Any] = {CLASSIFICATION: explain_classifier, SEGMENTATION: explain_segmenter}
 
 
@@ -38,17 +54,22 @@ def run(cfg: DictConfig) -> None:
         UserError: see `request.read_request`, `classification.explain_classifier` and
             `segmentation.explain_segmenter`; or the answer cannot be written.
     """
+    explanation = perform(cfg)
+    console = Console()
+    for line in explanation.sentences:
+        console.print(Text(line), soft_wrap=True)
+    print(one_line(str(explanation.page)))
+
+
+def perform(cfg: DictConfig) -> Explanation:
+    """Explain as the config asks."""
     request = read_request(cfg)
     with quiet_lightning():
-        page, lines = explain(request)
-    console = Console()
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
-    print(one_line(str(page)))
+        return explain(request)
 
 
-def explain(request: ExplainRequest) -> tuple[Path, list[str]]:
-    """Write all results; return the page's path and the terminal's lines."""
+def explain(request: ExplainRequest) -> Explanation:
+    """Write all results."""
     started = time.perf_counter()
     asked = None if request.other_data else request.split
     everything = tests_everything(asked, request.other_data, request.config, request.space, request.run)
@@ -92,7 +113,7 @@ def explain(request: ExplainRequest) -> tuple[Path, list[str]]:
         pairs=answer.pairs,
     )
     files.write_text(request.output / PAGE, gallery_page(gallery))
-    return request.output / PAGE, [*guessed, *answer.notes, *said]
+    return Explanation(request.output / PAGE, metrics, (*guessed, *answer.notes, *said))
 
 
 def _split(asked: str | None, data: StreetData, everything: bool) -> str:

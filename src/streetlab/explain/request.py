@@ -6,14 +6,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
 from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.config import plain
 from streetlab.config.command_line import own_keys
 from streetlab.config.composition import config_folder
+from streetlab.config.options import (
+    CLOSED,
+    Flag,
+    NaturalNumber,
+    OneOf,
+    Output,
+    PositiveInt,
+    Says,
+    WholeNumber,
+    command_options,
+)  # fmt: skip
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import recorded_config
 from streetlab.config.run_names import matches, run_name
@@ -22,11 +35,11 @@ from streetlab.datasets.manifest import Manifest
 from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.loading.datamodule import StreetData
-from streetlab.networks.cam import check_method
+from streetlab.networks.cam import METHODS
 from streetlab.records.identity import other_photos, unique_hash
 from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord
-from streetlab.training.elsewhere import check_split, names_other_data
+from streetlab.training.elsewhere import TESTABLE, names_other_data
 from streetlab.training.evaluate import UNSEEN, asks_for_own_data, refuse_without_effect
 
 PAGE, NUMBERS = "explain.html", "metrics.json"
@@ -36,6 +49,25 @@ _EXPLAINED = ("dataset", "model", "image_size", "batch_size", "trainer.accelerat
 _SAME_ANSWER = ("batch_size", "trainer.accelerator", *UNSEEN)
 """What in those parts leaves the recorded predictions as they are."""
 _ELSEWHERE = ("run", "output", "overrides", "hydra")
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Keys:
+    """The keys of conf/explain.yaml, which says what each is for."""
+
+    run: str
+    checkpoint: str
+    split: Annotated[str, OneOf(TESTABLE)] | None
+    method: Annotated[str, OneOf(METHODS)]
+    layer: Annotated[str | None, Says("the dotted name of a module, or null")]
+    n: PositiveInt | None
+    classes: Any
+    scores: Flag
+    scored_photos: Annotated[WholeNumber, Field(ge=2)]
+    cells: Annotated[WholeNumber, Field(ge=2, le=32)]
+    seed: NaturalNumber
+    output: Output
+    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +139,13 @@ def read_request(cfg: DictConfig) -> ExplainRequest:
         UserError: no such run, checkpoint, split, method or class; a number out of range; an override that does
             not fit the run's config or changes nothing; the folder of the answer holds something else.
     """
-    _check_numbers(cfg)
-    check_method(cfg.method)
-    check_split(cfg.split, "")
-    run = locate_run(cfg.run)
-    words = [str(word) for word in cfg.overrides]
+    keys = command_options(Keys, cfg)
+    run = locate_run(keys.run)
+    words = list(keys.overrides)
     recorded = recorded_config(run.located_config, words, own_keys("explain"))
     refuse_without_effect(recorded, _EXPLAINED, "an explanation")
-    weights = read_weights(find_checkpoint(run, cfg.checkpoint))
-    classes = class_ids(plain(cfg).get("classes"), weights.label_space.names)
+    weights = read_weights(find_checkpoint(run, keys.checkpoint))
+    classes = class_ids(keys.classes, weights.label_space.names)
     words += _words(cfg)
     name = run_name(words, plain(recorded.config) | _asked(cfg), [word.partition("=")[0] for word in words])
     name = name if words else ""
@@ -123,22 +153,22 @@ def read_request(cfg: DictConfig) -> ExplainRequest:
         run=run,
         config=recorded.config,
         weights=weights,
-        split=cfg.split or _reported_split(run),
-        other_data=cfg.split is None and names_other_data(recorded.keys),
-        method=cfg.method,
-        layer=cfg.layer,
-        n=cfg.n,
+        split=keys.split or _reported_split(run),
+        other_data=keys.split is None and names_other_data(recorded.keys),
+        method=keys.method,
+        layer=keys.layer,
+        n=keys.n,
         classes=classes,
-        scores=cfg.scores,
-        scored_photos=cfg.scored_photos,
-        cells=cfg.cells,
-        seed=cfg.seed,
-        recorded=cfg.checkpoint == "best" and all(matches(key, _SAME_ANSWER) for key in recorded.keys),
+        scores=keys.scores,
+        scored_photos=keys.scored_photos,
+        cells=keys.cells,
+        seed=keys.seed,
+        recorded=keys.checkpoint == "best" and all(matches(key, _SAME_ANSWER) for key in recorded.keys),
         name=name,
-        output=Path(cfg.output).expanduser() if cfg.output else run.path / "explain" / name,
+        output=keys.output or run.path / "explain" / name,
         own_data=asks_for_own_data(recorded),
     )
-    _refuse_in_the_way(request, chosen=bool(cfg.output))
+    _refuse_in_the_way(request, chosen=bool(keys.output))
     return request
 
 
@@ -194,26 +224,6 @@ def begin_answer(request: ExplainRequest) -> None:
         if path.parent == request.output or path.parent.name in ("correct", "wrong", "worst", "best"):
             path.unlink(missing_ok=True)
     files.write_json(request.output / NUMBERS, {"explained": request.about(), "state": "running"})
-
-
-def _check_numbers(cfg: DictConfig) -> None:
-    """Check the numeric options, before anything is read."""
-    for key, least, most, optional in (
-        ("n", 1, None, True),
-        ("scored_photos", 2, None, False),
-        ("cells", 2, 32, False),
-        ("seed", 0, None, False),
-    ):
-        value = cfg[key]
-        if value is None and optional:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least or (most and value > most):
-            allowed = f"{least} to {most}" if most else f"{least} or more"
-            raise UserError(f"{key}: '{value}' is not a whole number of {allowed}{', or null' if optional else ''}")
-    if not isinstance(cfg.scores, bool):
-        raise UserError(f"scores: '{cfg.scores}' is not true or false")
-    if cfg.layer is not None and not isinstance(cfg.layer, str):
-        raise UserError(f"layer: '{cfg.layer}' is not the dotted name of a module, or null")
 
 
 def _asked(cfg: DictConfig) -> dict[str, Any]:

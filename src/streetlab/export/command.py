@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,20 @@ from streetlab.synthetic import draw_scene
 from streetlab.training.evaluate import fitted_temperature
 from streetlab.training.terminal import quiet_lightning
 
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """An exported model.
+
+    Attributes:
+        file: which `Predictor.from_export` reads; the report lies beside it.
+        report: what the report's JSON holds: agreement, quality, latency, bytes.
+    """
+
+    file: Path
+    report: dict[str, Any]
+
+
 _PACKAGES = ("streetlab", "torch", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -45,17 +60,22 @@ def run(cfg: DictConfig) -> None:
         UserError: see `options.read_options`, `onnx_file.write_onnx` and `graph.trace`; no such checkpoint; a data
             set that calibration needs and that is not there; the folder cannot be written.
     """
+    exported = perform(cfg)
+    print_report(exported.report)
+    for line in warnings(exported.report):
+        print(f"streetlab: {one_line(line)}", file=sys.stderr)
+    print(one_line(str(exported.file)))
+
+
+def perform(cfg: DictConfig) -> Exported:
+    """Export as the config asks."""
     options = read_options(cfg)
     with quiet_lightning():
-        file, report = export(options)
-    print_report(report)
-    for line in warnings(report):
-        print(f"streetlab: {one_line(line)}", file=sys.stderr)
-    print(one_line(str(file)))
+        return export(options)
 
 
-def export(options: Options) -> tuple[Path, dict[str, Any]]:
-    """Write the model and the report on it; return the file and what the report's JSON holds.
+def export(options: Options) -> Exported:
+    """Write the model and the report on it.
 
     The model is there as soon as it has been compared; measuring its speed and quality may take far longer.
     """
@@ -114,7 +134,7 @@ def export(options: Options) -> tuple[Path, dict[str, Any]]:
         "made_with": metadata.made_with,
     }
     write_report(options, report)
-    return options.file, report
+    return Exported(options.file, report)
 
 
 def _metadata(options: Options, weights: TrainedWeights) -> ModelMetadata:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import pydantic
 from omegaconf import DictConfig
 
-from streetlab.config import plain
+from streetlab.config.options import CLOSED, Flag, OneOf, Output, PositiveInt, Says, command_options
 from streetlab.datasets.manifest import Manifest
 from streetlab.datasets.scan import SPLITS
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.inference.export_metadata import ONNX, TORCH, report_of
 from streetlab.records.identity import has_photos, unique_hash
 from streetlab.records.locate import locate_run
@@ -21,11 +21,26 @@ from streetlab.records.record import RunRecord
 
 SUFFIXES = {"onnx": ONNX, "torch": TORCH}
 PRECISIONS = ("fp32", "fp16", "int8")
+_SPLIT = Says(f"one of {', '.join(SPLITS)} or null, for the one that the run reports", SPLITS)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Keys:
+    """The keys of conf/export.yaml, which says what each is for."""
+
+    run: str
+    checkpoint: str
+    format: Annotated[str, OneOf(tuple(SUFFIXES))]
+    precision: Annotated[str, OneOf(PRECISIONS)]
+    calibration: Annotated[PositiveInt, Says("a whole number of 1 or more images")]
+    evaluate: Flag
+    split: Annotated[Annotated[str, OneOf(SPLITS)] | None, _SPLIT]
+    output: Output
 
 
 @dataclass(frozen=True)
 class Options:
-    """The keys of conf/export.yaml, which says what each is for.
+    """What is exported and where to.
 
     Attributes:
         run: never written to, but for the folder `export` in it.
@@ -58,27 +73,15 @@ def read_options(cfg: DictConfig) -> Options:
     Raises:
         UserError: a value that its key does not take, two that do not go together, or no such run.
     """
-    config: dict[str, Any] = plain(cfg)
-    _check_choice("format", config["format"], tuple(SUFFIXES))
-    _check_choice("precision", config["precision"], PRECISIONS)
-    if config["format"] == "torch" and config["precision"] != "fp32":
-        raise UserError(f"precision: '{config['precision']}' is for format=onnx; format=torch is written in fp32")
-    count = config["calibration"]
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"calibration: '{count}' is not a whole number of 1 or more images")
-    if not isinstance(config["evaluate"], bool):
-        raise UserError(f"evaluate: '{config['evaluate']}' is not true or false")
-    if config["split"] is not None:
-        _check_choice("split", config["split"], SPLITS, " or null, for the one that the run reports")
-    run = locate_run(str(config["run"]))
-    output = Path(str(config["output"])).expanduser() if config["output"] else run.path / "export"
+    keys = command_options(Keys, cfg)
+    if keys.format == "torch" and keys.precision != "fp32":
+        raise UserError(f"precision: '{keys.precision}' is for format=onnx; format=torch is written in fp32")
+    run = locate_run(keys.run)
+    output = keys.output or run.path / "export"
     if output.exists() and not output.is_dir():
         raise UserError(f"output: {output} is a file; give a folder with output=DIR")
     return Options(
-        run=run,
-        output=output,
-        checkpoint=str(config["checkpoint"]),
-        **{key: config[key] for key in ("format", "precision", "calibration", "evaluate", "split")},
+        run, keys.checkpoint, keys.format, keys.precision, keys.calibration, keys.evaluate, keys.split, output
     )
 
 
@@ -101,9 +104,3 @@ def about_photos(options: Options, photos: Manifest) -> Options:
     if options.output != options.run.path / "export":
         raise UserError(f"output: {options.file} is of other photos; give another folder with output=DIR")
     return replace(options, output=options.output / unique_hash(photos))
-
-
-def _check_choice(key: str, value: Any, allowed: Sequence[str], also: str = "") -> None:
-    if value not in allowed:
-        near = did_you_mean(str(value), allowed)
-        raise UserError(f"{key}: '{value}' is not one of {', '.join(allowed)}{also}{near}")

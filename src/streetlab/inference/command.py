@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -17,7 +19,57 @@ from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Found, Item, find_items
 from streetlab.inference.video_files import VideoResults, predict_videos
 from streetlab.io.filenames import one_line
+from streetlab.io.frames import data_frame
 from streetlab.progress import track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class PredictResult:
+    """The results of a source, in the folder that they were written to.
+
+    Attributes:
+        output: the folder.
+        tables: predictions.csv and videos.csv, as far as there are photos and videos.
+        files: the entry of predictions.jsonl for each file: `file`, `path`, `outputs`, and `prediction`,
+            `confidence` and `probabilities` by class, or `shares` of the pixels by class; `error` of a file that
+            could not be predicted.
+        new: how many of the files were predicted by this call, and not by an earlier one.
+        skipped: notes on what else lay in the source.
+        seconds: that it took.
+    """
+
+    output: Path
+    tables: tuple[Path, ...]
+    files: tuple[dict[str, Any], ...]
+    new: int
+    skipped: tuple[str, ...]
+    seconds: float
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """The reason by the name of each file that could not be predicted."""
+        return self._texts("error")
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is to be known of a file's results, by its name."""
+        return self._texts("note")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each file; probabilities are in columns `p_<class>`, shares in `share_<class>`."""
+        rows = []
+        for line in self.files:
+            row = {key: value for key, value in line.items() if key not in ("probabilities", "shares")}
+            row |= {f"p_{name}": value for name, value in (line.get("probabilities") or {}).items()}
+            row |= {f"share_{name}": value for name, value in (line.get("shares") or {}).items()}
+            rows.append(row)
+        return data_frame(rows)
+
+    def _texts(self, key: str) -> dict[str, str]:
+        return {line["file"]: str(line[key]) for line in self.files if line.get(key)}
 
 
 def run(cfg: DictConfig) -> None:
@@ -29,9 +81,18 @@ def run(cfg: DictConfig) -> None:
         UserError: a key has a value that it cannot take, there is no such run or source, the folder of the results
             holds something else or cannot be written.
     """
+    result = perform(cfg)
+    _print_counts(result)
+    print(one_line(str((result.tables or (result.output / LINES,))[0])))
+    if result.errors:
+        raise SystemExit(1)
+
+
+def perform(cfg: DictConfig) -> PredictResult:
+    """Predict what the config asks for, and write the results; see `run` for its errors."""
     started = time.perf_counter()
     options = read_options(cfg)
-    found = find_items(options.sources, options.output, options.recursive)
+    found = find_items(options.source, options.output, options.recursive)
     predictor = _predictor(options)
     if options.compile:
         predictor = predictor.compiled()
@@ -51,13 +112,10 @@ def run(cfg: DictConfig) -> None:
         journal.compact()
         lines = journal.lines
     tables = write_tables(options.output, lines.values(), predictor.label_space)
-    asked = [lines[str(item.path)] for item in found.items]
-    bad = {line["file"]: str(line["error"]) for line in asked if line.get("error")}
-    notes = {line["file"]: str(line["note"]) for line in asked if line.get("note")}
-    _say(found, len(left), bad, notes, time.perf_counter() - started)
-    print(one_line(str((tables or [options.output / LINES])[0])))
-    if bad:
-        raise SystemExit(1)
+    return PredictResult(
+        options.output, tuple(tables), tuple(lines[str(item.path)] for item in found.items), len(left),
+        _left_aside(found), time.perf_counter() - started,
+    )  # fmt: skip
 
 
 def _predictor(options: Options) -> Predictor:
@@ -101,18 +159,23 @@ def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -
         yield from predict_videos(predictor, videos, clips, options.smooth)
 
 
-def _say(found: Found, done: int, bad: Mapping[str, str], notes: Mapping[str, str], seconds: float) -> None:
-    """Print the counts to the output, and each warning in a line to the errors."""
-    total, before = len(found.items), len(found.items) - done
-    already = f", {before} of them by an earlier call" if before else ""
-    print(f"{total - len(bad)} of {total} files predicted in {seconds:.1f} s{already}")
-    if found.passed.counts:
-        print(f"streetlab: {one_line(found.passed.sentence())}", file=sys.stderr)
+def _left_aside(found: Found) -> tuple[str, ...]:
+    """Lines about what lay in the source and is not predicted."""
+    lines = [found.passed.sentence()] if found.passed.counts else []
     if found.links:
-        print(f"streetlab: links out of the source's folder, not followed: {len(found.links)}", file=sys.stderr)
-        for link in found.links:
-            print(f"  {one_line(str(link))}", file=sys.stderr)
-    for name, note in notes.items():
+        lines.append(f"links out of the source's folder, not followed: {len(found.links)}")
+        lines += [f"  {link}" for link in found.links]
+    return tuple(lines)
+
+
+def _print_counts(result: PredictResult) -> None:
+    """Print the counts to the output, and each warning in a line to the errors."""
+    total, bad, before = len(result.files), result.errors, len(result.files) - result.new
+    already = f", {before} of them by an earlier call" if before else ""
+    print(f"{total - len(bad)} of {total} files predicted in {result.seconds:.1f} s{already}")
+    for line in result.skipped:
+        print(one_line(line if line.startswith("  ") else f"streetlab: {line}"), file=sys.stderr)
+    for name, note in result.notes.items():
         print(f"streetlab: {one_line(name)}: {one_line(note)}", file=sys.stderr)
     if bad:
         print(f"streetlab: files that could not be predicted: {len(bad)} of {total}", file=sys.stderr)

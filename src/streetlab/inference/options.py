@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 from omegaconf import DictConfig
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from streetlab.checkpoints.read import KEPT_FILES
-from streetlab.config import plain
+from streetlab.config.options import (
+    CLOSED,
+    Flag,
+    Folder,
+    Listed,
+    Number,
+    OneOf,
+    Output,
+    PositiveInt,
+    Share,
+    command_options,
+)  # fmt: skip
 from streetlab.datasets.decode import MOST_PIXELS
 from streetlab.datasets.labels import LabelSpace, class_ids
 from streetlab.errors import UserError, did_you_mean
@@ -24,37 +36,59 @@ _MOST_IN_WINDOWS = 500_000_000
 PARTS = ("mask", "palette", "overlay", "confidence")
 
 
-@dataclass(frozen=True)
-class Options:
-    """The keys of conf/predict.yaml, which says what each is for.
+def _as_typed(value: Any) -> Any:
+    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
+    return {"true": True, "false": False}.get(str(value).lower(), value)
+
+
+def _each_once(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(parts))
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Keys:
+    """The keys of conf/predict.yaml, which says what each is for; `Views` checks those of what the network sees."""
+
+    run: Folder
+    checkpoint: str
+    source: Annotated[tuple[str, ...], Listed]
+    output: Output
+    recursive: Flag
+    resume: Annotated[Flag, BeforeValidator(_as_typed)]
+    mode: Any
+    window: Any
+    overlap: Any
+    flip: Any
+    scales: Any
+    pixels: PositiveInt | None
+    smooth: Annotated[Number, Field(ge=0, lt=1)]
+    batch_size: PositiveInt
+    device: str
+    precision: str
+    compile: Flag
+    parts: Annotated[tuple[Annotated[str, OneOf(PARTS)], ...], Listed, AfterValidator(_each_once)]
+    alpha: Share
+    hide: Annotated[tuple[Any, ...], Listed]
+    outlines: Flag
+    ids: Flag
+    audio: Flag
+    cam: Flag
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Options(Keys):
+    """What is predicted, how and where to.
 
     Attributes:
         run: a run's folder, or the file of a checkpoint or an exported model.
+        source: at least one, as they were typed.
         output: where the results go.
         pixels: of the largest photo; None: `most_pixels` chooses.
         hide: as it was typed.
     """
 
-    run: Path
-    checkpoint: str
-    sources: tuple[str, ...]
     output: Path
-    recursive: bool
-    resume: bool
     views: Views
-    pixels: int | None
-    smooth: float
-    batch_size: int
-    device: str
-    precision: str
-    compile: bool
-    parts: tuple[str, ...]
-    alpha: float
-    hide: tuple[Any, ...]
-    outlines: bool
-    ids: bool
-    audio: bool
-    cam: bool
 
     @property
     def is_export(self) -> bool:
@@ -98,30 +132,13 @@ def read_options(cfg: DictConfig) -> Options:
     Raises:
         UserError: a value that its key does not take, or no such run.
     """
-    config: dict[str, Any] = plain(cfg)
-    # other commands take a path for `resume`, so that it arrives quoted
-    config["resume"] = {"true": True, "false": False}.get(str(config["resume"]).lower(), config["resume"])
-    for key in ("recursive", "resume", "compile", "outlines", "ids", "audio", "cam"):
-        if not isinstance(config[key], bool):
-            raise UserError(f"{key}: '{config[key]}' is not true or false")
-    run, name = _run_and_name(str(config["run"]), str(config["checkpoint"]))
-    output = config["output"]
-    return Options(
-        run=run,
-        checkpoint=str(config["checkpoint"]),
-        sources=tuple(_entries("source", config["source"])),
-        output=Path(output).expanduser() if output else Path("outputs", "predict", name),
-        views=Views(config["mode"], config["window"], config["overlap"], config["flip"], config["scales"]),
-        smooth=_smooth(config["smooth"]),
-        pixels=None if config["pixels"] is None else _count("pixels", config["pixels"]),
-        batch_size=_count("batch_size", config["batch_size"]),
-        device=str(config["device"]),
-        precision=str(config["precision"]),
-        parts=_parts(config["parts"]),
-        alpha=_alpha(config["alpha"]),
-        hide=_listed(config["hide"]),
-        **{key: config[key] for key in ("recursive", "resume", "compile", "outlines", "ids", "audio", "cam")},
-    )
+    keys = command_options(Keys, cfg)
+    if not keys.source or not all(keys.source):
+        raise UserError("source: nothing is named; give a file, a folder, a quoted glob or a list of them")
+    run, name = _run_and_name(keys.run, keys.checkpoint)
+    views = Views(keys.mode, keys.window, keys.overlap, keys.flip, keys.scales)
+    output = keys.output or Path("outputs", "predict", name)
+    return Options(**vars(keys) | {"run": run, "output": output, "views": views})
 
 
 def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
@@ -136,62 +153,18 @@ def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
                 raise UserError(f"{key}: the run gives a photo one label; only a run with masks has class ids to show")
 
 
-def _run_and_name(run: str, checkpoint: str) -> tuple[Path, str]:
+def _run_and_name(path: Path, checkpoint: str) -> tuple[Path, str]:
     """The run, checkpoint or exported model, and what a folder of its predictions is called."""
-    path = Path(run).expanduser()
     if path.is_file() and path.suffix in (*EXPORTED, ".ckpt"):
         if checkpoint != "best":
             what = "a checkpoint" if path.suffix == ".ckpt" else "an exported model"
-            raise UserError(f"checkpoint: run={run} is {what} itself; leave checkpoint={checkpoint} out")
+            raise UserError(f"checkpoint: run={path} is {what} itself; leave checkpoint={checkpoint} out")
         of_run = path.resolve().parent.name == ("checkpoints" if path.suffix == ".ckpt" else "export")
         return path, f"{path.resolve().parents[1].name}-{path.stem}" if of_run else path.stem
     if path.suffix in EXPORTED:
         near = did_you_mean(path.name, [file.name for file in path.parent.glob("*") if file.suffix in EXPORTED])
         raise UserError(f"run: no file {path}{near}")
-    record = locate_run(run)
+    record = locate_run(str(path))
     if checkpoint == "best":
         return record.path, record.name
     return record.path, f"{record.name}-{checkpoint if checkpoint in KEPT_FILES else Path(checkpoint).stem}"
-
-
-def _entries(key: str, value: Any) -> list[str]:
-    entries = [str(entry) for entry in _listed(value)]
-    if not entries or not all(entries):
-        raise UserError(f"{key}: nothing is named; give a file, a folder, a quoted glob or a list of them")
-    return entries
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    """One value or several, as a tuple."""
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-
-
-def _parts(value: Any) -> tuple[str, ...]:
-    for part in _listed(value):
-        if part not in PARTS:
-            raise UserError(f"parts: '{part}' is not one of {', '.join(PARTS)}{did_you_mean(str(part), PARTS)}")
-    return tuple(dict.fromkeys(_listed(value)))
-
-
-def _alpha(value: Any) -> float:
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise UserError(f"alpha: '{value}' is not a number from 0 to 1")
-    return float(value)
-
-
-def _smooth(value: Any) -> float:
-    if not _is_number(value) or not 0 <= value < 1:
-        raise UserError(f"smooth: '{value}' is not a number from 0 to below 1")
-    return float(value)
-
-
-def _count(key: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{key}: '{value}' is not a whole number of 1 or more")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from streetlab.datasets.decode import resize
+from streetlab.datasets.decode import resize, to_photo
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, first_line
@@ -36,6 +36,7 @@ ALL_ACTIVATED = 6
 """Up to so many classes, each has an activation map; beyond, the predicted class alone."""
 RESIZED = Views()
 Item = TypeVar("Item")
+Photo = str | Path | np.ndarray | Image.Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,20 +183,28 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(
-        self, photos: Sequence[Image.Image], activations: bool = False, go_on: Callable[[], None] = lambda: None
+        self, photos: Sequence[Photo], activations: bool = False, go_on: Callable[[], None] = lambda: None
     ) -> list[Classified] | list[Segmented]:
-        """Predict each photo: upright, RGB, of any sizes.
+        """Predict each photo.
 
         Args:
+            photos: of any sizes: paths, arrays (H, W, 3) of uint8 in RGB, or Pillow's images, which are turned upright.
             activations: with class activation maps: of all classes up to six, else of the predicted one.
             go_on: called before every batch of windows, of which a large photo has thousands; may raise to stop.
 
         Raises:
             UserError: maps of a network that gives each pixel a class, or of an exported one; a photo that the
-                network does not take at its own size; too little memory.
+                network does not take at its own size, or that does not decode; too little memory.
         """
         if activations:
             self._refuse_activations()
+        if isinstance(photos, str | Path | np.ndarray | Image.Image):
+            raise UserError("photos: predict takes several; give one as predict([photo])")
+        return self._predict([to_photo(photo) for photo in photos], activations, go_on)
+
+    def _predict(
+        self, photos: Sequence[Image.Image], activations: bool, go_on: Callable[[], None]
+    ) -> list[Classified] | list[Segmented]:
         if not self.per_pixel:
             return [
                 answer for batch in _parts(photos, self.batch_size) for answer in self._classify(batch, activations)

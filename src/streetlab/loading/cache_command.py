@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pydantic
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from streetlab.config.options import CLOSED, Flag, Folder, command_options
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import one_line
 from streetlab.loading.cache import entries, remove_abandoned
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Options:
+    """The keys of conf/cache.yaml."""
+
+    cache_dir: Folder = Path("outputs/.cache")
+    delete: Flag = False
 
 
 def run(cfg: DictConfig) -> None:
-    """Entry point of the command; `cfg` is conf/cache.yaml."""
-    folder = Path(cfg.cache_dir).expanduser()
+    """Entry point of the command; `cfg` is conf/cache.yaml.
+
+    Raises:
+        UserError: no such folder, an entry that cannot be deleted, or a value that its key does not take.
+    """
+    options = command_options(Options, cfg)
+    folder = options.cache_dir
     if not folder.is_dir():
         near = did_you_mean(folder.name, [p.name for p in folder.parent.glob("*") if p.is_dir()])
         raise UserError(f"cache_dir: no folder {folder}{near} (a run makes it when it first decodes photos)")
@@ -34,7 +46,7 @@ def run(cfg: DictConfig) -> None:
         table.add_row(escape(entry.relative_to(folder).as_posix()), decimal(size))
     table.add_row("[bold]all[/bold]", f"[bold]{decimal(sum(size for _, size in found))}[/bold]")
     Console().print(table)
-    if cfg.delete:
+    if options.delete:
         _delete([entry for entry, _ in found], folder)
 
 

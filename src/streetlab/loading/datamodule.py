@@ -21,6 +21,7 @@ from streetlab.loading.augment import Augment, draws, normalize
 from streetlab.loading.cache import CachedSplit, open_cache
 from streetlab.loading.coverage import check_classes, check_labels
 from streetlab.loading.sampler import EpochBatches, Key, sample_keys
+from streetlab.loading.transforms import Transforms
 from streetlab.loading.workers import PREFETCHED, check_shared_memory, share
 
 
@@ -84,6 +85,7 @@ class StreetData(pl.LightningDataModule):
         batch_size: per process.
         num_workers: processes that copy rows; the batches are the same for any number.
         seed: of order and augmentation.
+        transforms: what happens to training images after `augment`.
     """
 
     def __init__(
@@ -94,8 +96,10 @@ class StreetData(pl.LightningDataModule):
         batch_size: int,
         num_workers: int = 0,
         seed: int = 0,
+        transforms: Transforms | None = None,
     ) -> None:
         super().__init__()
+        self.transforms = transforms
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
@@ -210,6 +214,10 @@ class StreetData(pl.LightningDataModule):
             batch["images"] = self.augment(images, uniforms, self.image_size)
         else:
             batch["images"], batch["masks"] = self.augment(images, uniforms, self.image_size, masks)
+        if self.transforms is not None:
+            batch["images"], transformed = self.transforms(batch["images"], uniforms, batch.get("masks"))
+            if transformed is not None:
+                batch["masks"] = transformed
         return batch
 
     def _arrays(self, split: str) -> dict[str, np.ndarray]:

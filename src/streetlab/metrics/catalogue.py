@@ -5,10 +5,10 @@ Records, logs, terminal, sweeps, leaderboards, statistics, curves and exports it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Flag, auto
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,12 @@ from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION, TASKS
 from streetlab.metrics.statistics import agreement, calibration, scores
 
 _CALIBRATED = "_calibrated"
+_NO_METRICS = (
+    "absent_classes", "best_epoch", "checkpoint_bytes", "confusion", "costs", "expected_precision", "gmacs",
+    "images_per_second", "interval", "measures", "minutes", "n", "objective", "parameters", "peak_memory_bytes",
+    "per_category", "per_class", "pixels", "resolution", "seed", "temperature", "temperature_from",
+)  # fmt: skip
+"""Names in metrics.json and in leaderboards that are no metric's."""
 _ERRORS = ("error", "errors", "error_share")
 """Last words of numbers outside the catalogue that are better where they are smaller."""
 
@@ -236,6 +242,16 @@ def objectives(task: str) -> tuple[str, ...]:
     """Keys of the metrics that an objective may name, the task's own first."""
     keys = [metric.key for metric in metrics_of(task, Place.EPOCH)]
     return tuple(sorted(keys, key=lambda key: key != TASKS[task].objective))
+
+
+def is_added_name(name: str) -> bool:
+    """Check that a config may call a metric so that the catalogue does not hold."""
+    return name not in BY_KEY and name not in _NO_METRICS
+
+
+def added_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the metrics that a run's config adds to the catalogue's."""
+    return tuple(str(name) for name, node in (config.get("metrics") or {}).items() if node is not None)
 
 
 def resampled(task: str) -> dict[str, scores.Score]:

@@ -6,14 +6,18 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io import files
+from streetlab.io.frames import data_frame
 from streetlab.metrics.statistics.scores import photo_counts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIXED = ("split", "id", "group", "label", "prediction")
 _PROBABILITY = "p_"
@@ -60,6 +64,20 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each photo: id, group, label, prediction, and `p_<class>` for each class."""
+        rows = [
+            {
+                "id": identity,
+                "group": self.groups[i],
+                "label": self.names[self.labels[i]],
+                "prediction": self.names[self.predictions[i]],
+                **{_PROBABILITY + name: p for name, p in zip(self.names, self.probabilities[i], strict=True)},
+            }
+            for i, identity in enumerate(self.ids)
+        ]
+        return data_frame(rows)
 
     @property
     def counts(self) -> NDArray[np.float64]:

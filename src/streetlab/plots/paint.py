@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel, Discriminator, Field, Tag
 
+from streetlab.config.options import CLOSED, Flag, Says, Share, WholeNumber, checked, short
 from streetlab.datasets.labels import Color, LabelSpace
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 
-_KEYS = ("alpha", "hidden", "colors", "outlines", "threshold")
+_ClassId = Annotated[WholeNumber, Field(ge=0, le=255), Says("a class id")]
+_HexColor = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$"), Says("a colour, written #rrggbb")]
 _ROWS = 32
 """Rows of pixels that are mixed at once: what that needs stays in a core's cache."""
 _PHOTO, _FULL = 255, 256
@@ -53,34 +55,55 @@ class PaintStyle:
 
     @classmethod
     def from_dict(cls, plain: Any, label_space: LabelSpace) -> PaintStyle:
-        """A look as the page sends it; what is left out is as the label space and the defaults above have it.
-
-        Args:
-            plain: `{"alpha": 0.5, "hidden": [0, 2], "colors": {"3": "#ff0000"}, "outlines": false, "threshold": 0}`;
-                colors may be a list with one for each class, too.
+        """Read a style as the page sends it; see `PaintRequest`.
 
         Raises:
-            UserError: anything else.
+            UserError: a key or value that is none of its, or a class that the label space has not.
         """
-        if not isinstance(plain, Mapping):
-            raise UserError(f"look: found {_short(plain)}; allowed is an object with {', '.join(_KEYS)}")
-        for key in plain:
-            if key not in _KEYS:
-                near = did_you_mean(str(key), _KEYS)
-                raise UserError(f"look: no key {_short(key)} (allowed: {', '.join(_KEYS)}){near}")
-        hidden = plain.get("hidden", [])
-        if not isinstance(hidden, list):
-            raise UserError(f"look.hidden: found {_short(hidden)}; allowed is a list of class ids")
-        outlines = plain.get("outlines", False)
-        if not isinstance(outlines, bool):
-            raise UserError(f"look.outlines: found {_short(outlines)}; allowed: true, false")
-        return cls(
-            palette=_palette(plain.get("colors", {}), label_space),
-            alpha=_share(plain, "alpha", cls.alpha),
-            hidden=frozenset(_class_id(entry, "hidden", len(label_space)) for entry in hidden),
-            outlines=outlines,
-            threshold=_share(plain, "threshold", cls.threshold),
-        )
+        return checked(PaintRequest, plain, "look").style(label_space)
+
+
+class PaintRequest(BaseModel):
+    """The paint style of an overlay; missing fields have the page's defaults."""
+
+    model_config = CLOSED
+    alpha: Share | None = None
+    hidden: Annotated[list[_ClassId] | None, Field(max_length=256), Says("a list of class ids")] = None
+    colors: Annotated[
+        Annotated[dict[str, _HexColor], Field(max_length=256), Tag("object")]
+        | Annotated[list[_HexColor], Field(max_length=256), Tag("list")]
+        | Annotated[None, Tag("null")],
+        Discriminator(lambda value: {dict: "object", list: "list", type(None): "null"}.get(type(value))),
+        Says("an object of class id and colour, or a list"),
+    ] = None
+    outlines: Flag | None = None
+    threshold: Share | None = Field(default=None, description="Pixels of less confidence are not painted")
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, as JSON holds them."""
+        return self.model_dump(exclude_none=True)
+
+    def style(self, label_space: LabelSpace) -> PaintStyle:
+        """The style for a model's classes; what is left out is as the label space and `PaintStyle` have it.
+
+        Raises:
+            UserError: a class that the label space has not.
+        """
+        changed = self.given() | {"palette": self._palette(label_space)}
+        changed["hidden"] = frozenset(_class_id(entry, "hidden", len(label_space)) for entry in self.hidden or ())
+        changed.pop("colors", None)
+        return PaintStyle(**changed)
+
+    def _palette(self, label_space: LabelSpace) -> tuple[Color, ...]:
+        palette = list(label_space.palette)
+        if isinstance(self.colors, list):
+            if len(self.colors) != len(palette):
+                raise UserError(f"look.colors: found {len(self.colors)} colours; the model has {len(palette)} classes")
+            return tuple(map(_color, self.colors))
+        for key, value in (self.colors or {}).items():
+            number = int(key) if re.fullmatch(r"[0-9]{1,3}", key) else -1
+            palette[_class_id(number, "colors", len(palette), key)] = _color(value)
+        return tuple(palette)
 
 
 def paint(
@@ -178,41 +201,12 @@ def _png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _share(plain: Mapping[str, Any], key: str, default: float) -> float:
-    value = plain.get(key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UserError(f"look.{key}: found {_short(value)}; allowed is a number from 0 to 1")
-    return float(value)
-
-
-def _class_id(value: Any, key: str, classes: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < classes:
-        raise UserError(f"look.{key}: found {_short(value)}; allowed are class ids 0 to {classes - 1}")
+def _class_id(value: int, key: str, classes: int, typed: str | None = None) -> int:
+    if not 0 <= value < classes:
+        raise UserError(f"look.{key}: {short(typed or value)} is not a class id from 0 to {classes - 1}")
     return value
 
 
-def _palette(colors: Any, label_space: LabelSpace) -> tuple[Color, ...]:
-    palette = list(label_space.palette)
-    if isinstance(colors, list):
-        if len(colors) != len(palette):
-            raise UserError(f"look.colors: found {len(colors)} colours; the model has {len(palette)} classes")
-        return tuple(map(_color, colors))
-    if not isinstance(colors, Mapping):
-        raise UserError(f"look.colors: found {_short(colors)}; allowed is an object of class id and colour, or a list")
-    for key, value in colors.items():
-        number = int(key) if isinstance(key, str) and re.fullmatch(r"[0-9]{1,3}", key) else key
-        palette[_class_id(number, "colors", len(palette))] = _color(value)
-    return tuple(palette)
-
-
-def _color(value: Any) -> Color:
-    if not isinstance(value, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-        raise UserError(f"look.colors: found {_short(value)}; a colour is written #rrggbb")
+def _color(value: str) -> Color:
     red, green, blue = bytes.fromhex(value[1:])
     return red, green, blue
-
-
-def _short(value: Any) -> str:
-    """The value as it is quoted in a message, whatever its length."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

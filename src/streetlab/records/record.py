@@ -49,7 +49,7 @@ class RunRecord:
         self.path = Path(path)
 
     def __repr__(self) -> str:
-        return f"RunRecord({str(self.path)!r})"
+        return f"{type(self).__name__}({str(self.path)!r})"
 
     @property
     def name(self) -> str:
@@ -110,6 +110,11 @@ class RunRecord:
         return _read_json(self.path / "metrics.json")
 
     @property
+    def eval_split(self) -> str:
+        """The split whose numbers the run reports: test, or val where the truth of test is withheld."""
+        return str(self.metrics.get("eval_split", "test"))
+
+    @property
     def model(self) -> dict[str, Any]:
         """The cost: parameters, checkpoint_bytes, gmacs, peak_memory_bytes, seconds, images per second."""
         return _read_json(self.path / "model.json")
@@ -146,13 +151,17 @@ class RunRecord:
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{path}: damaged ({error})") from None
 
-    def predictions(self, split: str) -> Predictions:
-        """The classifier's predictions on `val` or `test`."""
-        return read_predictions(self.path / "predictions.csv", split)
+    def predictions(self, split: str | None = None) -> Predictions:
+        """The classifier's predictions on `val` or `test`; None: the split that the run reports."""
+        return read_predictions(self.path / "predictions.csv", split or self.eval_split)
 
-    def confusions(self, split: str) -> Confusions:
-        """The segmenter's confusion matrix of each image of `val`, `test` or another split that was tested."""
-        return read_confusions(self.path / "confusions.npz", split)
+    def confusions(self, split: str | None = None) -> Confusions:
+        """The segmenter's confusion matrix of each image of `val`, `test` or another split that was tested.
+
+        Args:
+            split: None: the one that the run reports.
+        """
+        return read_confusions(self.path / "confusions.npz", split or self.eval_split)
 
     def unfinished(self) -> str | None:
         """The reason in status.json that the run is not complete: `running`, `failed: ...`; None if it is."""

@@ -23,6 +23,7 @@ from streetlab.records.identity import recorded_hash
 from streetlab.records.process_status import writer
 from streetlab.records.record import RunRecord, now
 from streetlab.sweeps.outcome import current_outcome
+from streetlab.sweeps.pruning import PRUNED
 from streetlab.sweeps.summary import in_words, write_summary
 
 
@@ -37,7 +38,7 @@ class Sweep:
         """Rewrite the summary a last time and print its path.
 
         Returns:
-            a line for each job of this call that did not complete, by its folder's name.
+            a line for each job of this call that neither completed nor was pruned, by its folder's name.
         """
         rows = write_summary(self.folder) if self.folder.is_dir() else []  # not there: no job has begun
         if rows:
@@ -45,7 +46,7 @@ class Sweep:
         return {
             row["run"]: f"{row['run']}: {row['error'] or row['state']}"
             for row in rows
-            if row["state"] != "completed" and (row["started"] or "") >= self.started
+            if row["state"] not in ("completed", PRUNED) and (row["started"] or "") >= self.started
         }
 
 

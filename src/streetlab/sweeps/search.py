@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from streetlab.config import instantiate, plain
+from streetlab.config.options import PositiveInt, checked
 from streetlab.config.run_names import identity_hash, sweep_name
 from streetlab.config.sweeps import SweepPlan, plan_sweep
 from streetlab.config.values import without_hydra
@@ -31,6 +32,7 @@ from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.records.process_status import is_running
 from streetlab.records.record import find_runs
+from streetlab.sweeps.pruning import PRUNED, build_pruner
 from streetlab.sweeps.space import Parameter, read_parameter, words
 from streetlab.sweeps.storage import open_study, storage_at, take_up_killed
 
@@ -60,6 +62,7 @@ class Search(Sweeper):
         n_trials: finished trials in all, those of earlier calls included.
         n_jobs: trials that are drawn at once and given to the launcher together.
         sampler: a node for one of `optuna.samplers`; its `seed` and a trial's number make that trial's seed.
+        pruner: a node for one of `optuna.pruners`, which ends hopeless trials; None lets all train to their end.
         storage: URL of the database; None for `optuna.db` in the sweep's folder.
         study_name: the study within the database.
         params: swept and fixed overrides beside those of the command line.
@@ -73,13 +76,13 @@ class Search(Sweeper):
         n_trials: int,
         n_jobs: int,
         sampler: Mapping[str, Any],
+        pruner: Mapping[str, Any] | None,
         storage: str | None,
         study_name: str,
         params: Mapping[str, Any],
     ) -> None:
         for name, number in {"n_trials": n_trials, "n_jobs": n_jobs}.items():
-            if not isinstance(number, int) or number < 1:
-                raise UserError(f"hydra.sweeper.{name}: a whole number from 1 is expected, found '{number}'")
+            checked(PositiveInt, number, f"hydra.sweeper.{name}")
         self.n_trials = n_trials
         self.n_jobs = n_jobs
         self.storage = storage
@@ -90,6 +93,7 @@ class Search(Sweeper):
         """Store the objects that Hydra hands over before `sweep`."""
         self.sweep_config: DictConfig = config
         self.sampler = config.hydra.sweeper.sampler  # with its full name, for messages
+        self.pruner = config.hydra.sweeper.pruner
         self.loader = hydra_context.config_loader
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -106,11 +110,13 @@ class Search(Sweeper):
             raise UserError(f"task.objective.mode: min or max is expected, found '{objective.mode}'")
         self._check_jobs(plan, space)
         self._sampler(0)  # a fault in its node is said now
+        pruner = build_pruner(self.pruner)
         identity = {"objective": str(objective)} | {key: str(parameter) for key, parameter in space.items()}
         identity["settings"] = sweep_name(plan.swept, plan.fixed, first)
         _refuse_stale(folder, plain(without_hydra(first)))
         with storage_at(folder, self.storage) as (url, name):
             study = open_study(url, name, self.study_name, objective.mode == "max", identity)
+            study.pruner = pruner  # which some samplers look at
             _claim(study, name)
             killed = take_up_killed(study)
             self._announce(study, name, killed)
@@ -208,9 +214,11 @@ def _claim(study: optuna.Study, name: str) -> None:
 
 
 def _tell(study: optuna.Study, trial: Trial, job: JobReturn) -> None:
-    """Close the trial with what its job returned; without a number it has failed."""
+    """Close the trial with what its job returned; without a number it has failed, unless it was pruned."""
     value = job.return_value if job.status == JobStatus.COMPLETED else None
-    if isinstance(value, int | float) and math.isfinite(value):
+    if value == PRUNED:
+        study.tell(trial, state=TrialState.PRUNED)
+    elif isinstance(value, int | float) and math.isfinite(value):
         study.tell(trial, float(value))
     else:
         study.tell(trial, state=TrialState.FAIL)
@@ -221,6 +229,8 @@ def _line(study: optuna.Study, number: int, objective: Objective) -> str:
     trial = study.trials[number]
     drawn = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
     value = "failed" if trial.value is None else f"{objective.metric} {trial.value:.4f}"
+    if trial.state == TrialState.PRUNED:
+        value = f"pruned after epoch {(trial.last_step or 0) + 1}, {value}"
     best = _best(study)
     so_far = "" if best is None else f" (best {best.value:.4f}, trial {best.number})"
     return f"trial {number}: {drawn}: {value}{so_far}"

@@ -16,7 +16,7 @@ from streetlab.plots.page import link, render
 from streetlab.records.process_status import state_now
 from streetlab.records.record import RunRecord, find_runs
 
-STATES = ("completed", "running", "failed", "interrupted", "killed", "damaged", "unknown")
+STATES = ("completed", "running", "failed", "interrupted", "pruned", "killed", "damaged", "unknown")
 _SCORES = tuple(metric.key for metric in CATALOGUE if Place.HEADLINE in metric.shown)
 _TIMES = ("started", "ended")
 _LAST = ("best_epoch", "minutes", "started", "ended", "error")

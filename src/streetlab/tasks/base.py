@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchmetrics import MetricCollection
 
 from streetlab.checkpoints.read import CHECKPOINT_KEY
 from streetlab.datasets.labels import LabelSpace
@@ -16,6 +17,7 @@ from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, did_you_mean
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.catalogue import objectives
+from streetlab.tasks import added_metrics
 from streetlab.tasks.distillation import Distillation
 from streetlab.tasks.metrics import MeanLoss
 
@@ -29,6 +31,7 @@ class StreetTask(pl.LightningModule):
         loss: takes float32 logits and labels.
         objective: `{metric, mode}`: which number of the val split selects the epoch.
         metadata: plain Python that checkpoints carry under `streetlab`: config, label space, normalisation, size.
+        added: metrics beside the catalogue's, see `added_metrics.build_metrics`.
 
     Attributes:
         metrics: what an objective may name; logged for val in every epoch.
@@ -44,6 +47,7 @@ class StreetTask(pl.LightningModule):
         loss: nn.Module,
         objective: Mapping[str, str],
         metadata: dict[str, Any] | None = None,
+        added: MetricCollection | None = None,
     ) -> None:
         super().__init__()
         if label_space.task != self.task:
@@ -52,7 +56,8 @@ class StreetTask(pl.LightningModule):
                 f"are {label_space.spec.labels}: task={label_space.task} (choosing a data set chooses its task)"
             )
         metric, mode = objective["metric"], objective["mode"]
-        self.metrics = objectives(self.task)
+        self.added = added
+        self.metrics = (*objectives(self.task), *self.added_names)
         if metric not in self.metrics:
             near = did_you_mean(metric, self.metrics)
             raise UserError(f"task.objective.metric: '{metric}' is not one of {', '.join(self.metrics)}{near}")
@@ -64,6 +69,11 @@ class StreetTask(pl.LightningModule):
         self.metadata = metadata or {}
         self._build_optimizer: Callable[[nn.Module], Optimizer] | None = None
         self._distillation: Distillation | None = None
+
+    @property
+    def added_names(self) -> tuple[str, ...]:
+        """The names of the metrics beside the catalogue's."""
+        return () if self.added is None else tuple(map(str, self.added.keys()))
 
     @property
     def monitor(self) -> str:
@@ -118,12 +128,10 @@ class StreetTask(pl.LightningModule):
         self.evaluate_batch(batch)
 
     def on_validation_epoch_start(self) -> None:
-        self.mean_loss.reset()
-        self.reset_evaluation()
+        self._reset()
 
     def on_test_epoch_start(self) -> None:
-        self.mean_loss.reset()
-        self.reset_evaluation()
+        self._reset()
 
     def on_validation_epoch_end(self) -> None:
         self._log_summary("val")
@@ -131,8 +139,21 @@ class StreetTask(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log_summary("test")
 
+    def _reset(self) -> None:
+        self.mean_loss.reset()
+        if self.added is not None:
+            self.added.reset()
+        self.reset_evaluation()
+
+    def count_added(self, logits: Tensor, labels: Tensor) -> None:
+        """Give a batch to the metrics beside the catalogue's: `(B, K, ...)` float32 logits, `(B, ...)` int64 labels."""
+        if self.added is not None:
+            self.added.update(logits.softmax(dim=1), labels)
+
     def _log_summary(self, split: str) -> None:
         summary = self.summarize_evaluation()
+        if self.added is not None:
+            summary |= added_metrics.values(self.added)
         values = {"loss": self.mean_loss.compute(), **{name: summary[name] for name in self.metrics}}
         # every rank holds the same sums, so there is nothing to synchronise
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from streetlab.datasets.labels import LabelSpace
@@ -33,8 +34,9 @@ class ClassificationTask(StreetTask):
         loss: nn.Module,
         objective: Mapping[str, str],
         metadata: dict[str, Any] | None = None,
+        added: MetricCollection | None = None,
     ) -> None:
-        super().__init__(network, label_space, loss, objective, metadata)
+        super().__init__(network, label_space, loss, objective, metadata, added)
         self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
         self._rows: list[Tensor] = []
         self._probabilities: list[Tensor] = []
@@ -59,6 +61,7 @@ class ClassificationTask(StreetTask):
         loss = self.loss(logits, batch["labels"])
         self.mean_loss.update(loss, len(batch["rows"]))
         self.confusion.update(logits, batch["labels"])
+        self.count_added(logits, batch["labels"])
         self._rows.append(batch["rows"])
         self._probabilities.append(logits.softmax(dim=1))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import SEGMENTATION
@@ -44,12 +45,13 @@ class SegmentationTask(StreetTask):
         loss: nn.Module,
         objective: Mapping[str, str],
         metadata: dict[str, Any] | None = None,
+        added: MetricCollection | None = None,
         aux_weight: float = 0.4,
         test_time: TestTime | None = None,
         boundary_tolerance: float | None = None,
         full_resolution: str = "none",
     ) -> None:
-        super().__init__(network, label_space, loss, objective, metadata)
+        super().__init__(network, label_space, loss, objective, metadata, added)
         if aux_weight < 0:
             raise UserError(f"task.aux_weight: {aux_weight} is below 0")
         if full_resolution not in FULL_RESOLUTION:
@@ -90,6 +92,7 @@ class SegmentationTask(StreetTask):
         self.mean_loss.update(loss, len(batch["rows"]))
         predictions = logits.argmax(dim=1)
         self.confusions.update(predictions, masks, batch["rows"])
+        self.count_added(logits, masks)
         if not fitting:
             self.boundary.update(predictions, masks)
 

@@ -14,19 +14,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from streetlab.config import instantiate
+from streetlab.config import instantiate, instantiate_with
 from streetlab.config.composition import config_folder
 from streetlab.config.targets import locate, signature_of
+from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.datasets.source import DataSource
 from streetlab.datasets.task_spec import TASKS
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError, did_you_mean, first_line
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
+from streetlab.loading.transforms import build_transforms
 from streetlab.loading.workers import checked_workers
 from streetlab.networks.build import build_network
 from streetlab.networks.contract import as_network
 from streetlab.networks.image_size import check_image_size
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
+from streetlab.tasks.added_metrics import build_metrics
 from streetlab.tasks.base import StreetTask
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
 from streetlab.training.batch_size import written_batch_size
@@ -62,6 +65,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
         UserError: anything that the config asks for and that cannot be had.
     """
     data = build_data(cfg, instantiate(cfg.augment), source)
+    data.transforms = build_transforms(cfg.get("transforms"), data.image_size, source.has_masks)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     metadata = {
         "config": plain,
@@ -114,9 +118,19 @@ def build_task(
         network = network.to(memory_format=torch.channels_last)
     if check_checkpointing(cfg.trainer.get("checkpointing", False)):
         checkpoint_blocks(network)
+    space = source.label_space
     return instantiate(cfg.task)(
-        network=network, label_space=source.label_space, loss=instantiate(cfg.loss), metadata=metadata
-    )
+        network=network, label_space=space, loss=_build_loss(cfg, space), metadata=metadata,
+        added=build_metrics(cfg.get("metrics"), space),
+    )  # fmt: skip
+
+
+def _build_loss(cfg: DictConfig, label_space: LabelSpace) -> nn.Module:
+    """The config's loss; one of another package learns the number of classes and the label that counts for nothing."""
+    offered = {"num_classes": len(label_space)}
+    if label_space.spec.per_pixel:
+        offered["ignore_index"] = IGNORE_INDEX
+    return instantiate_with(cfg.loss, **offered)
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:
@@ -131,13 +145,22 @@ def _check_task(network: nn.Module, source: DataSource) -> None:
 
 
 def build_loggers(cfg: DictConfig, record_logger: RecordLogger) -> list[Any]:
-    """metrics.csv always and first, and whatever the logger group adds."""
+    """metrics.csv always and first, and whatever the logger group adds.
+
+    Raises:
+        UserError: a logger's package is not installed.
+    """
     added = []
-    for node in (node for node in cfg.logger.values() if node):
+    for name, node in ((name, node) for name, node in cfg.logger.items() if node):
         # Lightning's own loggers, and others' that are given by `_target_`, know nothing of the record
         arguments = signature_of(locate(node["_target_"])) if "_target_" in node else None
         takes_it = arguments is not None and "record_logger" in arguments.names
-        added.append(instantiate(node, record_logger=record_logger) if takes_it else instantiate(node))
+        try:
+            added.append(instantiate(node, record_logger=record_logger) if takes_it else instantiate(node))
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"logger.{name}: a package is missing for {node['_target_']} ({first_line(error)})"
+            ) from error
     return [record_logger, *added]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -19,17 +21,52 @@ from streetlab.records.identity import identify
 from streetlab.records.locate import locate_teacher
 from streetlab.records.record import RunRecord
 from streetlab.records.resume import choose_folder, completed_record
+from streetlab.sweeps.pruning import PRUNED
 from streetlab.training.run_log import run_log
 
 logger = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> float | None:
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """A completed run, or one that its search has pruned.
+
+    Attributes:
+        record: the run's.
+        metrics: what its metrics.json holds; nothing in processes other than the first, unless it was skipped, and
+            nothing of a pruned run.
+        skipped: it was complete already.
+    """
+
+    record: RunRecord
+    metrics: dict[str, Any]
+    skipped: bool
+
+
+def run(cfg: DictConfig) -> float | str | None:
     """Entry point of the command; `cfg` is conf/train.yaml composed.
 
     Returns:
-        the objective of the best epoch on val, also of a completed run that is skipped: what a search goes by.
+        the objective of the best epoch on val, also of a completed run that is skipped: what a search goes by; or
+        that its search has pruned it.
     """
+    result = perform(cfg)
+    metrics = result.metrics
+    if not metrics:
+        return PRUNED if process_rank().rank == 0 else None
+    if result.skipped:
+        if process_rank().rank == 0:
+            print(one_line(f"already completed, skipped: {result.record.path} (resume=never trains anew)"))
+    else:
+        from streetlab.training.terminal import print_summary
+
+        title = f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}"
+        print_summary(result.record, metrics, title)
+    return metrics["objective"]["best"]
+
+
+def perform(cfg: DictConfig) -> TrainResult:
+    """Train the run that the config asks for, or find its completed record."""
     hydra = HydraConfig.get()
     folder, config = Path(hydra.runtime.output_dir), plain(cfg)
     if cfg.teacher:
@@ -51,10 +88,8 @@ def run(cfg: DictConfig) -> float | None:
             folder = chosen
         done = completed_record(folder, cfg.resume)
         if done is not None:
-            if process_rank().rank == 0:
-                print(one_line(f"already completed, skipped: {folder} (resume=never trains anew)"))
-            return done.metrics["objective"]["best"]
+            return TrainResult(done, done.metrics, skipped=True)
 
         from streetlab.training.train import run as train
 
-        return train(cfg, folder, source, identity, log)
+        return TrainResult(*train(cfg, folder, source, identity, log), skipped=False)

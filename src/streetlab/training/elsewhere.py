@@ -14,21 +14,16 @@ from streetlab.datasets.everything import Everything
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.scan import SPLITS
 from streetlab.datasets.source import DataSource
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.records.identity import has_photos
 from streetlab.records.record import RunRecord
 
 ALL = "all"
 """The value of `split=` for all photos of a data set, whatever split they are in."""
+TESTABLE = (*SPLITS, ALL)
+"""The values of `split=`."""
 _OTHER_DATA = ("dataset", "dataset.root", "data")
 _SAYS_SPLITS = ("split_file", "split_seed", "folds", "fold", "test_from")
-
-
-def check_split(split: str | None, null_means: str) -> None:
-    """Raise the UserError for a word `split=` that names none."""
-    if split not in (None, *SPLITS, ALL):
-        near = did_you_mean(str(split), (*SPLITS, ALL))
-        raise UserError(f"split: '{split}' is not one of {', '.join((*SPLITS, ALL))}, or null{null_means}{near}")
 
 
 def names_other_data(keys: Iterable[str]) -> bool:

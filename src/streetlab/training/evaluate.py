@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.config import instantiate, plain
 from streetlab.config.command_line import own_keys
+from streetlab.config.options import CLOSED, OneOf, Output, Says, command_options
 from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig, recorded_config
 from streetlab.config.run_names import config_hash, matches, run_name
@@ -26,14 +27,14 @@ from streetlab.networks.cost import describe
 from streetlab.records.identity import has_photos, other_photos, unique_hash
 from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord, now
-from streetlab.training.elsewhere import check_split, names_other_data, tested_splits, tests_everything
+from streetlab.training.elsewhere import TESTABLE, names_other_data, tested_splits, tests_everything
 from streetlab.training.evaluate_splits import evaluate_splits, summarize
 from streetlab.training.provenance import provenance
 from streetlab.training.rebuild import rebuild
 from streetlab.training.rendezvous import check_size
 from streetlab.training.terminal import print_summary, quiet_lightning
 
-TESTED = ("dataset", "model", "task", "loss", "trainer", "image_size", "batch_size", "num_workers")
+TESTED = ("dataset", "model", "task", "loss", "metrics", "trainer", "image_size", "batch_size", "num_workers")
 """The parts of a run's config that an evaluation is made of."""
 TRAINED_ONLY = (
     "model.weights",
@@ -49,6 +50,21 @@ TRAINED_ONLY = (
 
 UNSEEN = ("dataset.cache_dir", "dataset.on_device")
 """The keys of a data set that change nothing about its photos."""
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Keys:
+    """The keys of conf/evaluate.yaml, which says what each is for."""
+
+    run: str
+    checkpoint: str
+    split: Annotated[
+        Annotated[str, OneOf(TESTABLE)] | None,
+        Says(f"one of {', '.join(TESTABLE)}, or null for val and test", TESTABLE),
+    ]
+    prior: Any
+    output: Output
+    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +108,16 @@ class EvaluateRequest:
 
 def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/evaluate.yaml composed."""
+    record, metrics = perform(cfg)
+    if metrics:
+        print_summary(record, metrics, f"epoch {metrics['best_epoch']} of {locate_run(str(cfg.run)).name}")
+
+
+def perform(cfg: DictConfig) -> tuple[RunRecord, dict[str, Any]]:
+    """Test as the config asks; returns what `evaluate` does."""
     request = read_request(cfg)
     with quiet_lightning():
-        answer, metrics = evaluate(request)
-    if metrics:
-        print_summary(answer, metrics, f"epoch {metrics['best_epoch']} of {request.run.name}")
+        return evaluate(request)
 
 
 def read_request(cfg: DictConfig) -> EvaluateRequest:
@@ -106,16 +127,16 @@ def read_request(cfg: DictConfig) -> EvaluateRequest:
         UserError: no such run, checkpoint or split; an override that does not fit the run's config or changes
             nothing; a prior that is no share of a class.
     """
-    check_split(cfg.split, " for val and test")
-    run = locate_run(cfg.run)
-    words = [str(word) for word in cfg.overrides]
+    keys = command_options(Keys, cfg)
+    run = locate_run(keys.run)
+    words = list(keys.overrides)
     recorded = recorded_config(run.located_config, words, own_keys("evaluate"))
     refuse_without_effect(recorded)
     status = run.known_status
     precision = _precision(recorded, run.config, status)  # before the config names the answer
-    weights = read_weights(find_checkpoint(run, cfg.checkpoint))
+    weights = read_weights(find_checkpoint(run, keys.checkpoint))
     prior = read_prior(cfg.prior, weights.label_space)
-    asked = {"checkpoint": cfg.checkpoint, "split": cfg.split}
+    asked = {"checkpoint": keys.checkpoint, "split": keys.split}
     if prior is not None:
         asked["prior"] = f"{{{prior.name}: {prior.share:g}}}"
     words += quote_paths([f"{key}={value}" for key, value in asked.items() if value not in ("best", None)])
@@ -126,7 +147,7 @@ def read_request(cfg: DictConfig) -> EvaluateRequest:
         recorded.config,
         dict(status.get("choices") or {}) | recorded.choices,
         weights,
-        cfg.split,
+        keys.split,
         names_other_data(recorded.keys),
         any(key in ("trainer", "trainer.limit_test_batches") for key in recorded.keys),
         precision,
@@ -134,7 +155,7 @@ def read_request(cfg: DictConfig) -> EvaluateRequest:
         prior,
         words,
         name,
-        RunRecord(Path(cfg.output).expanduser() if cfg.output else run.path / "evaluate" / name),
+        RunRecord(keys.output or run.path / "evaluate" / name),
         asks_for_own_data(recorded),
     )
 

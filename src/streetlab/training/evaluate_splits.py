@@ -14,6 +14,7 @@ from streetlab.loading.datamodule import StreetData
 from streetlab.networks.contract import as_network
 from streetlab.networks.cost import describe
 from streetlab.records.record import RunRecord
+from streetlab.tasks.added_metrics import number
 from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment
 from streetlab.training.report import Report
@@ -77,12 +78,12 @@ def evaluate_splits(
     for split in splits:
         if split == "val":
             (values,) = trainer.validate(task, datamodule=data.evaluating(split), verbose=False)
-            loss = values["val/loss"]
         else:
             (values,) = trainer.test(task, datamodule=data.evaluating(split), verbose=False)
-            loss = values["test/loss"]
         found = report.collect(split)
-        found[split] = {"loss": loss} | found[split]
+        logged = "val" if split == "val" else "test"
+        added = {name: number(values[f"{logged}/{name}"]) for name in task.added_names}
+        found[split] = {"loss": values[f"{logged}/loss"]} | found[split] | added
         numbers |= found
     return report, numbers
 

@@ -29,10 +29,10 @@ from torch.optim import SGD, Optimizer
 
 from streetlab.checkpoints.write import in_folder
 from streetlab.errors import UserError, did_you_mean
-from streetlab.lightning_compat import batches_begun, set_max_epochs
+from streetlab.lightning_compat import batches_begun, set_max_epochs, stops_early
 from streetlab.networks.groups import freeze_except, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
-from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, none
+from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, build_schedule, check_schedule, none
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +71,33 @@ class Resumed:
     Attributes:
         checkpoint: its file.
         phase: number of the phase it was written in, from 0.
-        phase_epochs: how many epochs that phase had then.
+        phase_epochs: how many epochs that phase was to have then.
         with_best: whether the best epoch so far is at hand as the record's best.ckpt.
+        ended: how many epochs each phase had that is over; the checkpoint's own is among them if it was stopped early.
     """
 
     checkpoint: Path
     phase: int
     phase_epochs: int
     with_best: bool = True
+    ended: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """The state of the phases in a checkpoint.
+
+    Attributes:
+        index: number of the phase, from 0; None in older checkpoints, which hold the name alone.
+        name: its name.
+        ended: how many epochs each phase before it had; None in older checkpoints, where each had all of its own.
+        stopped: whether a callback ended the phase with this epoch, before its last one.
+    """
+
+    index: int | None
+    name: str
+    ended: tuple[int, ...] | None
+    stopped: bool
 
 
 def parse_phases(
@@ -143,6 +162,7 @@ class PhaseSchedule(pl.Callback):
         self.phases = parse_phases(phases, max_epochs, epochs)
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
         self.index = 0
+        self._ended: list[int] = []  # epochs that each phase had which is over: a callback may have stopped it early
         self.schedule = Schedule(None)
         self._resumed: Resumed | None = None
         self._restored: dict[str, Any] | None = None
@@ -156,17 +176,21 @@ class PhaseSchedule(pl.Callback):
 
     @property
     def total_epochs(self) -> int:
-        return sum(phase.epochs for phase in self.phases)
+        return sum(self._epochs())
 
     def first_epoch(self, index: int) -> int:
-        """The epoch, counted from 0, that a phase begins with."""
-        return sum(phase.epochs for phase in self.phases[:index])
+        """The epoch, counted from 0, that a phase begins with, if no phase to come is stopped early."""
+        return sum(self._epochs()[:index])
+
+    def _epochs(self) -> list[int]:
+        """Epochs of each phase: how many it had, or is to have."""
+        return [*self._ended, *(phase.epochs for phase in self.phases[len(self._ended) :])]
 
     def timeline(self) -> list[dict[str, Any]]:
         """Name, first epoch (counted from 1) and length of every phase, as metrics.json holds them."""
         return [
-            {"name": phase.name, "first_epoch": self.first_epoch(index) + 1, "epochs": phase.epochs}
-            for index, phase in enumerate(self.phases)
+            {"name": phase.name, "first_epoch": self.first_epoch(index) + 1, "epochs": epochs}
+            for index, (phase, epochs) in enumerate(zip(self.phases, self._epochs(), strict=True))
         ]
 
     def check(self, network: nn.Module) -> None:
@@ -175,6 +199,7 @@ class PhaseSchedule(pl.Callback):
             build = phase.optimizer or self.optimizer
             if isinstance(build, partial) and "lr" not in build.keywords:
                 raise UserError(f"optimizer: lr is missing, which phases scale: write lr= beside {build.func.__name__}")
+            check_schedule(phase.scheduler or self.scheduler)
             select_parameters(network, phase.train)
             if isinstance(phase.lr_scale, Mapping):
                 select_parameters(network, tuple(phase.lr_scale))
@@ -186,25 +211,44 @@ class PhaseSchedule(pl.Callback):
         datamodule: pl.LightningDataModule,
         resumed: Resumed | None = None,
     ) -> None:
-        """Train all phases; with `resumed`, from the end of the epoch that its checkpoint was written after."""
+        """Train all phases; with `resumed`, from the end of the epoch that its checkpoint was written after.
+
+        A callback that sets `trainer.should_stop`, such as Lightning's EarlyStopping, ends its phase, and the next one
+        follows. The counters of EarlyStopping begin anew with each phase, whose rates and parameters are others.
+        """
         self.check(task.network)
         task.optimize_with(lambda network: self.build_optimizer(self.phase, network))
         # Lightning refuses to clip the gradients of a fused optimizer in mixed precision
         self._may_fuse = not trainer.gradient_clip_val or "mixed" not in str(trainer.precision)
         self._resumed = resumed
+        self._ended = list(resumed.ended) if resumed is not None else []
+        stoppers = [callback for callback in trainer.early_stopping_callbacks if callback is not None]
+        counters = [callback.state_dict() for callback in stoppers]
         self.index = first = resumed.phase if resumed is not None else 0
         for index in range(first, len(self.phases)):
             checkpoint = resumed.checkpoint if resumed is not None and index == first else None
             self.index = index
             self._enter(trainer, task, checkpoint is not None)
-            set_max_epochs(trainer, self.first_epoch(index) + self.phase.epochs)
+            for callback, state in zip(stoppers, counters, strict=True):
+                callback.load_state_dict(state)  # of a phase that goes on, the checkpoint restores them after this
+            set_max_epochs(trainer, self.first_epoch(index + 1))
             # plain tensors and containers only
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+            epochs = trainer.current_epoch - self.first_epoch(index)
+            self._ended[index:] = [epochs]
+            if epochs < self.phase.epochs:
+                log.info("phase %s: stopped after %d of %d epochs", self.phase.name, epochs, self.phase.epochs)
 
-    def phase_of(self, checkpoint: Mapping[str, Any]) -> tuple[int | None, str]:
-        """Number and name of the phase that a checkpoint's contents are from; older ones hold the name alone."""
+    def phase_of(self, checkpoint: Mapping[str, Any]) -> PhaseState:
+        """The phase that a checkpoint's contents are from."""
         state = checkpoint["callbacks"][self.state_key]
-        return state.get("index"), str(state["phase"])
+        ended = state.get("ended")
+        return PhaseState(
+            state.get("index"),
+            str(state["phase"]),
+            None if ended is None else tuple(ended),
+            state.get("stopped", False),
+        )
 
     def build_optimizer(self, phase: Phase, network: nn.Module) -> Optimizer:
         """Build the optimizer of a phase's parameters, at the phase's learning rates."""
@@ -246,6 +290,12 @@ class PhaseSchedule(pl.Callback):
 
     # hooks
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # this hook comes after the epoch's other ones, of which one may have stopped the phase
+        checkpoint["callbacks"][self.state_key]["stopped"] = stops_early(trainer)
+
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -274,7 +324,7 @@ class PhaseSchedule(pl.Callback):
                 for key in group.keys() - fresh.keys():
                     del group[key]
                 group.update({key: value for key, value in fresh.items() if key != "params"})
-        self.schedule = (self.phase.scheduler or self.scheduler)(optimizer, horizon)
+        self.schedule = build_schedule(self.phase.scheduler or self.scheduler, optimizer, horizon)
         if before != horizon and self.schedule.go_on(restored or {}, before, horizon):
             log.info(
                 "phase %s: %d epochs of %d steps, before %d of %d: the schedule goes on as if it had begun so",
@@ -317,6 +367,7 @@ class PhaseSchedule(pl.Callback):
         return {
             "phase": self.phase.name,
             "index": self.index,
+            "ended": self._ended[: self.index],
             "steps_per_epoch": self._steps_per_epoch,
             "schedule": self.schedule.state_dict(),
         }

@@ -12,7 +12,7 @@ from rich.progress import TaskID
 
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.catalogue import CATALOGUE, Place
-from streetlab.progress import columns
+from streetlab.progress import columns, shows_bars
 from streetlab.training.phases import PhaseSchedule
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Progress(pl.Callback):
         regime = _regime(trainer)
         batches = int(trainer.num_training_batches)
         console = Console(stderr=True)
-        if trainer.is_global_zero and console.is_terminal:
+        if trainer.is_global_zero and shows_bars(console):
             self._bar = Bar(*columns(), console=console, transient=True)
             self._bar.start()
             self._task = self._bar.add_task(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -58,9 +59,17 @@ def environment() -> ClusterEnvironment | None:
 
 
 def check_size(trainer: Mapping[str, Any]) -> None:
-    """Raise a UserError where torchrun, submitit or srun has started other processes than the trainer asks for."""
+    """Raise a UserError where torchrun, submitit or srun has started other processes than the trainer asks for.
+
+    Likewise in a notebook, which Lightning cannot start again as a further process.
+    """
     here = process_rank()
     nodes, each = processes_of(trainer)
+    if not here.launcher and each is not None and nodes * each > 1 and hasattr(sys, "ps1"):
+        raise UserError(
+            f"trainer.devices × trainer.num_nodes is {each} × {nodes}, but a notebook or prompt is one process: "
+            "trainer.devices=1 trains here; `streetlab train` in a terminal trains with several"
+        )
     if here.launcher in ("", "lightning") or each is None or nodes * each == here.world_size:
         return
     raise UserError(

@@ -69,28 +69,33 @@ def find_start(
     try:
         before: dict[str, Any] = checkpoint[CHECKPOINT_KEY]["config"]
         phases_before = _phases(before)
-        index, name = regime.phase_of(checkpoint)
-        index = [phase.name for phase in phases_before].index(name) if index is None else index
+        state = regime.phase_of(checkpoint)
+        name = state.name
+        index = [phase.name for phase in phases_before].index(name) if state.index is None else state.index
         phase_before = phases_before[index]
+        ended = state.ended or tuple(phase.epochs for phase in phases_before[:index])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise UserError(f"resume: {path} does not say of which run it is; resume=never trains anew") from None
     if not is_own(path, record):
         _refuse_other_config(path, before, config)
     _refuse_other_phases(path, phases_before[: index + 1], _phases(config))
     done = epochs_behind(checkpoint)
-    done_in_phase = done - sum(phase.epochs for phase in phases_before[:index])
+    done_in_phase = done - sum(ended)
+    if state.stopped and regime.phases[index].epochs == phase_before.epochs:
+        ended = (*ended, done_in_phase)  # a longer phase was asked for since: it goes on
+    left = len(ended) == index and regime.phases[index].epochs > done_in_phase
     if regime.phases[index].epochs < done_in_phase:
         raise UserError(
             f"resume: {path} has {done_in_phase} epochs of phase '{name}' behind it, more than the "
             f"{regime.phases[index].epochs} asked for (regime.epochs, regime.max_epochs); allowed: from {done_in_phase}"
         )
     best, reason = kept_best(path, checkpoint)
-    if best is None and index == len(regime.phases) - 1 and regime.phases[index].epochs == done_in_phase:
+    if best is None and index == len(regime.phases) - 1 and not left:
         raise UserError(
             f"resume: {path} leaves no epoch to train, and the best one is not to be had: {reason}; "
             f"regime.epochs={done_in_phase + 1} or more trains on"
         )
-    return Start(Resumed(path, index, phase_before.epochs, best is not None), done, best, reason)
+    return Start(Resumed(path, index, phase_before.epochs, best is not None, ended), done, best, reason)
 
 
 def is_own(path: Path, record: RunRecord) -> bool:

@@ -33,6 +33,7 @@ class RunLog:
 @contextmanager
 def run_log() -> Iterator[RunLog]:
     """Log to the terminal while the block lasts, and to a file as soon as there is one."""
+    level, propagate = _LOGGER.level, _LOGGER.propagate
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
     held_back = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
@@ -44,6 +45,8 @@ def run_log() -> Iterator[RunLog]:
     try:
         yield RunLog(held_back)
     finally:
+        _LOGGER.setLevel(level)
+        _LOGGER.propagate = propagate
         for handler in (held_back, to_terminal):
             _LOGGER.removeHandler(handler)
         if held_back.target is not None:

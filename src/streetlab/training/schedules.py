@@ -1,4 +1,4 @@
-"""Learning-rate schedules over one phase: torch's own, with the horizon that the phase gives."""
+"""Learning-rate schedules over one phase: ours, torch's and timm's, with the horizon that the phase gives."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
+from streetlab.config.targets import Arguments, signature_of
 from streetlab.errors import UserError
 
 
@@ -31,7 +33,7 @@ class Horizon:
 class Schedule:
     """A scheduler and when to step it: after each optimizer step or each epoch, with the objective or without."""
 
-    scheduler: LRScheduler | ReduceLROnPlateau | None
+    scheduler: LRScheduler | ReduceLROnPlateau | TimmCounter | None
     interval: Literal["step", "epoch"] = "epoch"
 
     def step(self, objective: float | None) -> None:
@@ -67,7 +69,110 @@ class Schedule:
         return True
 
 
-BuildSchedule = Callable[[Optimizer, Horizon], Schedule]
+@runtime_checkable
+class TimmScheduler(Protocol):
+    """A scheduler of `timm.scheduler`: the rate is a function of the number of epochs, or of updates, so far."""
+
+    t_in_epochs: bool
+
+    def step(self, epoch: int) -> None: ...
+    def step_update(self, num_updates: int) -> None: ...
+
+
+class TimmCounter:
+    """Counts epochs or updates for a scheduler of timm's, which keeps no count of its own, nor any other state."""
+
+    def __init__(self, scheduler: TimmScheduler) -> None:
+        self.interval: Literal["step", "epoch"] = "epoch" if scheduler.t_in_epochs else "step"
+        self.last_epoch = 0
+        self._advance = scheduler.step if scheduler.t_in_epochs else scheduler.step_update
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        self._advance(self.last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.last_epoch = state["last_epoch"]
+
+
+BuildSchedule = Callable[..., Schedule | LRScheduler | TimmScheduler]
+"""Takes an optimizer, and of the phase what its parameters name: `horizon`, or what `build_schedule` lists."""
+
+_PER_STEP = (OneCycleLR, CyclicLR)
+"""Torch's schedulers that are written for a step after each batch; all others are for one after each epoch."""
+
+
+def check_schedule(build: BuildSchedule) -> None:
+    """Check that a schedule can be built with what the phase gives.
+
+    Raises:
+        UserError: a parameter is missing, or the scheduler keeps too little to be resumed.
+    """
+    target, given, arguments = _described(build)
+    name = getattr(target, "__name__", str(target))
+    if name == "PlateauLRScheduler":
+        raise UserError(
+            "scheduler: timm's PlateauLRScheduler leaves its counters out of checkpoints, so no run with it could be "
+            "resumed; scheduler=plateau and torch.optim.lr_scheduler.ReduceLROnPlateau keep them"
+        )
+    if arguments is None or not arguments.names:
+        return
+    known = {_optimizer_of(arguments), "horizon", *given, *_given_by(Horizon(1, 1), given, arguments)}
+    missing = [parameter for parameter in arguments.required if parameter not in known]
+    if missing:
+        raise UserError(f"scheduler.{missing[0]}: missing; {name} needs it (it takes {', '.join(arguments.names)})")
+    for part in given.get("schedulers", ()):
+        check_schedule(part)
+
+
+def build_schedule(build: BuildSchedule, optimizer: Optimizer, horizon: Horizon) -> Schedule:
+    """Build the schedule of one phase.
+
+    A scheduler of torch's or timm's gets those of its parameters that the phase knows and its config leaves out: the
+    length (`T_max`, `t_initial`, or `epochs` and `steps_per_epoch`) and the objective's `mode`. The `schedulers` of a
+    SequentialLR or ChainedScheduler are partials, as it is one itself.
+    """
+    _, given, arguments = _described(build)
+    if arguments is None or "horizon" in arguments.names:
+        made = build(optimizer, horizon)
+    else:
+        added = _given_by(horizon, given, arguments)
+        if "schedulers" in given:
+            added["schedulers"] = [build_schedule(part, optimizer, horizon).scheduler for part in given["schedulers"]]
+        made = build(**{_optimizer_of(arguments): optimizer}, **added)
+    if isinstance(made, Schedule):
+        return made
+    if isinstance(made, TimmScheduler):
+        counter = TimmCounter(made)
+        return Schedule(counter, counter.interval)
+    return Schedule(made, "step" if isinstance(made, _PER_STEP) else "epoch")
+
+
+def _described(build: BuildSchedule) -> tuple[Callable[..., Any], Mapping[str, Any], Arguments | None]:
+    """The class or function that is called, the keywords that its config gives, and the arguments that it takes."""
+    target, given = (build.func, build.keywords) if isinstance(build, partial) else (build, {})
+    return target, given, signature_of(target)
+
+
+def _optimizer_of(arguments: Arguments) -> str:
+    """The name of the parameter that takes the optimizer; by habit the first one."""
+    return "optimizer" if "optimizer" in arguments.names else arguments.names[0]
+
+
+def _given_by(horizon: Horizon, given: Mapping[str, Any], arguments: Arguments) -> dict[str, Any]:
+    """The parameters of a stock scheduler that the phase knows and its config leaves out."""
+    known: dict[str, Any] = {
+        "T_max": horizon.epochs,  # CosineAnnealingLR
+        "t_initial": horizon.epochs if given.get("t_in_epochs", True) else horizon.steps,  # timm's
+    }
+    if "total_steps" not in given:  # OneCycleLR
+        known |= {"epochs": horizon.epochs, "steps_per_epoch": horizon.steps_per_epoch}
+    if "patience" in arguments.names:  # ReduceLROnPlateau; the mode of CyclicLR is another thing
+        known["mode"] = horizon.mode
+    return {name: value for name, value in known.items() if name in arguments.names and name not in given}
 
 
 def none(optimizer: Optimizer, horizon: Horizon) -> Schedule:

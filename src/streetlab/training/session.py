@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from streetlab.checkpoints.write import retire
 from streetlab.config.run_names import config_hash
 from streetlab.records.identity import Identity
 from streetlab.records.record import RunRecord, now
+from streetlab.sweeps.pruning import PRUNED, TrialPruned
 from streetlab.training.interruption import ends_as_ctrl_c, exit_as_ctrl_c, waits_for_the_first
 from streetlab.training.provenance import provenance
 from streetlab.training.rendezvous import followed, is_first
@@ -50,12 +51,13 @@ class RunSession:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Begin the record, and write into it how the block ended: completed, interrupted or failed.
+        """Begin the record, and write into it how the block ended: completed, interrupted, pruned or failed.
 
-        Only the first process writes; the others leave the record and signals to it.
+        A trial that its search gives up is no failure: its TrialPruned ends here. Only the first process writes; the
+        others leave the record and signals to it.
         """
         if not is_first():
-            with waits_for_the_first(), exit_as_ctrl_c():
+            with waits_for_the_first(), exit_as_ctrl_c(), suppress(TrialPruned):
                 yield
             return
         began = time.perf_counter()
@@ -64,6 +66,10 @@ class RunSession:
             try:
                 with exit_as_ctrl_c():
                     yield
+            except TrialPruned as pruned:
+                self.record.write_end(PRUNED, str(pruned))
+                log.info("pruned: %s", pruned)
+                return
             except BaseException as error:
                 self._write_failure(error)
                 raise

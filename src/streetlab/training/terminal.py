@@ -13,6 +13,7 @@ from rich.table import Table
 
 from streetlab.datasets.scan import SPLITS
 from streetlab.io.filenames import one_line
+from streetlab.metrics.catalogue import added_metrics
 from streetlab.records.record import RunRecord
 from streetlab.training.evaluate_splits import REPORTS
 from streetlab.training.report import number_text
@@ -54,6 +55,8 @@ def print_summary(record: RunRecord, metrics: dict[str, Any], title: str) -> Non
     texts = [report.terminal_texts(metrics[split]) for split in splits]
     for title in dict.fromkeys(title for column in texts for title in column):
         table.add_row(title, *(column.get(title, "–") for column in texts))
+    for name in added_metrics(record.config):
+        table.add_row(name, *(number_text(metrics[split].get(name)) for split in splits))
     score, word = report.spec.class_score
     for name in metrics[splits[0]]["per_class"]:
         table.add_row(f"{word} {name}", *(number_text(metrics[split]["per_class"][name][score]) for split in splits))

@@ -16,24 +16,29 @@ from streetlab.config import bind, instantiate
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 from streetlab.records.identity import Identity
+from streetlab.records.record import RunRecord
 from streetlab.records.resume import open_record
+from streetlab.sweeps.pruning import may_be_pruned
 from streetlab.training.batch_size import AUTO, AutoBatchSize
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers, loading_numbers
 from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.memory import is_out_of_memory, no_room
+from streetlab.training.prune_callback import PruneCallback
 from streetlab.training.rendezvous import check_size, decide_once, is_first
 from streetlab.training.resuming import Start, find_start, take_over
 from streetlab.training.run_log import RunLog
 from streetlab.training.session import RunSession
 from streetlab.training.teacher import Teacher, teach
-from streetlab.training.terminal import print_summary, quiet_lightning
+from streetlab.training.terminal import quiet_lightning
 from streetlab.training.wandb_results import log_results
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, run_log: RunLog) -> float | None:
+def run(
+    cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, run_log: RunLog
+) -> tuple[RunRecord, dict[str, Any]]:
     """Train the run that `cfg`, conf/train.yaml composed, asks for, and complete its record.
 
     Args:
@@ -43,18 +48,16 @@ def run(cfg: DictConfig, folder: Path, source: DataSource, identity: Identity, r
         run_log: what it has said so far.
 
     Returns:
-        the objective of the best epoch on val; nothing in processes other than the first.
+        the record, and what its metrics.json holds: nothing in processes other than the first, or of a pruned run.
     """
     check(cfg)
     record, checkpoint = decide_once(lambda: open_record(folder, identity, cfg.resume))
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
     session = RunSession(record, checkpoint, identity, run_log, list(HydraConfig.get().overrides.task), choices)
+    metrics: dict[str, Any] = {}
     with session.running():
         metrics = train(cfg, session, source)
-    if not metrics:
-        return None
-    print_summary(record, metrics, f"best epoch {metrics['best_epoch']}, by val {metrics['objective']['metric']}")
-    return metrics["objective"]["best"]
+    return record, metrics
 
 
 def check(cfg: DictConfig) -> None:
@@ -69,6 +72,7 @@ def train(cfg: DictConfig, session: RunSession, source: DataSource) -> dict[str,
     record = session.record
     experiment = build_experiment(cfg, session.config, source)
     searches = [AutoBatchSize(experiment.regime, record, cfg.trainer)] if cfg.batch_size == AUTO else []
+    pruning = [PruneCallback(record)] if may_be_pruned() else []
     start = _find_start(session, experiment, searches)
     teacher = teach(cfg, experiment)
     experiment.data.setup()
@@ -81,7 +85,7 @@ def train(cfg: DictConfig, session: RunSession, source: DataSource) -> dict[str,
     with quiet_lightning():
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
-            callbacks=build_callbacks(cfg, experiment, record.checkpoints, searches),
+            callbacks=build_callbacks(cfg, experiment, record.checkpoints, [*searches, *pruning]),
             loggers=build_loggers(cfg, record_logger),
             root=record.path,
         )
@@ -133,8 +137,10 @@ def _record_start(session: RunSession, experiment: Experiment, start: Start | No
 
 
 RUNTIME_ARGS = {
-    "task": ["network", "label_space", "loss", "metadata"],
+    "task": ["network", "label_space", "loss", "metadata", "added"],
     "model": ["num_classes"],
+    "loss*": ["num_classes", "ignore_index"],
+    "metrics.*": ["num_classes", "ignore_index"],
     "regime": ["optimizer", "scheduler", "seed"],
     "trainer": ["callbacks", "loggers", "root"],
     "logger.tensorboard": ["record_logger"],

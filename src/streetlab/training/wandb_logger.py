@@ -26,6 +26,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from streetlab.config.resolvers import swept_words
 from streetlab.errors import UserError, did_you_mean
 from streetlab.records.record import RunRecord
+from streetlab.sweeps.pruning import PRUNED
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.rendezvous import is_first
 
@@ -168,15 +169,15 @@ def one_run(record: RunRecord) -> Iterator[None]:
 def _finish(wandb: Any, record: RunRecord) -> None:
     run = wandb.run
     status = record.status
-    completed = status.get("state") == "completed"
+    as_intended = status.get("state") in ("completed", PRUNED)
     try:
         if run is not None:
             run.summary.update({key: status[key] for key in ("state", "error") if status.get(key)})
-            run.finish(exit_code=int(not completed))
+            run.finish(exit_code=int(not as_intended))
     except (TimeoutError, wandb.Error) as error:
         log.warning("Weights & Biases: %s; upload with: wandb sync %s", _line(error), run.settings.sync_dir)
     finally:
-        wandb.teardown(exit_code=int(not completed))
+        wandb.teardown(exit_code=int(not as_intended))
 
 
 def _start(mode: str, reason: str, about: dict[str, Any], commit: str | None) -> Any:

@@ -29,6 +29,8 @@ GREY16 = Image.fromarray(np.linspace(0, 65535, 24 * 16).astype(np.uint16).reshap
         pytest.param(encoded(PHOTO, ".bmp"), id="bmp"),
         pytest.param(encoded(PHOTO, ".tiff", compression="tiff_lzw"), id="tiff"),
         pytest.param(encoded(PHOTO, ".mpo", save_all=True, append_images=[PHOTO]), id="mpo"),
+        pytest.param(encoded(PHOTO, ".avif"), id="avif"),
+        pytest.param(encoded(PHOTO, ".jpeg2000"), id="jpeg 2000"),
         pytest.param(encoded(PHOTO, ".gif", save_all=True, append_images=[GREY16.convert("L")]), id="animated gif"),
         pytest.param(encoded(PHOTO, ".png", save_all=True, append_images=[PHOTO.rotate(90)]), id="animated png"),
         pytest.param(encoded(PHOTO, ".webp", save_all=True, append_images=[PHOTO.rotate(90)]), id="animated webp"),
@@ -86,6 +88,31 @@ def test_without_its_package_videos_are_refused_with_what_to_install(monkeypatch
     assert refused.value.status == 415
 
 
+@pytest.mark.usefixtures("no_heif")
+def test_without_its_package_heic_photos_are_refused_with_what_to_install():
+    with pytest.raises(
+        Refused, match=r"^HEIC photos cannot be read here: pip install 'streetlab\[photos\]'$"
+    ) as refused:
+        kind_of(b"\0\0\0\x18ftypheic")
+    assert refused.value.status == 415
+
+
+def test_a_heic_is_taken_and_a_damaged_or_large_one_refused_like_any_photo(tmp_path):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    whole, path, settings = encoded(PHOTO, ".heif"), tmp_path / "upload", Settings(storage=tmp_path, pixels=24 * 16)
+    path.write_bytes(whole)
+    assert check_file(path, settings) == "photo"
+    with pytest.raises(Refused, match="24 × 16 pixels") as refused:
+        check_file(path, Settings(storage=tmp_path, pixels=24 * 16 - 1))
+    assert refused.value.status == 413
+    for damaged in (whole[: len(whole) // 2], whole[:24]):
+        path.write_bytes(damaged)
+        with pytest.raises(Refused, match="does not decode") as refused:
+            check_file(path, settings)
+        assert refused.value.status == 422
+        assert str(tmp_path) not in str(refused.value)
+
+
 def test_a_refusal_names_no_path_of_the_server(tmp_path):
     for content in (photo_bytes()[:-300], photo_bytes(suffix=".jpg")[:200], b"\0\0\0\x20ftypisom" + bytes(100)):
         path = tmp_path / "upload"
@@ -117,6 +144,7 @@ def test_a_visitors_name_becomes_fit_to_be_shown(raw, shown):
     assert display_name(raw, "photo") == shown
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_a_file_is_judged_by_content_and_not_by_name():
     assert kind_of(b"\xff\xd8\xff\xe0") == "photo"
     for start in (b"\0\0\0\x18ftypheic", b"#EXTM3U\n", b"<html>", b"", b"RIFF\0\0\0\0WAVE", b"OggS", b"fLaC"):

@@ -22,14 +22,25 @@ from PIL import Image, UnidentifiedImageError
 
 from streetlab.app.media.storage import Storage
 from streetlab.app.settings import Settings
-from streetlab.datasets.content import HEAD_BYTES, Kind, format_of
+from streetlab.datasets.content import HEAD_BYTES, INSTALL_HEIF, Kind, format_of, heif_readable, needs_extra
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
-PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""Pillow's names; JPEG brings MPO along, the pairs of pictures of some cameras."""
+PHOTO_FORMATS = {
+    "JPEG": "JPEG",
+    "PNG": "PNG",
+    "WEBP": "WEBP",
+    "BMP": "BMP",
+    "TIFF": "TIFF",
+    "GIF": "GIF",
+    "AVIF": "AVIF",
+    "JPEG 2000": "JPEG2000",
+    "HEIC": "HEIF",
+    "HEIF": "HEIF",
+}
+"""Our detector's names → Pillow's; JPEG brings MPO along, the pairs of pictures of some cameras."""
 VIDEO_FORMATS = ("MP4", "MOV", "WebM", "MKV", "AVI")
 """As people call them; MOV is told as MP4 and WebM as MKV, see `format_of`."""
 _OTHER_STARTS = {
@@ -64,7 +75,8 @@ def videos_readable() -> bool:
 
 def formats() -> list[str]:
     """The allowed formats, for messages and the page."""
-    return [*PHOTO_FORMATS, *(VIDEO_FORMATS if videos_readable() else ())]
+    photos = (name for name, pillows in PHOTO_FORMATS.items() if pillows != "HEIF" or heif_readable())
+    return [*photos, *(VIDEO_FORMATS if videos_readable() else ())]
 
 
 async def take_in(body: AsyncIterator[bytes], storage: Storage) -> Path:
@@ -120,6 +132,8 @@ def kind_of(head: bytes) -> Kind:
         Refused: 415 another format.
     """
     detected = format_of(head)
+    if needs_extra(head):
+        raise Refused(415, f"{detected} photos cannot be read here: {INSTALL_HEIF}")
     if detected in PHOTO_FORMATS or head.startswith(b"BM"):  # some BMPs fill the reserved bytes; decoding decides
         return "photo"
     if detected in VIDEO_FORMATS:
@@ -138,7 +152,7 @@ def _is_text(start: bytes) -> bool:
 
 def _check_photo(path: Path, pixels: int) -> None:
     try:
-        with Image.open(path, formats=PHOTO_FORMATS) as opened:
+        with Image.open(path, formats=tuple(PHOTO_FORMATS.values())) as opened:
             width, height = opened.size
         if width * height > pixels:
             raise _too_many_pixels(width, height, pixels)

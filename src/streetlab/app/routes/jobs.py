@@ -18,6 +18,7 @@ from streetlab.app.media import results
 from streetlab.app.routes import schemas
 from streetlab.app.routes.faults import faults
 from streetlab.io.files import to_plain
+from streetlab.plots.paint import PaintRequest
 
 JobId = Annotated[str, InPath(alias="id")]
 
@@ -71,7 +72,7 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
         responses={202: {"model": schemas.Accepted, "description": "Queued"}, **faults(400, 404, 409, 413, 429, 507)},
         summary="Paint the overlay of a finished job as shown, without running the network",
     )
-    def render(id_: JobId, look: schemas.PaintStyle) -> JSONResponse:
+    def render(id_: JobId, look: PaintRequest) -> JSONResponse:
         source = ended_well(jobs, id_)
         if source.kind == "render":
             raise HTTPException(400, "that job is an overlay already")

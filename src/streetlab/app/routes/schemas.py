@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streetlab.app.jobs.queue import Kind, State
+from streetlab.plots.paint import PaintRequest
 
 Task = Literal["classification", "segmentation"]
 Files = dict[str, str]
@@ -190,32 +191,12 @@ def without_defaults(described: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-ClassId = Annotated[int, Field(ge=0, le=255)]
-
-
-class PaintStyle(BaseModel):
-    """The paint style of an overlay; missing fields have the page's defaults."""
-
-    model_config = ConfigDict(extra="forbid")
-    alpha: Share | None = None
-    hidden: list[ClassId] | None = Field(default=None, max_length=256)
-    colors: dict[str, Color] | list[Color] | None = Field(default=None, max_length=256)
-    outlines: bool | None = None
-    threshold: Share | None = Field(default=None, description="Pixels of less confidence are not painted")
-
-    def given(self) -> dict[str, Any]:
-        """The fields that were given."""
-        return self.model_dump(exclude_none=True)
-
-
 class Download(BaseModel):
     """A request to download: one part of one job comes as it is, anything else as a zip."""
 
     model_config = ConfigDict(extra="forbid")
     jobs: list[str] = Field(min_length=1, max_length=200)
-    look: PaintStyle = PaintStyle()
+    look: PaintRequest = PaintRequest()
     parts: list[Annotated[str, Field(max_length=40)]] = Field(
         min_length=1, max_length=20, description="ids, palette, confidence, overlay, csv"
     )
