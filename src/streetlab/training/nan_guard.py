@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from streetlab.errors import UserError
+from streetlab.loading.datamodule import Batch
 
 
 class NanGuard(pl.Callback):
@@ -26,7 +27,7 @@ class NanGuard(pl.Callback):
         self._pending: list[tuple[Tensor, Tensor, int]] = []
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self._pending.append((outputs["loss"].detach(), batch["rows"], batch_idx))
         if outputs["loss"].device.type == "cpu" or len(self._pending) >= self.window:

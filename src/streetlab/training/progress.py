@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
+from streetlab.loading.datamodule import Batch
 from streetlab.metrics.catalogue import CATALOGUE, Place
 from streetlab.progress import columns, shows_bars
 from streetlab.training.phases import PhaseSchedule
@@ -45,7 +45,7 @@ class Progress(pl.Callback):
         self._images, self._started = 0, time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         self._images += len(batch["rows"])
         if self._bar is not None:

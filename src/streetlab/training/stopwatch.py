@@ -9,6 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from streetlab.loading.datamodule import Batch
+
 
 class Stopwatch(pl.Callback):
     """Seconds of training and validation per epoch, images trained on, peak memory."""
@@ -27,7 +29,7 @@ class Stopwatch(pl.Callback):
         self._started, self._count = time.perf_counter(), 0
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         self._count += len(batch["rows"])
         if batch_idx + 1 == trainer.num_training_batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -40,7 +41,7 @@ def faults(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def add_faults(app: FastAPI, jobs: Jobs) -> None:
     """Answer every fault in JSON, in one line, with its status."""
 
-    def answer(status: int, line: object, headers: Any = None) -> JSONResponse:
+    def answer(status: int, line: object, headers: Mapping[str, str] | None = None) -> JSONResponse:
         return JSONResponse({"error": one_line(first_line(line))}, status, headers)
 
     @app.exception_handler(HTTPException)

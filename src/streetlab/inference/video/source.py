@@ -5,9 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streetlab.errors import UserError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 FORMATS = "mov,matroska,webm,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """FFmpeg's names of the containers that are opened; playlists, which name other files, are not among them."""
@@ -63,7 +67,7 @@ def open_source(path: Path, most_pixels: int | None = None) -> Any:
     return container
 
 
-def announced_seconds(container: Any, stream: Any) -> Fraction | None:
+def announced_seconds(container: InputContainer, stream: VideoStream) -> Fraction | None:
     """The length of the video that the file itself gives; None where it gives none."""
     if container.format.name == "avi" and stream.frames and stream.average_rate:
         return Fraction(stream.frames) / stream.average_rate  # its duration is counted anew where the end is missing
