@@ -58,17 +58,17 @@ STAGES = (
     Stage(
         "how clean is this street? a network that has seen ImageNet",
         lambda: ["train", "-m", "experiment=demo_pretrained", *SCENES, f"output={CLASSIFIERS}"],
-        70,
+        50,
     ),
     Stage(
         "the same network from random weights",
         lambda: ["train", "-m", "experiment=demo_from_scratch", *SCENES, f"output={CLASSIFIERS}"],
-        55,
+        35,
     ),
     Stage(
         "what is where? a segmentation network",
         lambda: ["train", "-m", "experiment=demo_segmentation", *STREET_SCENES, f"output={STREETS}"],
-        70,
+        85,
     ),
     Stage(
         "what the first network looks at",
