@@ -180,6 +180,14 @@ def test_a_training_leaves_the_process_as_it_was(photos: Path, monkeypatch: pyte
         assert compose("config") == {"mine": 1}
 
 
+def test_a_notebook_is_not_started_again_as_further_processes(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    words = [word for word in QUICK if not word.startswith("trainer")]
+    with pytest.raises(streetlab.UserError, match="a notebook or prompt is one process"):
+        streetlab.train(overrides=[*words, f"dataset.root={photos}", "trainer=ddp_cpu"])
+    assert not list(photos.parent.glob("outputs/*/*"))
+
+
 def test_a_training_may_run_in_another_thread(photos: Path):
     runs: list[streetlab.Run] = []
     words = [*QUICK, f"dataset.root={photos}", "regime=single"]
@@ -274,6 +282,7 @@ def test_an_unknown_name_is_no_attribute():
         streetlab.trian  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_notebook_trains_two_regimes_and_explains_one(tmp_path: Path):
     nbclient = pytest.importorskip("nbclient", reason="no nbclient: pip install -e '.[dev]' brings it")
     pytest.importorskip("ipykernel")
