@@ -31,7 +31,6 @@ _COMPRESSIONS = {6: "JPEG", 7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 3
 _SCALED_BY = {"L;2": 85, "L;4": 17}
 """Pillow stretches greys of 2 and 4 bits to 0-255; 1-bit greys it hands out as they are."""
 _ORIENTATION = 0x0112
-_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations whose pixels lie on their side."""
 
@@ -72,17 +71,13 @@ def read_photo(path: File, min_side: int | None = None, most_pixels: int | None 
 
 
 def to_photo(photo: str | Path | np.ndarray | Image.Image) -> Image.Image:
-    """Make an upright RGB image of a file, of an array `(H, W, 3)` uint8 RGB, or of an image of another mode.
+    """Make an upright image of a file or of an array `(H, W, 3)` uint8 RGB; an image keeps its mode.
 
     Raises:
-        UserError: the file does not decode, see `read_photo`; an array of another shape or type; an image whose
-            pixels have more than 8 bits and do not say what is white.
+        UserError: the file does not decode, see `read_photo`; an array of another shape or type.
     """
     if isinstance(photo, Image.Image):
-        if photo.mode in _DEEP:
-            raise UserError(f"a photo of mode {photo.mode} does not say what is white; give its file's path")
-        upright = ImageOps.exif_transpose(photo) if photo.getexif().get(_ORIENTATION, 1) != 1 else photo
-        return _to_rgb(upright)
+        return ImageOps.exif_transpose(photo) if photo.getexif().get(_ORIENTATION, 1) != 1 else photo
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
             raise UserError(f"a photo is an array (H, W, 3) of uint8, RGB; found {photo.shape} of {photo.dtype}")

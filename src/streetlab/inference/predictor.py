@@ -188,7 +188,7 @@ class Predictor:
         """Predict each photo.
 
         Args:
-            photos: of any sizes: paths, arrays (H, W, 3) of uint8 in RGB, or Pillow's images, which are turned upright.
+            photos: of any sizes: paths, arrays (H, W, 3) of uint8 in RGB, or Pillow's RGB images.
             activations: with class activation maps: of all classes up to six, else of the predicted one.
             go_on: called before every batch of windows, of which a large photo has thousands; may raise to stop.
 
