@@ -143,7 +143,7 @@ def test_the_folder_is_the_same_one_whatever_the_number_of_trials():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("hydra.sweeper.n_jobs=many", "hydra.sweeper.n_jobs: a whole number from 1 is expected, found 'many'"),
+        ("hydra.sweeper.n_jobs=many", "hydra.sweeper.n_jobs: 'many' is not a whole number of 1 or more"),
         ("hydra.sweeper.storage=mine.db", "hydra.sweeper.storage: 'mine.db' is no URL such as sqlite:///FILE"),
         ("hydra.sweeper.storage=sqlite:////dev/null/x.db", "unable to open database file"),
         ("hydra.sweeper.sampler._target_=optuna.samplers.Nope", "hydra.sweeper.sampler._target_: cannot import"),
