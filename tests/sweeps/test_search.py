@@ -147,6 +147,11 @@ def test_the_folder_is_the_same_one_whatever_the_number_of_trials():
         ("hydra.sweeper.storage=mine.db", "hydra.sweeper.storage: 'mine.db' is no URL such as sqlite:///FILE"),
         ("hydra.sweeper.storage=sqlite:////dev/null/x.db", "unable to open database file"),
         ("hydra.sweeper.sampler._target_=optuna.samplers.Nope", "hydra.sweeper.sampler._target_: cannot import"),
+        ("hydra.sweeper.pruner=median", "hydra.sweeper.pruner: 'median' is no mapping with a `_target_`, such as {"),
+        (
+            "hydra.sweeper.pruner={_target_:optuna.samplers.RandomSampler}",
+            "hydra.sweeper.pruner: optuna.samplers.RandomSampler is none of optuna.pruners, such as {",
+        ),
         ("optimizer.lrr=interval(0,1)", "no key 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
         ("augment=none,stron", "no augment 'stron'; did you mean 'strong'?"),
         ("task.objective.mode=best", "task.objective.mode: min or max is expected, found 'best'"),

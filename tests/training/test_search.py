@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from tests.support.killed_runs import run_killed
 from tests.support.tiny_runs import TINY
 
 from streetlab import cli
@@ -76,3 +77,13 @@ def test_a_hopeless_trial_is_pruned_its_record_says_so_and_it_counts(search, cap
     assert "1 pruned" in out
     assert len(search("hydra.sweeper.n_trials=2")) == 2
     assert "2 of 2 trials are finished" in capsys.readouterr().out
+
+
+def test_a_killed_trial_that_goes_on_reports_the_epochs_from_before_too(search, monkeypatch):
+    words = ("optimizer.lr=choice(0.01,0.011)", "regime.epochs=3")
+    run_killed(lambda *words, output: search(*words), monkeypatch, 3, 0, *words, "hydra.sweeper.n_trials=1")
+    killed, trial = search(*words, "hydra.sweeper.n_trials=2")
+    assert (killed.state, list(killed.intermediate_values)) == (TrialState.FAIL, [0, 1])
+    assert (trial.state, list(trial.intermediate_values)) == (TrialState.COMPLETE, [0, 1, 2])
+    (record,) = find_runs("found")
+    assert [row["val/macro_f1"] for row in record.history()] == list(trial.intermediate_values.values())
