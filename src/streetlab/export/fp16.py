@@ -1,8 +1,8 @@
 """FP16 for GPUs: weights and layers in half precision, pixels and logits in float32.
 
 The graph is converted, not the network by `.half()` before its export: that would upsample the logits in half
-precision, where 0.15% of the pixels of a trained network tie for the largest score (here none do) and 1.5 times as many
-change their class. ONNX Runtime's converter casts nodes that it is to keep in float32.
+precision, where in one small trained segmenter 0.15% of the pixels tied for the largest score (here none did) and 1.5
+times as many changed their class. ONNX Runtime's converter casts nodes that it is to keep in float32.
 """
 
 from __future__ import annotations
