@@ -132,6 +132,8 @@ def _job_in_new_process(*arguments: Any) -> Job:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script: runs the command line and exits with its code."""
+    # before torch is loaded: threads that spin while they wait lose most where another process wants the cores too
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
