@@ -66,11 +66,11 @@ def test_the_printed_command_goes_on_with_a_job_of_a_sweep(tmp_path, monkeypatch
 
 def test_a_run_of_another_folder_goes_on_from_there(make_record, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    record = make_record("a run", overrides=["data=my data"])
+    record = make_record("a run", overrides=["data='my data'", "model.weights='none'", "study=a"])
     record.write_status(state="failed", working_directory="/some where", import_path=["/mine"])
     place = shlex.quote(f"output={record.path}")
-    expected = f"cd '/some where' && streetlab train --config-dir /mine 'data=my data' seed=0 {place}"
-    assert go_on(record) == expected
+    words = f"--config-dir /mine 'data=my data' model.weights=none study=a seed=0 {place}"
+    assert go_on(record) == f"cd '/some where' && streetlab train {words}"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from streetlab.config.quoting import quote
+from streetlab.config.quoting import quote, quote_paths, unquote
 from streetlab.errors import UserError, first_line
 from streetlab.records.process_status import state_now
 from streetlab.records.record import RunRecord, now
@@ -117,19 +117,21 @@ def go_on(record: RunRecord) -> str:
     home = status.get("working_directory")
     elsewhere = home is not None and Path(home) != Path.cwd()
     folder = record.path.absolute() if elsewhere else record.path
-    words = [_quoted(word) for word in record.overrides if word.partition("=")[0] != "output"]
+    words = [_typed(word) for word in record.overrides if word.partition("=")[0] != "output"]
     folders: Sequence[str] = status.get("import_path") or ()
     options = ["--config-dir", folders[0]] if folders else []
     command = shlex.join(["streetlab", "train", *options, *words, f"output={folder}"])
     return f"cd {shlex.quote(str(home))} && {command}" if elsewhere else command
 
 
-def _quoted(word: str) -> str:
-    """Write an override in quotes that a sweep has written with backslashes: the command line reads paths literally."""
+def _typed(word: str) -> str:
+    """Write an override of a record as it may be typed: paths plainly, and in quotes what a sweep has escaped."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    if "\\" not in word:
-        return word
-    key = word.partition("=")[0]
-    value = OverridesParser.create().parse_override(word).value()
-    return f"{key}={quote(value)}" if isinstance(value, str) else word
+    key, _, value = word.partition("=")
+    plain = f"{key}={unquote(value)}"
+    if quote_paths([plain]) == [word]:
+        return plain
+    if "\\" in word and isinstance(value := OverridesParser.create().parse_override(word).value(), str):
+        return f"{key}={quote(value)}"
+    return word
