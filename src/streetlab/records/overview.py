@@ -132,6 +132,7 @@ def _typed(word: str) -> str:
     plain = f"{key}={unquote(value)}"
     if quote_paths([plain]) == [word]:
         return plain
-    if "\\" in word and isinstance(value := OverridesParser.create().parse_override(word).value(), str):
-        return f"{key}={quote(value)}"
+    if "\\" in word:
+        escaped = OverridesParser.create().parse_override(word).value()
+        return f"{key}={quote(escaped)}" if isinstance(escaped, str) else word
     return word
