@@ -32,6 +32,8 @@ class Command:
     help: str
     records: bool = False
     """Whether each job keeps a run record, which then also says how the job failed."""
+    first: str = ""
+    """Key that the first word gives where it has none: `streetlab runs DIR` is `streetlab runs runs=DIR`."""
 
 
 COMMANDS = {
@@ -44,6 +46,10 @@ COMMANDS = {
     "export": Command("streetlab.export.command", "write a run's network as one file for ONNX Runtime, and compare it"),
     "compress": Command("streetlab.compress.command", "prune a run's network, train it on, measure both"),
     "audit": Command("streetlab.audit.command", "find what is wrong with a data set; write a split without leaks"),
+    "runs": Command("streetlab.records.runs_command", "list the runs in a folder, and what to type next", first="runs"),
+    "open": Command("streetlab.records.open_command", "open a page of results in the browser", first="runs"),
+    "completion": Command("streetlab.config.completion", "print the script for a shell's Tab key", first="shell"),
+    "doctor": Command("streetlab.doctor", "say what is installed, on what hardware, and train one step on it"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
     "cache": Command("streetlab.loading.cache_command", "show or delete the cache of decoded images"),
 }
@@ -159,6 +165,11 @@ def _run(argv: Sequence[str], outcome: Outcome) -> int | None:
         if words[0] in ("-V", "--version"):
             print(f"streetlab {__version__}")
             return 0
+        if words[0] in ("-sc", "--shell-completion"):
+            from streetlab.config.completion import respond
+
+            print(respond(words[1:], COMMANDS))
+            return 0
         _run_command(words[0], words[1:], show_traceback, outcome)
         if outcome.error is not None:
             raise outcome.error
@@ -211,11 +222,15 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
     import hydra
 
     from streetlab.config.call import register, translated
-    from streetlab.config.command_line import arrange, collect
+    from streetlab.config.command_line import arrange, collect, with_first_key
     from streetlab.config.composition import config_folder
 
-    line = collect(arrange(words), name)
+    line = collect(arrange(with_first_key(words, command.first)), name)
     register()
+    if {"-h", "--help"} & set(line.options):
+        from streetlab.config.help import introduction
+
+        print(introduction(name, command.help))
     # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 from argparse import Action
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig
 
 if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
 
 
@@ -75,3 +79,45 @@ def run_job(folder: Path, root: str, overrides: Sequence[str], task: Callable[[D
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.run(root, task, list(overrides), with_log_configuration=False)
+
+
+def completion_script(shell: str, program: str) -> str:
+    """Script of Hydra's completion plugin for a shell, whose public way is to print it for `sys.argv[0]`.
+
+    Inside `composer`.
+    """
+    from hydra._internal.hydra import Hydra
+
+    printed, argv = io.StringIO(), sys.argv
+    sys.argv = [program]
+    try:
+        with contextlib.redirect_stdout(printed):
+            Hydra.get_shell_to_plugin_map(_config_loader())[shell][0].install()
+    finally:
+        sys.argv = argv
+    return printed.getvalue()
+
+
+def complete(root: str, overrides: Sequence[str], word: str) -> list[str]:
+    """Groups, choices and keys that begin with `word`; inside `composer`. Overrides with blanks are left out.
+
+    The plugin's public way is to print them, and reads the line with the name of one program, not of a command.
+    """
+    from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+
+    line = " ".join([*(given for given in overrides if not any(map(str.isspace, given))), word])
+    return DefaultCompletionPlugin(_config_loader())._query(config_name=root, line=line)
+
+
+def complete_path(path: str) -> list[str]:
+    """Files and folders that begin with `path`, folders with a slash at the end."""
+    from hydra.plugins.completion_plugin import CompletionPlugin
+
+    names = CompletionPlugin.complete_files(path or "./")
+    return sorted(f"{name}/" if Path(name).is_dir() else name for name in names)
+
+
+def _config_loader() -> ConfigLoader:
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader()

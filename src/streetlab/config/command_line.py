@@ -26,6 +26,13 @@ class CommandLine:
     config_dir: str | None = None
 
 
+def with_first_key(words: Sequence[str], key: str) -> list[str]:
+    """Write the first word as a value of `key` where it is neither an option nor an override; without a key never."""
+    if not key or not words or re.match(r"[-+]|~(?!/)|[A-Za-z_][\w.]*=", words[0]):
+        return list(words)
+    return [f"{key}={words[0]}", *words[1:]]
+
+
 def arrange(words: Sequence[str]) -> CommandLine:
     """Put options first, whatever the order typed: Hydra's parser stops reading overrides at a later option.
 
