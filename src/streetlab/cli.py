@@ -44,9 +44,9 @@ COMMANDS = {
     "export": Command("streetlab.export.command", "write a run's network as one file for ONNX Runtime, and compare it"),
     "compress": Command("streetlab.compress.command", "prune a run's network, train it on, measure both"),
     "audit": Command("streetlab.audit.command", "find what is wrong with a data set; write a split without leaks"),
-    "fetch": Command("streetlab.fetch.command", "list public data sets and weights, and bring those that are named"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
     "cache": Command("streetlab.loading.cache_command", "show or delete the cache of decoded images"),
+    "fetch": Command("streetlab.fetch.command", "list public data sets and weights, and bring those that are named"),
 }
 
 
