@@ -58,7 +58,7 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
             os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105  (tests and readers look for the one atomic call)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {_advice(error)}") from error
+        raise cannot_write(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -143,6 +143,11 @@ def to_plain(value: object) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The error for a file that cannot be written: its path, the cause and what to do."""
+    return UserError(f"cannot write {path}: {_advice(error)}")
 
 
 def _advice(error: OSError) -> str:

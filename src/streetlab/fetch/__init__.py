@@ -1,0 +1,1 @@
+"""The command fetch: public data sets and weights, brought and checked."""
