@@ -52,7 +52,9 @@ COMMANDS = {
     "doctor": Command("streetlab.doctor", "say what is installed, on what hardware, and train one step on it"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
     "cache": Command("streetlab.loading.cache_command", "show or delete the cache of decoded images"),
-    "fetch": Command("streetlab.fetch.command", "list public data sets and weights, and bring those that are named"),
+    "fetch": Command(
+        "streetlab.fetch.command", "list public data sets and weights, or bring them by name", first="name"
+    ),
 }
 
 

@@ -27,6 +27,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "audit": (("dataset=image_folder dataset.root=~/photos", "copies, leaks and broken files"),),
     "check": (("", "everything in conf/"), ("--config-dir mine", "and your own configs")),
     "cache": (("", "what it holds"), ("delete=true", "empty it")),
+    "fetch": (
+        ("", "the list"),
+        ("camvid", "one of it, into data/"),
+        ("[taco,resnet18] output=/big/disk", "two, elsewhere"),
+    ),
     "runs": (("", "those below outputs/"), ("~/runs", "those of another folder")),
     "open": (
         ("", "the newest page below outputs/"),
