@@ -23,6 +23,7 @@ from streetlab.loading.datamodule import StreetData
 from streetlab.metrics.expected_precision import Prior, read_prior
 from streetlab.networks.cost import describe
 from streetlab.records.identity import has_photos, other_photos, unique_hash
+from streetlab.records.locate import locate_run
 from streetlab.records.record import RunRecord, now
 from streetlab.training.elsewhere import TESTABLE, names_other_data, tested_splits, tests_everything
 from streetlab.training.evaluate_splits import evaluate_splits, summarize
