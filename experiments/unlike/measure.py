@@ -4,6 +4,7 @@ python experiments/unlike/measure.py CAMVID STREET_CLEANLINESS RUN [RUN ...]
 
 The first two are folders of real photos. For each score, statistics are fitted to train, and a threshold to val so that
 at most 5% of its photos are marked; the table holds the shares of val, test and the real photos that are marked.
+A second table does the same, by the photo statistics, for train and val of real photos.
 """
 
 from __future__ import annotations
@@ -66,6 +67,29 @@ def main() -> None:
             continue  # trained before marks were made
         marks = [cell(sum(predictor.domain.is_unlike(sets[name])), len(sets[name])) for name in list(sets)[1:]]
         print(f"| {run.name} | **the mark, as the checkpoint has it** | {' | '.join(marks)} |")
+    real_domains(camvid, cleanliness, sets["test"])
+
+
+def real_domains(camvid: Path, cleanliness: Path, drawn: list[NDArray[np.uint8]]) -> None:
+    """Print which photos are marked where the training photos are real ones."""
+    size = drawn[0].shape[0], drawn[0].shape[1]
+    other = {"drawn streets": np.array([photo_statistics(image) for image in drawn])}
+    sets = {"CamVid": (camvid, "*"), "street cleanliness": (cleanliness, "*/*")}
+    measured = {
+        name: {
+            split: np.array([photo_statistics(resize(read_photo(file), size)) for file in sorted(folder.glob(files))])
+            for split in ("train", "val", "test")
+            for files in (f"{split}/{pattern}",)
+        }
+        for name, (folder, pattern) in sets.items()
+    }
+    print("\n| trained on | val, at most 5% | its test | others |\n|---|---|---|---|")
+    for name, splits in measured.items():
+        domain = TrainingDomain.fit(splits["train"], splits["val"])
+        others = {key: values["test"] for key, values in measured.items() if key != name} | other
+        cells = [share(domain.distances(splits[split]), domain.threshold) for split in ("val", "test")]
+        rates = [f"{key} {share(domain.distances(values), domain.threshold)}" for key, values in others.items()]
+        print(f"| {name} | {' | '.join(cells)} | {'; '.join(rates)} |")
 
 
 def network_scores(
