@@ -3,7 +3,8 @@
 python experiments/unlike/measure.py CAMVID STREET_CLEANLINESS RUN [RUN ...]
 
 The first two are folders of real photos. For each score, statistics are fitted to train, and a threshold to val so that
-at most 5% of its photos are marked; the table holds the shares of val, test and the real photos that are marked.
+at most 5% of its photos are marked; of the photo statistics no more than 5% of train's either. The table holds the
+shares of val, test and the real photos that are marked.
 A second table does the same, by the photo statistics, for train and val of real photos.
 """
 
@@ -66,7 +67,7 @@ def main() -> None:
         if predictor.domain is None:
             continue  # trained before marks were made
         marks = [cell(sum(predictor.domain.is_unlike(sets[name])), len(sets[name])) for name in list(sets)[1:]]
-        print(f"| {run.name} | **the mark, as the checkpoint has it** | {' | '.join(marks)} |")
+        print(f"| {run.name} | **the mark, as fitted at the end of training** | {' | '.join(marks)} |")
     real_domains(camvid, cleanliness, sets["test"])
 
 

@@ -35,6 +35,13 @@ def test_at_most_one_in_twenty_photos_of_val_is_marked(domain, streets):
     assert not (few.distances(streets[60:79]) > few.threshold).any(), "one of 19 would be more than 5%"
 
 
+def test_a_val_that_is_narrower_than_train_does_not_mark_train(streets):
+    train = streets[:60]
+    nearest = np.argsort(np.abs((train - train.mean(axis=0)) / train.std(axis=0)).mean(axis=1))[:20]
+    domain = TrainingDomain.fit(train, train[nearest])
+    assert (domain.distances(train) > domain.threshold).sum() == 3, "of 60"
+
+
 def test_most_further_drawn_streets_are_like_drawn_streets_and_no_real_one_is(domain, streets, shared_data):
     assert np.median(domain.distances(streets[100:])) < domain.threshold
     photos = [resize(read_photo(path), SIZE) for path in sorted(shared_data("camvid").glob("test/*"))[::12]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 MOST_MARKED = 0.05
-"""The largest share of the val photos that may be marked."""
+"""The largest share of the photos of val, and of train, that may be marked."""
 _SIDE = 8
 """Side of the blocks that spatial frequencies are measured in, in pixels; JPEG's."""
 _BANDS = np.add.outer(np.arange(_SIDE), np.arange(_SIDE)).ravel()
@@ -50,7 +50,7 @@ class TrainingDomain:
 
     @classmethod
     def fit(cls, train: NDArray[np.float64], val: NDArray[np.float64]) -> TrainingDomain:
-        """Fit means and correlations to statistics (N, F) of train, and the threshold to statistics (M, F) of val.
+        """Fit means and correlations to statistics (N, F) of train, and the threshold to those and (M, F) of val.
 
         Raises:
             ValueError: train has less than two photos, or val none.
@@ -61,9 +61,10 @@ class TrainingDomain:
         normed = (train - mean) / scale
         identity = np.eye(train.shape[1])
         inverse = np.linalg.inv((1 - _SHRINKAGE) * (normed.T @ normed) / len(train) + _SHRINKAGE * identity)
-        distances = np.sort(_distances(val, mean, scale, inverse))
-        threshold = float(distances[len(val) - 1 - int(MOST_MARKED * len(val))])
-        marked = int((distances > threshold).sum())
+        distances = [_distances(split, mean, scale, inverse) for split in (train, val)]
+        # val may be of one place alone, nearer to the mean than much of train
+        threshold = max(float(np.sort(each)[len(each) - 1 - int(MOST_MARKED * len(each))]) for each in distances)
+        marked = int((distances[1] > threshold).sum())
         return cls(mean, scale, inverse, threshold, len(train), len(val), marked)
 
     @classmethod
