@@ -243,12 +243,12 @@ def test_a_wide_view_of_a_new_photo_begins_whole(served, visit, striped):
 
 def test_a_photo_unlike_the_training_photos_is_marked_and_the_next_one_is_not(served, visit, striped, tmp_path):
     page = visit(served.url).page
-    assert "trained on cityscapes photos" in page.locator("#detail").text_content()
     blue = tmp_path / "blue.png"
     Image.new("RGB", (95, 48), (10, 200, 250)).save(blue)
     shown(page, blue)
+    assert "trained on cityscapes photos" in page.locator("#detail").text_content()
     note = page.locator(".pane-note").first
-    assert note.is_visible()
+    eventually(note.is_visible, True)
     assert note.text_content() == "Unlike the training photos (cityscapes photos): do not rely on this result."
     shown(page, striped)
     eventually(note.is_visible, False)
