@@ -109,6 +109,7 @@ class Columns:
 
     task = "segmentation"
     per_pixel = True
+    data_set = None
     label_space = CAMVID
     temperature = None
     memory_bytes = 100

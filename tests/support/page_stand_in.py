@@ -33,6 +33,11 @@ def ids_of(photo: Image.Image, space: LabelSpace, shift: int = 0) -> NDArray[np.
     return ids.astype(np.uint8)
 
 
+def is_blue(photo: Image.Image) -> bool:
+    """What makes a photo unlike the training photos here."""
+    return bool(np.asarray(photo.convert("RGB"))[..., 2].mean() > 127)
+
+
 def confidence_of(photo: Image.Image) -> NDArray[np.uint8]:
     """As sure as the photo is green."""
     return np.asarray(photo.convert("RGB"))[..., 1].copy()
@@ -63,10 +68,10 @@ class StandInPredictor:
 
     def _answer(self, photo: Image.Image, activations: bool) -> Any:
         if self.per_pixel:
-            return Segmented(ids_of(photo, self.label_space, self.shift), confidence_of(photo))
+            return Segmented(ids_of(photo, self.label_space, self.shift), confidence_of(photo), is_blue(photo))
         probabilities = np.array([0.1, 0.2, 0.7], dtype=np.float32)
         maps = np.stack([confidence_of(photo)] * 3).astype(np.float32) if activations else None
-        return Classified(probabilities, 2, maps, tuple(range(3)) if activations else ())
+        return Classified(probabilities, 2, maps, tuple(range(3)) if activations else (), is_blue(photo))
 
 
 @dataclass
@@ -91,7 +96,8 @@ class StandInCatalog:
         objective = "miou" if space.task == "segmentation" else "macro_f1"
         return {
             "id": id_, "name": f"run-{id_}", "title": title, "task": space.task, "variant": None,
-            "data_set": space.name, "image_size": [256, 512], "classes": classes, "label_space": space.name,
+            "data_set": space.name, "trained_on": f"{space.name} photos", "image_size": [256, 512], "classes": classes,
+            "label_space": space.name,
             "ordinal": space.ordinal, "objective": objective, "score": score, "metrics": {objective: score},
             "split": "test", "parameters": 39_600_000, "gmacs": 31.2, "checkpoint_bytes": 160_000_000,
             "images_per_second": 24.0, "ended": "2026-11-20T10:00:00+00:00", "calibrated": False,

@@ -1,4 +1,4 @@
-"""The metadata of a checkpoint: classes, image size, normalisation and config, read and checked."""
+"""The metadata of a checkpoint: classes, image size, normalisation, config and training domain, read and checked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from streetlab.checkpoints.read import TrainedWeights
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.datasets.task_spec import TASKS
+from streetlab.datasets.training_domain import TrainingDomain
 from streetlab.errors import UserError
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
+
+DOMAIN_KEY = "training_domain"
+"""The entry of the metadata, and of metrics.json, for the training domain; runs from before it have none."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,15 @@ class Metadata:
         label_space: the classes.
         image_size: height and width that the network was trained at.
         precision: what the training was asked to compute in.
+        data_set: name of the data set that it was trained on; None where the config names none.
+        domain: what tells photos that are unlike the training photos; None where none was fitted.
     """
 
     label_space: LabelSpace
     image_size: tuple[int, int]
     precision: str
+    data_set: str | None = None
+    domain: TrainingDomain | None = None
 
 
 def read_metadata(weights: TrainedWeights) -> Metadata:
@@ -38,7 +46,11 @@ def read_metadata(weights: TrainedWeights) -> Metadata:
         height, width = (int(side) for side in weights.metadata["image_size"])
         statistics = weights.metadata["normalization"]
         found = [float(value) for key in ("mean", "std") for value in statistics[key]]
-        precision = str((weights.metadata["config"].get("trainer") or {}).get("precision", "32-true"))
+        config = weights.metadata["config"]
+        precision = str((config.get("trainer") or {}).get("precision", "32-true"))
+        data_set = (config.get("dataset") or {}).get("name")
+        fitted = weights.metadata.get(DOMAIN_KEY)
+        domain = None if fitted is None else TrainingDomain.from_dict(fitted)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UserError(f"checkpoint: what {weights.path} says of itself is damaged ({what})") from None
@@ -55,4 +67,4 @@ def read_metadata(weights: TrainedWeights) -> Metadata:
             f"checkpoint: {weights.path} was trained on images normalised with {statistics}; streetlab shows networks "
             f"images normalised with ImageNet's mean {list(IMAGENET_MEAN)} and std {list(IMAGENET_STD)}"
         )
-    return Metadata(space, (height, width), precision)
+    return Metadata(space, (height, width), precision, None if data_set is None else str(data_set), domain)

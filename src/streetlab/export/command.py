@@ -148,6 +148,8 @@ def _metadata(options: Options, weights: TrainedWeights) -> ModelMetadata:
         precision=options.precision,
         temperature=fitted_temperature(run, weights),
         made_with=_versions(),
+        data_set=own.data_set,
+        domain=own.domain,
     )
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from streetlab.datasets.names import training_data_name
 from streetlab.inference.journal import LINES, Journal
 from streetlab.inference.options import Options, read_options, refuse_other_task
-from streetlab.inference.outputs import Names, PhotoResults, Written, write_tables
+from streetlab.inference.outputs import UNLIKE, Names, PhotoResults, Written, write_tables
 from streetlab.inference.photos import Named, predict_photos
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Found, Item, find_items
@@ -35,10 +36,11 @@ class PredictResult:
         tables: predictions.csv and videos.csv, as far as there are photos and videos.
         files: the entry of predictions.jsonl for each file: `file`, `path`, `outputs`, and `prediction`,
             `confidence` and `probabilities` by class, or `shares` of the pixels by class; `error` of a file that
-            could not be predicted.
+            could not be predicted; `unlike_training` of a photo where the model can tell.
         new: how many of the files were predicted by this call, and not by an earlier one.
         skipped: notes on what else lay in the source.
         seconds: that it took.
+        data_set: name of the data set that the network was trained on; None where that is not known.
     """
 
     output: Path
@@ -47,6 +49,7 @@ class PredictResult:
     new: int
     skipped: tuple[str, ...]
     seconds: float
+    data_set: str | None = None
 
     @property
     def errors(self) -> dict[str, str]:
@@ -114,7 +117,7 @@ def perform(cfg: DictConfig) -> PredictResult:
     tables = write_tables(options.output, lines.values(), predictor.label_space)
     return PredictResult(
         options.output, tuple(tables), tuple(lines[str(item.path)] for item in found.items), len(left),
-        _left_aside(found), time.perf_counter() - started,
+        _left_aside(found), time.perf_counter() - started, predictor.data_set,
     )  # fmt: skip
 
 
@@ -171,6 +174,10 @@ def _left_aside(found: Found) -> tuple[str, ...]:
 def _print_counts(result: PredictResult) -> None:
     """Print the counts to the output, and each warning in a line to the errors."""
     total, bad, before = len(result.files), result.errors, len(result.files) - result.new
+    if result.data_set is not None:
+        print(one_line(f"trained on {training_data_name(result.data_set)}"))
+    if unlike := sum(bool(line.get(UNLIKE)) for line in result.files):
+        print(f"{unlike} of {total} files are unlike the training photos: do not rely on their predictions")
     already = f", {before} of them by an earlier call" if before else ""
     print(f"{total - len(bad)} of {total} files predicted in {result.seconds:.1f} s{already}")
     for line in result.skipped:

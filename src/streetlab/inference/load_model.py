@@ -13,6 +13,7 @@ from streetlab.checkpoints.load_network import rebuild_network
 from streetlab.checkpoints.metadata import read_metadata
 from streetlab.checkpoints.read import TrainedWeights, find_checkpoint, read_weights
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.training_domain import TrainingDomain
 from streetlab.errors import UserError
 from streetlab.inference.exported import ExportedNetwork, runs_on
 from streetlab.inference.hardware import choose_device, choose_precision, fitting
@@ -35,6 +36,8 @@ class LoadedModel:
     temperature: float | None
     device: torch.device
     precision: str
+    data_set: str | None = None
+    domain: TrainingDomain | None = None
 
 
 def load_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> LoadedModel:
@@ -72,7 +75,7 @@ def load_export(path: Path, device: str, precision: str) -> LoadedModel:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return LoadedModel(
         network.eval(), metadata.name, metadata.label_space, metadata.image_size, file, sha256, metadata.epoch,
-        metadata.temperature, chosen, metadata.precision,
+        metadata.temperature, chosen, metadata.precision, metadata.data_set, metadata.domain,
     )  # fmt: skip
 
 
@@ -88,5 +91,5 @@ def _loaded(
         network = network.to(chosen)
     return LoadedModel(
         network, name, metadata.label_space, metadata.image_size, weights.path, weights.sha256, weights.epoch,
-        temperature, chosen, computed_in,
+        temperature, chosen, computed_in, metadata.data_set, metadata.domain,
     )  # fmt: skip

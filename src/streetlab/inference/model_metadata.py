@@ -9,6 +9,7 @@ from typing import Any
 
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.datasets.task_spec import TASKS
+from streetlab.datasets.training_domain import TrainingDomain
 from streetlab.errors import UserError
 
 KEY = "streetlab"
@@ -33,6 +34,8 @@ class ModelMetadata:
         precision: fp32, fp16 or int8.
         temperature: what logits are divided by before the softmax; None where the run fitted none.
         made_with: the packages' versions.
+        data_set: name of the data set that the network was trained on; None where that is not known.
+        domain: what tells photos that are unlike the training photos; None where none was fitted.
     """
 
     name: str
@@ -43,10 +46,13 @@ class ModelMetadata:
     precision: str
     temperature: float | None
     made_with: Mapping[str, str]
+    data_set: str | None = None
+    domain: TrainingDomain | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """Texts by key: the metadata, and beside it the labels and colours for programs that know nothing of it."""
-        plain = asdict(self) | {"format": FORMAT, "label_space": self.label_space.to_dict()}
+        domain = None if self.domain is None else self.domain.to_dict()
+        plain = asdict(self) | {"format": FORMAT, "label_space": self.label_space.to_dict(), "domain": domain}
         return {
             KEY: json.dumps(plain),
             "task": self.label_space.task,
@@ -72,11 +78,12 @@ class ModelMetadata:
             if plain["format"] != FORMAT:
                 raise UserError(f"{file} has format {plain['format']}; this version of streetlab reads {FORMAT}")
             height, width = (int(side) for side in plain["image_size"])
-            temperature = plain["temperature"]
+            temperature, domain = plain["temperature"], plain.get("domain")
             metadata = cls(
                 str(plain["name"]), LabelSpace.from_dict(plain["label_space"]), (height, width), str(plain["sha256"]),
                 int(plain["epoch"]), str(plain["precision"]), None if temperature is None else float(temperature),
-                dict(plain["made_with"]),
+                dict(plain["made_with"]), plain.get("data_set"),
+                None if domain is None else TrainingDomain.from_dict(domain),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"what {file} says of itself is damaged ({type(error).__name__}: {error})") from None

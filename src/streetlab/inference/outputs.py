@@ -22,6 +22,8 @@ from streetlab.plots.heat import heat_overlay
 from streetlab.plots.paint import PaintStyle, class_shares, ids_png, paint, palette_png
 
 PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
+UNLIKE = "unlike_training"
+"""The key and column that marks photos unlike the training photos; not there where the model cannot tell."""
 _JPEG_QUALITY = 92
 _DIGITS = 8
 """Decimals of shares and probabilities."""
@@ -82,6 +84,8 @@ class PhotoResults:
             return failed(f"its results cannot be stored ({error})")
         for name, content in contents.items():
             files.write_bytes(self.output / name, content)
+        if answer.unlike_training is not None:
+            result |= {UNLIKE: answer.unlike_training}
         return Written(tuple(contents), {"width": photo.width, "height": photo.height, **result})
 
     def _mask(self, stem: str, pixels: NDArray[np.uint8], answer: Segmented) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -142,6 +146,8 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     done = sorted((line for line in lines if values in line), key=lambda line: line["file"])
     written = []
     for name, (kind, header) in columns.items():
+        if any(UNLIKE in line for line in done if line["kind"] == kind):
+            header = [*header, UNLIKE]
         rows = [
             {key: line[key] for key in header if key in line}
             | {"file": as_text(line["file"])}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +20,14 @@ class Classified:
         activations: (N, H, W) float32 at the photo's own size: raw class activation maps, 0 and more, comparable
             among photos and classes of one network; None where they were not asked for.
         activated: the class of each of these N maps.
+        unlike_training: the photo is unlike the training photos; None where the model cannot tell.
     """
 
     probabilities: NDArray[np.float32]
     prediction: int
     activations: NDArray[np.float32] | None = None
     activated: tuple[int, ...] = ()
+    unlike_training: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,17 @@ class Segmented:
     Attributes:
         ids: (H, W) uint8.
         confidence: (H, W) uint8: the class's probability times 255, rounded.
+        unlike_training: as of `Classified`.
     """
 
     ids: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    unlike_training: bool | None = None
+
+
+def marked(
+    predictions: list[Classified] | list[Segmented], unlike: Sequence[bool]
+) -> list[Classified] | list[Segmented]:
+    """The predictions, each with its mark."""
+    paired: Iterable[tuple[Classified | Segmented, bool]] = zip(predictions, unlike, strict=True)
+    return cast("list[Classified] | list[Segmented]", [replace(each, unlike_training=mark) for each, mark in paired])

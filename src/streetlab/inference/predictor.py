@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from streetlab.datasets.decode import resize, to_photo
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import TASKS
+from streetlab.datasets.training_domain import TrainingDomain
 from streetlab.errors import UserError, first_line
 from streetlab.inference.compiled_predictor import CompiledPredictor, uncompiled
 from streetlab.inference.exported import ExportedNetwork
 from streetlab.inference.hardware import computing_in, fitting
 from streetlab.inference.load_model import LoadedModel, load_checkpoint, load_export, load_run
-from streetlab.inference.predictions import Classified, Segmented
+from streetlab.inference.predictions import Classified, Segmented, marked
 from streetlab.inference.upsample import enlarged_labels, in_bands, labelled, rows_of_a_band
 from streetlab.inference.views import Views
 from streetlab.inference.windows import slide
@@ -57,6 +58,8 @@ class Predictor:
         precision: what it computes in; of an exported file fp32, fp16 or int8.
         views: what it sees of a photo.
         batch_size: how many images of training size it is shown at once; of larger ones fewer.
+        data_set: name of the data set that the network was trained on; None where that is not known.
+        domain: tells photos that are unlike the training photos; None where none was fitted.
     """
 
     network: nn.Module = field(repr=False)
@@ -72,6 +75,8 @@ class Predictor:
     precision: str
     views: Views
     batch_size: int
+    data_set: str | None = None
+    domain: TrainingDomain | None = field(default=None, repr=False)
 
     @classmethod
     def from_run(
@@ -143,6 +148,7 @@ class Predictor:
         return cls(
             opened.network, opened.name, task, opened.label_space, opened.image_size, opened.path, opened.sha256,
             opened.epoch, opened.temperature, opened.device, opened.precision, _views_for(task, views), batch_size,
+            opened.data_set, opened.domain,
         )  # fmt: skip
 
     def seen_through(self, views: Views) -> Predictor:
@@ -200,7 +206,11 @@ class Predictor:
             self._refuse_activations()
         if isinstance(photos, str | Path | np.ndarray | Image.Image):
             raise UserError("photos: predict takes several; give one as predict([photo])")
-        return self._predict([to_photo(photo) for photo in photos], activations, go_on)
+        upright = [to_photo(photo) for photo in photos]
+        predictions = self._predict(upright, activations, go_on)
+        if self.domain is None:
+            return predictions
+        return marked(predictions, self.domain.is_unlike([resize(_rgb(photo), self.image_size) for photo in upright]))
 
     def _predict(
         self, photos: Sequence[Image.Image], activations: bool, go_on: Callable[[], None]

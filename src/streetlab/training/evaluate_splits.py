@@ -8,7 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from streetlab.checkpoints.read import epochs_behind
+from streetlab.checkpoints.metadata import DOMAIN_KEY
+from streetlab.checkpoints.read import CHECKPOINT_KEY, epochs_behind
 from streetlab.checkpoints.write import strip
 from streetlab.loading.datamodule import StreetData
 from streetlab.networks.contract import as_network
@@ -17,6 +18,7 @@ from streetlab.records.record import RunRecord
 from streetlab.tasks.added_metrics import number
 from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment
+from streetlab.training.fit_domain import fit_domain
 from streetlab.training.report import Report
 from streetlab.training.report_classification import ClassificationReport
 from streetlab.training.report_segmentation import SegmentationReport
@@ -49,8 +51,13 @@ def evaluate_best(
     if not trainer.is_global_zero:
         return {}
     report.conclude(numbers, data.splits[-1], temperature=None, prior=None)
+    further: dict[str, Any] = {"phases": list(phases)}
+    domain = fit_domain(trainer, data)
+    if domain is not None:
+        checkpoint[CHECKPOINT_KEY] = {**checkpoint[CHECKPOINT_KEY], DOMAIN_KEY: domain.to_dict()}
+        further[DOMAIN_KEY] = domain.summary()
     strip(best, checkpoint)
-    metrics = summarize(task, numbers, data.splits[-1], epochs_behind(checkpoint), phases=list(phases))
+    metrics = summarize(task, numbers, data.splits[-1], epochs_behind(checkpoint), **further)
     record.write_status(precision=trainer.precision)
     record.write_metrics(metrics)
     record.write_model(

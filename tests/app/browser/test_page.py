@@ -239,3 +239,16 @@ def test_a_wide_view_of_a_new_photo_begins_whole(served, visit, striped):
     opened.page.keyboard.press("ArrowLeft")
     is_shown(opened.page)
     assert opened.page.locator(".job").first.locator(".open").get_attribute("aria-pressed") == "true"
+
+
+def test_a_photo_unlike_the_training_photos_is_marked_and_the_next_one_is_not(served, visit, striped, tmp_path):
+    page = visit(served.url).page
+    blue = tmp_path / "blue.png"
+    Image.new("RGB", (95, 48), (10, 200, 250)).save(blue)
+    shown(page, blue)
+    assert "trained on cityscapes photos" in page.locator("#detail").text_content()
+    note = page.locator(".pane-note").first
+    eventually(note.is_visible, True)
+    assert note.text_content() == "Unlike the training photos (cityscapes photos): do not rely on this result."
+    shown(page, striped)
+    eventually(note.is_visible, False)

@@ -95,6 +95,7 @@ def test_a_photo_s_mask_is_the_engine_s_at_the_photo_s_own_size(real, segmenter,
     assert job.result["shares"] == pytest.approx((counts / counts.sum()).tolist())
     assert [int(row["pixels"]) for row in table(real.file(job, "csv"))] == counts.tolist()
     assert job.result["ground"] == [0, 1, 9], "road, sidewalk, terrain"
+    assert job.result["unlike_training"] is answer.unlike_training is True
     assert set(job.result["milliseconds"]) == {"decode", "network", "write"}
     assert real.reported == [(0, 1), (1, 1)]
 
@@ -117,6 +118,7 @@ def test_a_classified_photo_has_probabilities_and_one_map_for_each_class(real, c
     assert job.result["probabilities"] == pytest.approx(answer.probabilities.tolist())
     assert job.result["prediction"] == answer.prediction
     assert job.result["calibrated"] is True
+    assert job.result["unlike_training"] is answer.unlike_training is not None
     assert [entry["class"] for entry in job.result["activations"]] == [0, 1, 2]
     scale = job.result["activation_scale"]
     assert scale == pytest.approx(answer.activations.max())

@@ -76,6 +76,7 @@ def test_finished_runs_are_listed_with_what_the_record_says(tmp_path):
     assert best["classes"][3] == {"name": "road", "color": "#804080", "category": "flat", "criterion": None}
     assert (labels["calibrated"], labels["ordinal"], best["calibrated"]) == (True, True, False)
     assert (labels["activations"], best["activations"]) == (True, False)
+    assert best["trained_on"] == best["data_set"] == "CamVid"
     assert labels["classes"][0]["criterion"] == CLEANLINESS.criteria[0]
     json.dumps(listed, allow_nan=False)
 

@@ -68,7 +68,7 @@ def predict_photo(
     clock.lap("write")
     report(1, 1)
     size = {"task": predictor.task, "width": photo.width, "height": photo.height}
-    return size | outputs | {"milliseconds": clock.milliseconds}
+    return size | outputs | {"unlike_training": result.unlike_training, "milliseconds": clock.milliseconds}
 
 
 def read_upload(job: Job, most_pixels: int) -> Image.Image:

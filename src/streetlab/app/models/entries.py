@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.models.naming import data_set_name, network_name, variant_name
+from streetlab.app.models.naming import network_name, variant_name
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.names import data_set_name, training_data_name
 from streetlab.errors import UserError
 from streetlab.inference.export_metadata import ONNX, read_model_metadata, report_of
 from streetlab.io.filenames import encodable
@@ -62,7 +63,7 @@ def run_entry(checkpoint: Path, run: RunRecord) -> Entry:
         id=_model_id(checkpoint), name=run.name, title=title, variant=variant, data_set=data_set,
         image_size=list(config["image_size"]), label_space=label_space, objective=objective,
         score=numbers.get(objective), metrics=numbers, split=split, cost=_cost(run), ended=status.get("ended"),
-        calibrated=numbers.get("temperature") is not None,
+        calibrated=numbers.get("temperature") is not None, trained_on=training_data_name(config["dataset"]["name"]),
     )  # fmt: skip
     return Entry(checkpoint, run, label_space, config.get("seed"), plain)
 
@@ -82,11 +83,12 @@ def export_entry(file: Path, run: RunRecord | None) -> Entry:
         id=_model_id(file), name=metadata.name, title=f"{metadata.name} · {made}", variant=None, data_set=None,
         image_size=list(metadata.image_size), label_space=metadata.label_space,
         cost={"checkpoint_bytes": file.stat().st_size}, calibrated=metadata.temperature is not None, activations=False,
+        trained_on=None if metadata.data_set is None else training_data_name(metadata.data_set),
     )  # fmt: skip
     if run is None:
         return Entry(file, None, metadata.label_space, None, alone)
     trained = run_entry(run.checkpoints / "best.ckpt", run)
-    kept = ("variant", "data_set", "objective", "parameters", "gmacs", "ended")
+    kept = ("variant", "data_set", "trained_on", "objective", "parameters", "gmacs", "ended")
     plain = alone | {key: trained.plain[key] for key in kept} | {"title": f"{trained.plain['title']} · {made}"}
     split, numbers = _tested(file)
     if not numbers and metadata.precision == "fp32":
@@ -101,6 +103,7 @@ def checkpoint_entry(path: Path, predictor: Predictor) -> Entry:
         id=_model_id(path), name=predictor.name, title=predictor.name, variant=None, data_set=None,
         image_size=list(predictor.image_size), label_space=predictor.label_space,
         cost={"checkpoint_bytes": path.stat().st_size},
+        trained_on=None if predictor.data_set is None else training_data_name(predictor.data_set),
     )  # fmt: skip
     return Entry(path, None, predictor.label_space, None, plain)
 
@@ -117,7 +120,7 @@ def _tested(file: Path) -> tuple[str | None, dict[str, float]]:
 def _plain(
     *, label_space: LabelSpace, cost: Mapping[str, Any], objective: str | None = None, score: float | None = None,
     metrics: Mapping[str, float] | None = None, split: str | None = None, ended: str | None = None,
-    calibrated: bool = False, activations: bool = True, **named: Any,
+    calibrated: bool = False, activations: bool = True, trained_on: str | None = None, **named: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """An entry of `/api/models`; unknown values are null."""
     categories = label_space.categories or (None,) * len(label_space)
@@ -131,6 +134,7 @@ def _plain(
                 label_space.names, label_space.palette, categories, criteria, strict=True
             )
         ],
+        "trained_on": trained_on,
         "label_space": label_space.name,
         "ordinal": label_space.ordinal,
         "objective": objective,

@@ -9,14 +9,6 @@ from typing import Any
 
 _VARIANT = re.compile(r"segmentation_(deeplabv3|hrnet)_([123])(_r101)?(_plus)?")
 _FAMILIES = {"deeplabv3": "DeepLabV3", "hrnet": "HRNet"}
-_DATA_SETS = {
-    "camvid": "CamVid",
-    "cityscapes": "Cityscapes",
-    "street_cleanliness": "street cleanliness",
-    "synthetic_cleanliness": "synthetic cleanliness",
-    "synthetic_items": "synthetic items",
-    "synthetic_streets": "synthetic streets",
-}
 
 
 def variant_name(experiment: str | None) -> str | None:
@@ -44,11 +36,6 @@ def network_name(model: Mapping[str, Any]) -> str:
     if target == "timm_classifier":
         return str(model.get("name", "?")).partition(".")[0]
     return target or "network"
-
-
-def data_set_name(name: str) -> str:
-    """The name of a data set as people write it."""
-    return _DATA_SETS.get(name, name)
 
 
 def titles(named: Sequence[tuple[str, Any, str]]) -> list[str]:

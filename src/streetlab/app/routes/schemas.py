@@ -12,6 +12,7 @@ from streetlab.plots.paint import PaintRequest
 Task = Literal["classification", "segmentation"]
 Files = dict[str, str]
 Mode = Literal["resized", "direct", "window"]
+UNLIKE = "Whether the photo is unlike the training photos; null where the model cannot tell"
 
 
 class Fault(BaseModel):
@@ -39,6 +40,7 @@ class ModelEntry(BaseModel):
     task: Task
     variant: str | None = Field(description="Which of the six networks of the original study")
     data_set: str | None
+    trained_on: str | None = Field(None, description="The data set in plain words: drawn streets, or its name")
     image_size: tuple[int, int] = Field(description="Height and width that it was trained at")
     classes: list[ModelClass]
     ordinal: bool = Field(description="Whether the order of the classes is a scale")
@@ -112,6 +114,7 @@ class SegmentedPhoto(_Result):
     width: int
     height: int
     shares: list[float] = Field(description="Of each class in the photo")
+    unlike_training: bool | None = Field(None, description=UNLIKE)
     milliseconds: dict[str, float]
 
 
@@ -126,6 +129,7 @@ class ClassifiedPhoto(_Result):
     calibrated: bool
     activations: list[Activation] | None = None
     activation_scale: float | None = None
+    unlike_training: bool | None = Field(None, description=UNLIKE)
 
 
 class SegmentedVideo(_Result):

@@ -20,7 +20,7 @@ export const titleOf = model => model.title ?? model.name;
 export function detailLine(model) {
   return [
     score(model) && `${metricName(model.objective)} ${score(model)}${model.split ? ` on ${model.split}` : ""}`,
-    model.data_set,
+    model.trained_on ? `trained on ${model.trained_on}` : model.data_set,
     model.image_size && size(model.image_size),
     model.parameters && `${millions(model.parameters)} parameters`,
     model.gmacs && `${numeral(model.gmacs)} GMACs`,

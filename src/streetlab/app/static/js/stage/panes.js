@@ -23,7 +23,8 @@ export class Pane {
   constructor(container, options) {
     this.options = options;
     this.title = element("p", {class: "pane-title"});
-    this.box = element("section", {class: "pane", hidden: true}, this.title);
+    this.note = element("p", {class: "pane-note", role: "status", hidden: true});
+    this.box = element("section", {class: "pane", hidden: true}, this.title, this.note);
     container.append(this.box);
   }
 
@@ -53,9 +54,15 @@ export class Pane {
     Object.assign(this, {job, model, stage, host});
     this.title.textContent = title;
     this.box.setAttribute("aria-label", title);
+    this.#warn(job.result.unlike_training ? `Unlike the training photos${model.trained_on ? ` (${model.trained_on})` : ""}: do not rely on this result.` : "");
     onReady();
     host.classList.remove("arriving");
     return true;
+  }
+
+  #warn(text) {
+    this.note.textContent = text;
+    this.note.hidden = !text;
   }
 
   #leave() {
