@@ -313,7 +313,10 @@ def test_decoding_waits_for_a_slow_sink(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_the_length() -> None:
-    """Resident memory while 3,000 frames go through is at most 30 MB above that of 60."""
+    """Resident memory while 3,000 frames go through is at most 45 MB above that of 60.
+
+    Frames that were kept would be 70 MB. 20 MB are usual, and 37 were seen while other processes took the cores.
+    """
     script = Path(__file__).parents[3] / "benchmarks" / "video_memory.py"
     done = subprocess.run(
         [sys.executable, str(script), "--frames", "60", "3000", "--size", "64", "128"],
@@ -325,4 +328,4 @@ def test_memory_does_not_grow_with_the_length() -> None:
     assert [row[0] for row in rows] == ["60", "3,000"]
     short, long = (float(row[-1]) for row in rows)
     assert short > 100
-    assert long - short <= 30
+    assert long - short <= 45
