@@ -85,8 +85,28 @@ def test_a_real_shell_completes(shell, tmp_path, monkeypatch):
     assert done.stdout.split() == ["optimizer=adam", "optimizer=adamw"], done.stderr
 
 
-def test_the_script_says_where_it_belongs(capsys):
+def test_the_script_says_how_it_is_installed(capsys):
     assert cli.run(["completion", "zsh"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("# to install it: streetlab completion zsh > ~/")
+    assert lines[0] == "# to install it: streetlab completion zsh install=true"
     assert lines[1].endswith("bashcompinit")
+
+
+@pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", ".local/share/bash-completion/completions/streetlab"),
+        ("zsh", ".streetlab.zsh"),
+        ("fish", ".config/fish/completions/streetlab.fish"),
+    ],
+)
+def test_a_script_is_installed_where_the_shell_reads_it_and_once(shell, place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rc = tmp_path / ".zshrc"
+    rc.write_bytes(b"alias caf\xe9=ls")  # no UTF-8, and no line's end
+    for _ in range(2):
+        assert cli.run(["completion", shell, "install=true"]) == 0
+    assert str(tmp_path / place) in capsys.readouterr().out
+    assert (tmp_path / place).read_text(encoding="utf-8") == script(shell) + "\n"
+    expected = b"alias caf\xe9=ls" + (b"\nsource ~/.streetlab.zsh\n" if shell == "zsh" else b"")
+    assert rc.read_bytes() == expected

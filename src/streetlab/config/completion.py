@@ -1,4 +1,4 @@
-"""`streetlab completion`: print a shell's completion script, and answer it at each Tab key, by Hydra's own plugins."""
+"""`streetlab completion`: print or install a shell's completion script, and answer it at each Tab key."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import contextlib
 import io
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.io import files
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SHELLS = ("bash", "zsh", "fish")
-_HOW = {
-    "bash": "# to install it: streetlab completion bash > ~/.local/share/bash-completion/completions/streetlab",
-    "zsh": "# to install it: streetlab completion zsh > ~/.streetlab.zsh; echo 'source ~/.streetlab.zsh' >> ~/.zshrc",
-    "fish": "# to install it: streetlab completion fish > ~/.config/fish/completions/streetlab.fish",
+_FILES = {
+    "bash": "~/.local/share/bash-completion/completions/streetlab",
+    "zsh": "~/.streetlab.zsh",
+    "fish": "~/.config/fish/completions/streetlab.fish",
 }
+"""Where a shell looks for completions of a user's own; zsh is told to by a line in ~/.zshrc."""
 
 
 def run(cfg: DictConfig) -> None:
@@ -32,7 +35,23 @@ def run(cfg: DictConfig) -> None:
     if cfg.shell not in SHELLS:
         near = did_you_mean(str(cfg.shell), SHELLS)
         raise UserError(f"shell: '{cfg.shell}' is not one of {', '.join(SHELLS)}{near}")
-    print(script(cfg.shell))
+    print(f"written: {install(cfg.shell)}; it works in the next shell" if cfg.install else script(cfg.shell))
+
+
+def install(shell: str) -> Path:
+    """Write a shell's script to where it is read at each start.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(_FILES[shell]).expanduser()
+    files.write_text(path, script(shell) + "\n")
+    if shell == "zsh":
+        rc, line = Path("~/.zshrc").expanduser(), f"source {_FILES[shell]}\n".encode()
+        before = rc.read_bytes() if rc.exists() else b""
+        if line not in before:
+            files.write_bytes(rc, before + b"\n" * (before[-1:] not in (b"", b"\n")) + line)
+    return path
 
 
 def script(shell: str) -> str:
@@ -40,7 +59,7 @@ def script(shell: str) -> str:
     from streetlab.config.composition import composer
     from streetlab.hydra_compat import completion_script
 
-    lines = [_HOW[shell]]
+    lines = [f"# to install it: streetlab completion {shell} install=true"]
     if shell == "zsh":  # whose plugin is bash's
         lines += ["autoload -Uz compinit bashcompinit && compinit && bashcompinit"]
     with composer():
