@@ -1,7 +1,7 @@
 # The page that shows what finished runs see in photos and videos:
 #   docker build --tag streetlab .
-#   docker run --read-only --tmpfs /tmp --publish 127.0.0.1:8000:8000 --volume "$PWD/outputs:/work/outputs:ro" streetlab
-# Another command: docker run ... streetlab runs. It writes below /tmp and /work/outputs alone, as user 10001.
+#   docker run --read-only --tmpfs /tmp --publish 127.0.0.1:8000:8000 --volume "$PWD/outputs:/streetlab/outputs:ro" streetlab
+# Another command: docker run ... streetlab runs. It writes below /tmp and /streetlab/outputs alone, as user 10001.
 
 # cpu, or cuda for machines with the NVIDIA container toolkit (docker run --gpus all)
 ARG DEVICE=cpu
@@ -30,7 +30,7 @@ ENV PATH=/opt/streetlab/bin:$PATH \
     MPLCONFIGDIR=/tmp/matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-WORKDIR /work
+WORKDIR /streetlab
 EXPOSE 8000
 USER 10001:10001
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8000/')"]

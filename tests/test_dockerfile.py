@@ -53,7 +53,7 @@ def test_the_default_command_composes_and_serves_to_the_published_port(tmp_path,
     assert "host: 0.0.0.0\n" in printed
     assert f"port: {values('EXPOSE')[0]}\n" in printed
     assert "runs: outputs\n" in printed
-    assert values("WORKDIR")[-1] == "/work", "where the comment's command mounts outputs/"
+    assert values("WORKDIR")[-1] == "/streetlab", "where the comment's command mounts outputs/"
 
 
 def test_the_image_runs_as_an_unprivileged_user_by_number_on_a_read_only_root():
