@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from tests.support.crafted_files import tiff
+from tests.support.orientations import UPRIGHT
 
 from streetlab.datasets.decode import UnreadablePhoto, read_mask, read_photo, read_photo_and_size, resize, resize_mask
 
@@ -37,18 +38,6 @@ def test_a_png_name_does_not_hide_what_the_bytes_are(tmp_path: Path, form: str) 
     assert photo.mode == "RGB"
     assert photo.size == (40, 24)
     assert np.abs(np.asarray(photo).astype(int) - smooth()).mean() < 6
-
-
-UPRIGHT = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
-    8: np.rot90,
-}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from tests.support.icc_profiles import P3_TO_XYZ, rgb_profile, srgb_curve
+from tests.support.orientations import UPRIGHT
 
 from streetlab.datasets import content
 from streetlab.datasets.content import HEAD_BYTES, format_of, reason_to_pass
@@ -18,16 +19,6 @@ from streetlab.datasets.decode import TooManyPixels, UnreadablePhoto, read_mask,
 from streetlab.synthetic import draw_scene
 
 PHOTO = Image.fromarray(draw_scene(3, 96, 160).image).filter(ImageFilter.GaussianBlur(1))
-UPRIGHT = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
-    8: np.rot90,
-}
 
 
 def stored(path: Path, form: str, photo: Image.Image = PHOTO, **options) -> Path:
