@@ -7,7 +7,6 @@ What is there already is not made again.
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from streetlab import cli
+from streetlab.plots.page import render
 
 ROOT = Path("outputs/demo")
 CLASSIFIERS, STREETS = ROOT / "cleanliness", ROOT / "streets"
@@ -114,76 +114,23 @@ def is_newer(made: Path, sources: Iterable[Path]) -> bool:
 def page_text() -> str:
     """The page as HTML, with relative links."""
     scratch, streets = run_of("demo_from_scratch", CLASSIFIERS), run_of("demo_segmentation", STREETS)
-    rows = ""
+    rows = []
     for title, run, metric, name in (
         ("How clean, from ImageNet weights", pretrained(), "macro_f1", "macro-F1"),
         ("How clean, from random weights", scratch, "macro_f1", "macro-F1"),
         ("What is where, from ImageNet weights", streets, "miou", "mIoU"),
     ):
         test = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
-        place = html.escape(run.relative_to(ROOT).as_posix())
-        rows += f"<tr><td>{title}</td><td>{name} {test[metric]:.3f}</td><td>{test['n']}</td>"
-        rows += f'<td><a href="{place}/">{place}</a></td></tr>\n'
+        score = f"{name} {test[metric]:.3f}"
+        rows.append({"title": title, "score": score, "n": test["n"], "place": run.relative_to(ROOT).as_posix()})
     links = {
         "gallery": pretrained() / "explain" / "explain.html",
         "masks": streets / "figures" / "best_median_worst.png",
         "compared": CLASSIFIERS / "compare" / "compare.html",
     }
-    addresses = {name: html.escape(path.relative_to(ROOT).as_posix()) for name, path in links.items()}
-    return PAGE.format(rows=rows, run=html.escape(str(pretrained())), **addresses)
+    addresses = {name: path.relative_to(ROOT).as_posix() for name, path in links.items()}
+    return render("demo.html", title="What make demo made", rows=rows, run=str(pretrained()), **addresses)
 
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>What make demo made</title>
-<style>
-:root {{ --ink: #1d2329; --muted: #5f6973; --rule: #d9dee3; --paper: #fff; --accent: #2458c0; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --ink: #e8ecf0; --muted: #98a2ad; --rule: #333b44; --paper: #14181c; --accent: #7aa7ff; }}
-}}
-body {{ margin: 0 auto; padding: 2.5rem 1.2rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums; }}
-h1 {{ font-size: 1.6rem; margin: 0 0 .4rem; }} h2 {{ font-size: 1.1rem; margin: 2.2rem 0 .5rem; }}
-p {{ margin: .3rem 0; max-width: 70ch; }} a {{ color: var(--accent); overflow-wrap: anywhere; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }}
-th {{ color: var(--muted); font-weight: 500; font-size: .85rem; }}
-img {{ max-width: 100%; height: auto; }} pre {{ overflow-x: auto; }} .quiet {{ color: var(--muted); font-size: .9rem; }}
-</style>
-</head>
-<body>
-<main>
-<h1>What <code>make demo</code> made</h1>
-<p class="quiet">Three networks, trained here on drawn streets. They have seen no photo of a real street: what they say
-of one proves nothing.</p>
-<h2>The networks and their records</h2>
-<table>
-<thead><tr><th>network</th><th>on the test scenes</th><th>n</th><th>record: config, numbers, ...</th></tr></thead>
-<tbody>
-{rows}</tbody>
-</table>
-<p class="quiet">One seed each, a few epochs: enough to try everything, too little to compare methods.</p>
-<h2>Does it help to have seen ImageNet?</h2>
-<p><a href="{compared}">The comparison</a>: both networks on the same test scenes, with intervals and a test.</p>
-<h2>What does the network look at?</h2>
-<p><a href="{gallery}">The explanation</a>: maps of evidence for right and wrong answers, and whether to trust them.</p>
-<h2>What is where?</h2>
-<a href="{masks}"><img src="{masks}" alt="Test scenes of best, median and worst masks: photo, truth, prediction"></a>
-<h2>What to type next</h2>
-<pre tabindex="0">source .venv/bin/activate
-streetlab app                                             # these networks on your photos, in the browser
-streetlab train dataset=image_folder dataset.root=~/photos model=efficientnet_lite0 model.weights=imagenet
-streetlab predict run={run} source=~/photos
-streetlab audit dataset=image_folder dataset.root=~/photos</pre>
-</main>
-</body>
-</html>
-"""
 
 if __name__ == "__main__":
     sys.exit(main())

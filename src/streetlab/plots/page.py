@@ -20,7 +20,7 @@ _WIDEST = 1600
 
 
 def render(template: str, **context: Any) -> str:
-    """Fill `viz/templates/<template>`; every value is escaped unless it is Markup.
+    """Fill `plots/templates/<template>`; every value is escaped unless it is Markup.
 
     Raises:
         jinja2.UndefinedError: the template uses a name that the context lacks.
