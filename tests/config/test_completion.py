@@ -55,6 +55,7 @@ def test_a_line_that_makes_no_sense_offers_nothing(complete, line):
     ("words", "error"),
     [
         (["completion"], "shell: name one of bash, zsh, fish, such as streetlab completion bash"),
+        (["completion", "bash", "install=maybe"], "install: 'maybe' is not true or false"),
         (["completion", "fsh"], "shell: 'fsh' is not one of bash, zsh, fish; did you mean 'fish'?"),
         (["-sc", "uninstall=bash"], "-sc takes install=SHELL or query=SHELL, not 'uninstall=bash' (SHELL: bash, ...)"),
     ],

@@ -7,9 +7,9 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError
 from streetlab.io import files
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: it names no shell that can be completed.
     """
+    from streetlab.config.options import Flag, OneOf, checked  # not at each Tab key
+
     if cfg.shell is None:
         raise UserError(f"shell: name one of {', '.join(SHELLS)}, such as streetlab completion bash")
-    if cfg.shell not in SHELLS:
-        near = did_you_mean(str(cfg.shell), SHELLS)
-        raise UserError(f"shell: '{cfg.shell}' is not one of {', '.join(SHELLS)}{near}")
-    print(f"written: {install(cfg.shell)}; it works in the next shell" if cfg.install else script(cfg.shell))
+    known: TypeAlias = Annotated[str, OneOf(SHELLS)]
+    shell = checked(known, cfg.shell, "shell")
+    installs = checked(Flag, cfg.install, "install")
+    print(f"written: {install(shell)}; it works in the next shell" if installs else script(shell))
 
 
 def install(shell: str) -> Path:

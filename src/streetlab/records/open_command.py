@@ -7,10 +7,13 @@ import webbrowser
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import pydantic
 from omegaconf import DictConfig
 
-from streetlab.errors import UserError, did_you_mean
+from streetlab.config.options import CLOSED, Flag, OneOf, command_options
+from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.io.filenames import one_line
 from streetlab.plots.page import link, render
@@ -30,19 +33,24 @@ INDEX = "results.html"
 PAGES = ("newest", "index")
 
 
+@pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
+class Options:
+    """The keys of conf/open.yaml, but for `runs`."""
+
+    page: Annotated[str, OneOf(PAGES)] = "newest"
+    open: Flag = True
+
+
 def run(cfg: DictConfig) -> None:
     """Entry point of the command; `cfg` is conf/open.yaml.
 
     Raises:
         UserError: no such folder, nothing in it to show, or a value that a key does not take.
     """
-    if cfg.page not in PAGES:
-        raise UserError(f"page: '{cfg.page}' is not one of {', '.join(PAGES)}{did_you_mean(str(cfg.page), PAGES)}")
-    if not isinstance(cfg.open, bool):
-        raise UserError(f"open: '{cfg.open}' is not true or false")
-    page = choose_page(cfg.runs, cfg.page)
+    options = command_options(Options, cfg)
+    page = choose_page(cfg.runs, options.page)
     print(one_line(str(page)))
-    if cfg.open and not webbrowser.open(page.resolve().as_uri()):
+    if options.open and not webbrowser.open(page.resolve().as_uri()):
         print("no browser was found here; open the page in one")
 
 
@@ -99,9 +107,7 @@ def write_index(folder: Path, pages: list[Path]) -> Path:
                 "state": row.state,
                 "task": row.task,
                 "objective": row.objective,
-                "best": "" if row.best is None else f"{row.best:.3f}",
-                "tested": "" if row.tested is None else f"{row.tested:.3f}",
-                "minutes": "" if row.minutes is None else f"{row.minutes:.1f}",
+                **row.numbers,
                 "go_on": row.go_on,
             }
             for row in rows

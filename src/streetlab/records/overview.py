@@ -42,6 +42,12 @@ class Overview:
     reason: str = ""
     go_on: str = ""
 
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Scores and minutes as they are shown, in the order of the columns; an empty text for None."""
+        shown = {"best": (self.best, 3), "tested": (self.tested, 3), "minutes": (self.minutes, 1)}
+        return {name: "" if value is None else f"{value:.{digits}f}" for name, (value, digits) in shown.items()}
+
 
 def overview(record: RunRecord) -> Overview:
     """Read a record of any state; one that cannot be read is `damaged`."""

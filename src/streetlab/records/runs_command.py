@@ -52,9 +52,7 @@ def table(rows: Sequence[Overview]) -> list[str]:
     """Return a heading and a line for each run; the path stands last, so that none is cut or wrapped into another."""
     cells: list[tuple[str, ...]] = [("state", "task", "objective", "val", "test", "minutes", "run")]
     for row in rows:
-        scores = ["" if score is None else f"{score:.3f}" for score in (row.best, row.tested)]
-        minutes = "" if row.minutes is None else f"{row.minutes:.1f}"
-        cells.append((row.state, row.task, row.objective, *scores, minutes, str(row.record.path)))
+        cells.append((row.state, row.task, row.objective, *row.numbers.values(), str(row.record.path)))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(_pad(*cell) for cell in zip(range(7), line, widths, strict=True)).rstrip() for line in cells]
 
