@@ -48,7 +48,9 @@ COMMANDS = {
     "audit": Command("streetlab.audit.command", "find what is wrong with a data set; write a split without leaks"),
     "runs": Command("streetlab.records.runs_command", "list the runs in a folder, and what to type next", first="runs"),
     "open": Command("streetlab.records.open_command", "open a page of results in the browser", first="runs"),
-    "completion": Command("streetlab.config.completion", "print the script for a shell's Tab key", first="shell"),
+    "completion": Command(
+        "streetlab.config.completion", "print or install the script for a shell's Tab key", first="shell"
+    ),
     "doctor": Command("streetlab.doctor", "say what is installed, on what hardware, and train one step on it"),
     "check": Command("streetlab.check", "compose every experiment and bind every _target_, before any data"),
     "cache": Command("streetlab.loading.cache_command", "show or delete the cache of decoded images"),

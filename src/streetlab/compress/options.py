@@ -59,7 +59,7 @@ class Keys(OverrideKeys):
 
 @dataclass(frozen=True, eq=False)
 class Options(RunRequest):
-    """What is compressed, how and where to. The network and regime of its config are still the run's.
+    """Options of a compression. The network and regime of its config are still the run's.
 
     Attributes:
         choices: none of what compress decides.

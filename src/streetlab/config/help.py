@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "the newest page below outputs/"),
         ("page=index open=false", "write an index and print its path"),
     ),
-    "completion": (("bash", "print the script for bash; its first line says where it belongs"),),
+    "completion": (("bash", "print the script for bash"), ("bash install=true", "write it to where bash reads it")),
     "doctor": (("", "look at this machine"),),
 }
 """Words after `streetlab COMMAND`, and what they do."""

@@ -153,7 +153,7 @@ class _Kind:
         return cls(annotation, tuple(_flat(metadata)), nullable)
 
     def allowed(self) -> str:
-        """What a message puts after "is not"."""
+        """Return the words that a message puts after "is not"."""
         for part in self.metadata:
             if isinstance(part, Says):
                 return part.allowed

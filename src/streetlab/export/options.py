@@ -38,7 +38,7 @@ class Keys(RunKeys):
 
 @dataclass(frozen=True)
 class Options:
-    """What is exported and where to.
+    """Options of an export.
 
     Attributes:
         run: never written to, but for the folder `export` in it.

@@ -146,7 +146,7 @@ def _checksum_words(source: Source, digest: str) -> str:
 
 
 def _by_hand(source: Source, place: Path) -> str:
-    """What to put where, for a machine without a network."""
+    """Say which files to put where, for a machine without a network."""
     if source.packages:
         return f"or register at {source.url} and put {' and '.join(source.packages)} into {place}/"
     if source.folders:

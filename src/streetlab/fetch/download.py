@@ -152,7 +152,7 @@ def _first_byte(response: HTTPResponse) -> int | None:
 
 
 def _validator(response: HTTPResponse) -> str:
-    """What `If-Range` takes: the strong ETag, else the date; empty where there is neither."""
+    """Return the value for `If-Range`: the strong ETag, else the date; empty where there is neither."""
     tag = response.headers.get("ETag") or ""
     return tag if tag.startswith('"') else response.headers.get("Last-Modified") or ""
 

@@ -58,7 +58,7 @@ class PredictResult:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What is to be known of a file's results, by its name."""
+        """Remarks on the results of a file, by its name."""
         return self._texts("note")
 
     def to_pandas(self) -> pd.DataFrame:

@@ -77,7 +77,7 @@ class Keys:
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
 class Options(Keys):
-    """What is predicted, how and where to.
+    """Options of a prediction.
 
     Attributes:
         run: a run's folder, or the file of a checkpoint or an exported model.

@@ -58,7 +58,7 @@ class RunRequest:
 
     @property
     def own_data(self) -> bool:
-        """Whether the photos should be those that the run saw, since no override names others."""
+        """True if the photos should be those that the run saw, since no override names others."""
         return not any(matches(key, ("data", "dataset")) and not matches(key, UNSEEN) for key in self.changed)
 
     @property
