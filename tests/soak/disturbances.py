@@ -146,12 +146,10 @@ def _memory_group(limit: int) -> Iterator[Path]:
         (group / "memory.limit_in_bytes").write_text(str(limit))
         yield group
     finally:
-        for _ in range(50):
-            try:
-                group.rmdir()
-                return
-            except OSError:  # its last process is still being taken away
-                time.sleep(0.1)
+        until = time.monotonic() + 5
+        while (group / "tasks").read_text() and time.monotonic() < until:  # its last process is being taken away
+            time.sleep(0.1)
+        group.rmdir()
 
 
 def _clock_jumps(call: Call) -> Outcome:
@@ -169,7 +167,7 @@ def _clock_jumps(call: Call) -> Outcome:
 
 
 def _stale_lock(call: Call) -> Outcome:
-    """kill -9, after which another program gets the number of the dead process."""
+    """Kill -9, after which another program gets the number of the dead process."""
     process = call.start()
     applied = call.moment(process)
     process.kill()

@@ -29,7 +29,7 @@ def leaves(path: Path) -> Leaves:
                 return dict(_values(json.loads(content)))
             case ".jsonl":
                 # a journal grows in the order of events: each line is told apart by its content
-                return {line: "" for line in sorted(_line(one) for one in content.splitlines())}
+                return dict.fromkeys(sorted(_line(one) for one in content.splitlines()), "")
             case ".yaml":
                 return dict(_values(yaml.safe_load(content)))
             case ".csv":
@@ -139,9 +139,9 @@ def processes_marked(mark: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                if mark.encode() in (entry / "environ").read_bytes():
-                    if (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                        found.append(int(entry.name))
+                ended = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+                if not ended and mark.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
             except OSError:
                 continue  # it has ended, or is not ours
     return found

@@ -1,8 +1,8 @@
-"""Disturb every command at random for some minutes: `python -m tests.soak.soak minutes=30 seed=0 log=outputs/soak.jsonl`.
+"""Disturb every command at random for some minutes: `python -m tests.soak.soak minutes=30 seed=0 log=soak.jsonl`.
 
 Each cycle starts a command on a fresh folder, disturbs it, checks what it leaves, then runs the same command until it
 ends well, and compares the results with those of undisturbed runs. A line of the log holds all that a cycle needs to be
-repeated: `replay=outputs/soak.jsonl` does. Exit code 1 where anything was violated.
+repeated: `replay=soak.jsonl` does. Exit code 1 where anything was violated.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class Soak:
         set_up(job, self.inputs, place.folder)
         return place
 
-    def _start(self, job: Job, place: Place, mark: str, group: Path | None = None, **more: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, job: Job, place: Place, mark: str, group: Path | None = None, **more: str
+    ) -> subprocess.Popen[bytes]:
         temporary = place.folder.with_suffix(".tmp")
         temporary.mkdir(exist_ok=True)
         log = place.folder.with_suffix(".log").open("ab")
@@ -140,8 +142,8 @@ class Soak:
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
                 if status:
-                    log = place.folder.with_suffix(".log").read_text()
-                    raise RuntimeError(f"{job.name} does not end well undisturbed: {' '.join(job.words)}\n{log[-2000:]}")
+                    log = place.folder.with_suffix(".log").read_text()[-2000:]
+                    raise RuntimeError(f"{job.name} does not end well undisturbed: {' '.join(job.words)}\n{log}")
                 seconds, growth = time.perf_counter() - started, place.used() - before
                 peak = max(peak, usage.ru_maxrss * 1024)
                 snapshots.append(snapshot(place.folder))
@@ -224,7 +226,8 @@ def summary(results: list[Result], impossible: dict[str, str]) -> str:
     bad = [result for result in results if result.violations]
     lines.append(f"{sum(totals)} disturbances, {len(bad)} cycles with violations")
     for result in bad:
-        lines.append(f"  cycle {result.cycle.number}: {result.cycle.job}, {result.cycle.disturbance} at {result.cycle.when}")
+        cycle = result.cycle
+        lines.append(f"  cycle {cycle.number}: {cycle.job}, {cycle.disturbance} at {cycle.when}")
         lines += [f"    {violation}" for violation in result.violations]
     return "\n".join(lines)
 

@@ -168,7 +168,7 @@ def _overlay(stem: str, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
     """The overlay's file by its name: a JPEG, or a PNG where a side is longer than a JPEG's can be."""
     fits = max(pixels.shape) <= _JPEG_LONGEST
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, **({"format": "JPEG", "quality": _JPEG_QUALITY} if fits else {"format": "PNG"}))
+    Image.fromarray(pixels).save(buffer, "JPEG" if fits else "PNG", quality=_JPEG_QUALITY)  # a PNG has no quality
     return {f"overlay/{stem}{'.jpg' if fits else '.png'}": buffer.getvalue()}
 
 
