@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import Image
+from tests.support.placed_photos import NOTHING, write_photo
 
 from streetlab.datasets.decode import UnreadablePhoto
 from streetlab.datasets.places import Place, read_place, time_text
@@ -23,30 +24,10 @@ HERE: dict[str, Any] = {
     "GPSLongitudeRef": "W",
     "GPSLongitude": (70.0, 38.5, 0.0),
 }
-ONE = Ellipsis
-"""Stands for what a rational of a broken file holds: 0/0."""
-
-
-def rational(value: Any) -> Any:
-    if value is ONE:
-        return TiffImagePlugin.IFDRational(0, 0)
-    return tuple(map(rational, value)) if isinstance(value, tuple) else value
 
 
 def photo(folder: Path, form: str = "JPEG", camera: dict[str, Any] | None = None, **gps: Any) -> Path:
-    """A photo whose EXIF holds these tags."""
-    exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
-        {getattr(ExifTags.GPS, name): rational(value) for name, value in gps.items()}
-    )
-    exif.get_ifd(ExifTags.IFD.Exif).update(
-        {getattr(ExifTags.Base, name): value for name, value in (camera or {}).items()}
-    )
-    path = folder / f"photo.{FORMATS[form]}"
-    if form == "HEIF":
-        pytest.importorskip("pillow_heif").register_heif_opener()
-    Image.new("RGB", (16, 12), (90, 120, 40)).save(path, form, exif=exif.tobytes())
-    return path
+    return write_photo(folder / f"photo.{FORMATS[form]}", form, camera, **gps)
 
 
 @pytest.fixture
@@ -107,8 +88,8 @@ def test_the_real_photos_lie_within_a_metre_of_where_exiftool_puts_them(shared_d
 @pytest.mark.parametrize(
     ("wrong", "note"),
     [
-        ({"GPSLatitude": (ONE, ONE, ONE)}, "its GPS position nan, -70.6417: not finite"),
-        ({"GPSLongitude": (70.0, 38.5, ONE)}, "its GPS position -33.8569, nan: not finite"),
+        ({"GPSLatitude": (NOTHING, NOTHING, NOTHING)}, "its GPS position nan, -70.6417: not finite"),
+        ({"GPSLongitude": (70.0, 38.5, NOTHING)}, "its GPS position -33.8569, nan: not finite"),
         ({"GPSLatitude": (91.0, 0.0, 0.0)}, "its GPS position -91, -70.6417: out of range (latitude -90 to 90, longi"),
         ({"GPSLongitude": (180.0, 0.5, 0.0)}, "its GPS position -33.8569, -180.008: out of range (latitude -90"),
         ({"GPSLatitude": (0.0, 0.0, 0.0), "GPSLongitude": (0.0, 0.0, 0.0)}, "its GPS position 0, 0: what receivers"),
@@ -140,7 +121,7 @@ def test_without_gps_there_is_no_place_and_no_entry(tmp_path):
             {}, {"GPSDateStamp": "2024:02:29", "GPSTimeStamp": (23.0, 59.0, 59.25)},
             datetime(2024, 2, 29, 23, 59, 59, 250000, UTC),
         ),
-        ({}, {"GPSDateStamp": "2024:02:29", "GPSTimeStamp": (ONE, 59.0, 59.0)}, None),
+        ({}, {"GPSDateStamp": "2024:02:29", "GPSTimeStamp": (NOTHING, 59.0, 59.0)}, None),
         ({}, {"GPSTimeStamp": (1.0, 2.0, 3.0)}, None),
         ({"DateTimeOriginal": "0000:00:00 00:00:00"}, {}, None),
         ({"DateTimeOriginal": "2024:06:01 10:00:00", "OffsetTimeOriginal": "+99:00"}, {}, datetime(2024, 6, 1, 10)),
@@ -157,7 +138,8 @@ def test_the_time_has_a_zone_where_the_file_gives_one(camera, satellites, expect
 
 
 @pytest.mark.parametrize(
-    ("reference", "direction", "expected"), [("T", 360.0, 0.0), ("M", 20.0, None), ("T", ONE, None), ("T", 400.0, None)]
+    ("reference", "direction", "expected"),
+    [("T", 360.0, 0.0), ("M", 20.0, None), ("T", NOTHING, None), ("T", 400.0, None)],
 )
 def test_a_heading_is_from_true_north_or_not_there(reference, direction, expected, tmp_path):
     place = read_place(photo(tmp_path, GPSImgDirectionRef=reference, GPSImgDirection=direction))
