@@ -7,12 +7,12 @@ from xml.sax.saxutils import quoteattr
 
 STEPS = (0, 20, 40, 60, 80, 100)
 """Severities between which a street has one colour; the last step holds its upper end."""
-COLORS = ("#3a55d9", "#5b84b0", "#868a8a", "#b28a42", "#d97a0c")
+COLORS = ("#3f59dc", "#5b84b0", "#868a8a", "#b28a42", "#d97a0c")
 """From blue (clean) to orange (litter): each with a contrast of 3:1 on white and on near-black, neighbours apart for
 protan, deutan and tritan eyes."""
 UNSEEN = "#9aa3ab"
 """The colour of streets without a photo."""
-CHANGES = {"better": "#3a55d9", "equivalent": "#868a8a", "worse": "#d97a0c"}
+CHANGES = {"better": "#3f59dc", "equivalent": "#868a8a", "worse": "#d97a0c"}
 """The colours of the trend."""
 WIDE = 30.0
 """Points from which on a street's interval is drawn as uncertain: one and a half colours."""
