@@ -54,7 +54,10 @@ def crop(logits: Tensor, size: Sequence[int]) -> Tensor:
         # a slice is a view or a copy depending on the example's size, and torch.export would ask that of every image;
         # negative padding is one copy, where gathering rows and columns takes a quarter of a small network's time
         return F.pad(logits, (0, width - logits.shape[-1], 0, height - logits.shape[-2]))
-    return logits[..., :height, :width]
+    # each slice of a side costs the backward pass a copy of all logits
+    if width != logits.shape[-1]:
+        logits = logits[..., :width]
+    return logits if height == logits.shape[-2] else logits[..., :height, :]
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -65,6 +68,13 @@ def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """`resize_logits`, unless they have that size already."""
+    if not torch.compiler.is_exporting() and logits.shape[-2:] == tuple(size):
+        return logits
+    return resize_logits(logits, size)
 
 
 def check_options(num_classes: int, dropout: float) -> None:

@@ -18,13 +18,13 @@ from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.segmentation import (
     SegmentationOutput,
+    at_size,
     check_choice,
     check_options,
     crop,
     fulfil_contract,
     module_groups,
     pad_to_multiple,
-    resize_logits,
 )
 from streetlab.networks.weights import first_sentence, hub_error, weights_source
 
@@ -73,8 +73,7 @@ class SmpNetwork(nn.Module):
         padded = pad_to_multiple(images, self.multiple, self.least)
         if self.renormalize is not None:
             padded = self.renormalize(padded)
-        logits = resize_logits(self.model(padded), padded.shape[-2:])
-        return SegmentationOutput(crop(logits, images.shape[-2:]))
+        return SegmentationOutput(crop(at_size(self.model(padded), padded.shape[-2:]), images.shape[-2:]))
 
     @property
     def cam_layer(self) -> str | None:
