@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
 from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION
