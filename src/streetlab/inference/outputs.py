@@ -106,7 +106,7 @@ class PhotoResults:
     def _label(
         self, stem: str, pixels: NDArray[np.uint8], answer: Classified
     ) -> tuple[dict[str, bytes], dict[str, Any]]:
-        contents = {}
+        contents: dict[str, bytes] = {}
         if self.cam and answer.activations is not None:
             strongest = float(answer.activations.max(initial=0))
             heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
