@@ -16,9 +16,6 @@ from streetlab.config.quoting import quote
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.places import NO_GPS, position_fault
 from streetlab.errors import UserError, did_you_mean
-from streetlab.inference.command import predict_found
-from streetlab.inference.options import Options as PredictOptions
-from streetlab.inference.options import read_options
 from streetlab.inference.outputs import UNLIKE
 from streetlab.inference.sources import find_items
 from streetlab.io import files
@@ -54,6 +51,10 @@ def predicted_photos(options: Options) -> Photos:
     Raises:
         UserError: as of `streetlab predict`; or a run that gives pixels a class.
     """
+    from streetlab.inference.command import predict_found  # these load torch, which a table does not need
+    from streetlab.inference.options import Options as PredictOptions
+    from streetlab.inference.options import read_options
+
     output = options.output / "predictions"
     words = {key: getattr(options, key) for key in ("checkpoint", "device", "precision", "batch_size", "recursive")}
     paths = {"run": options.run, "output": output}
