@@ -23,6 +23,8 @@ PATH_KEYS = frozenset(
         "checkpoint",
         "source",
         "models",
+        "streets",
+        "districts",
     }
 )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.places import COLUMNS as PLACE
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.io import files
 from streetlab.io.filenames import as_text, fold
@@ -25,6 +26,8 @@ PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
 UNLIKE = "unlike_training"
 """The key and column that marks photos unlike the training photos; not there where the model cannot tell."""
 _JPEG_QUALITY = 92
+_JPEG_LONGEST = 65_500
+"""Pixels of a side: libjpeg's JPEG_MAX_DIMENSION."""
 _DIGITS = 8
 """Decimals of shares and probabilities."""
 RESULT_SUFFIXES = (".png", ".jpg", ".mp4", ".webm", ".csv")
@@ -95,7 +98,7 @@ class PhotoResults:
         if "palette" in self.parts:
             contents[f"palette/{stem}.png"] = palette_png(answer.ids, self.label_space.palette)
         if "overlay" in self.parts:
-            contents[f"overlay/{stem}.jpg"] = _jpeg(paint(pixels, answer.ids, self.look))
+            contents |= _overlay(stem, paint(pixels, answer.ids, self.look))
         if "confidence" in self.parts:
             contents[f"confidence/{stem}.png"] = ids_png(answer.confidence)
         return contents, {"shares": by_name(class_shares(answer.ids, len(self.label_space)), self.label_space)}
@@ -103,11 +106,11 @@ class PhotoResults:
     def _label(
         self, stem: str, pixels: NDArray[np.uint8], answer: Classified
     ) -> tuple[dict[str, bytes], dict[str, Any]]:
-        contents = {}
+        contents: dict[str, bytes] = {}
         if self.cam and answer.activations is not None:
             strongest = float(answer.activations.max(initial=0))
             heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
-            contents[f"overlay/{stem}.jpg"] = _jpeg(heat_overlay(pixels, np.clip(heat, 0, 1)))
+            contents |= _overlay(stem, heat_overlay(pixels, np.clip(heat, 0, 1)))
         return contents, label_result(answer.probabilities, self.label_space)
 
 
@@ -129,7 +132,7 @@ def by_name(values: Sequence[float] | NDArray[Any], label_space: LabelSpace) -> 
 def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: LabelSpace) -> list[Path]:
     """Write predictions.csv and videos.csv from the journal's lines, as far as there are such files; return them.
 
-    Files without any result have no row.
+    Files without any result have no row. Where a photo has a place or a time, there are columns for them.
     """
     if label_space.spec.per_pixel:
         values, prefix, own = "shares", "share_", []
@@ -148,6 +151,8 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     for name, (kind, header) in columns.items():
         if any(UNLIKE in line for line in done if line["kind"] == kind):
             header = [*header, UNLIKE]
+        if any(key in line for key in PLACE for line in done if line["kind"] == kind):
+            header = [*header, *PLACE]
         rows = [
             {key: line[key] for key in header if key in line}
             | {"file": as_text(line["file"])}
@@ -162,10 +167,12 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     return written
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def _overlay(stem: str, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
+    """The overlay's file by its name: a JPEG, or a PNG where a side is longer than a JPEG's can be."""
+    fits = max(pixels.shape) <= _JPEG_LONGEST
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    Image.fromarray(pixels).save(buffer, "JPEG" if fits else "PNG", quality=_JPEG_QUALITY)  # a PNG has no quality
+    return {f"overlay/{stem}{'.jpg' if fits else '.png'}": buffer.getvalue()}
 
 
 class Names:
