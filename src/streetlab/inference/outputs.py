@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.datasets.labels import LabelSpace
+from streetlab.errors import UserError
+from streetlab.inference.picture_blur import PictureBlur
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.io import files
 from streetlab.io.filenames import as_text, fold
@@ -60,6 +62,7 @@ class PhotoResults:
         parts: which files a mask is written as, of `options.PARTS`.
         look: how overlays of masks are painted.
         cam: whether labels have an overlay.
+        blur: hides people and vehicles in every picture of the photo; None: they are shown.
     """
 
     output: Path
@@ -67,6 +70,7 @@ class PhotoResults:
     parts: Sequence[str]
     look: PaintStyle
     cam: bool
+    blur: PictureBlur | None = None
 
     def write(self, stem: str, photo: Image.Image, answer: Classified | Segmented) -> Written:
         """Write the files of one photo, each in one step.
@@ -75,6 +79,11 @@ class PhotoResults:
             UserError: one cannot be written.
         """
         pixels = np.asarray(photo)
+        if self.blur is not None:
+            try:
+                pixels = self.blur.photo(pixels, answer)
+            except UserError as error:
+                return failed(str(error))
         try:
             if isinstance(answer, Segmented):
                 contents, result = self._mask(stem, pixels, answer)
@@ -96,6 +105,8 @@ class PhotoResults:
             contents[f"palette/{stem}.png"] = palette_png(answer.ids, self.label_space.palette)
         if "overlay" in self.parts:
             contents[f"overlay/{stem}.jpg"] = _jpeg(paint(pixels, answer.ids, self.look))
+        if "photo" in self.parts:
+            contents[f"photo/{stem}.jpg"] = _jpeg(pixels)
         if "confidence" in self.parts:
             contents[f"confidence/{stem}.png"] = ids_png(answer.confidence)
         return contents, {"shares": by_name(class_shares(answer.ids, len(self.label_space)), self.label_space)}
@@ -163,6 +174,7 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode (H, W, 3) pixels; of the photo's file nothing is carried over: no EXIF, place, profile or comment."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()
