@@ -27,6 +27,8 @@ PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
 UNLIKE = "unlike_training"
 """The key and column that marks photos unlike the training photos; not there where the model cannot tell."""
 _JPEG_QUALITY = 92
+_JPEG_LONGEST = 65_500
+"""Pixels of a side: libjpeg's JPEG_MAX_DIMENSION."""
 _DIGITS = 8
 """Decimals of shares and probabilities."""
 RESULT_SUFFIXES = (".png", ".jpg", ".mp4", ".webm", ".csv")
@@ -104,9 +106,9 @@ class PhotoResults:
         if "palette" in self.parts:
             contents[f"palette/{stem}.png"] = palette_png(answer.ids, self.label_space.palette)
         if "overlay" in self.parts:
-            contents[f"overlay/{stem}.jpg"] = _jpeg(paint(pixels, answer.ids, self.look))
+            contents |= _picture(f"overlay/{stem}", paint(pixels, answer.ids, self.look))
         if "photo" in self.parts:
-            contents[f"photo/{stem}.jpg"] = _jpeg(pixels)
+            contents |= _picture(f"photo/{stem}", pixels)
         if "confidence" in self.parts:
             contents[f"confidence/{stem}.png"] = ids_png(answer.confidence)
         return contents, {"shares": by_name(class_shares(answer.ids, len(self.label_space)), self.label_space)}
@@ -118,7 +120,7 @@ class PhotoResults:
         if self.cam and answer.activations is not None:
             strongest = float(answer.activations.max(initial=0))
             heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
-            contents[f"overlay/{stem}.jpg"] = _jpeg(heat_overlay(pixels, np.clip(heat, 0, 1)))
+            contents |= _picture(f"overlay/{stem}", heat_overlay(pixels, np.clip(heat, 0, 1)))
         return contents, label_result(answer.probabilities, self.label_space)
 
 
@@ -173,11 +175,15 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     return written
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode (H, W, 3) pixels; of the photo's file nothing is carried over: no EXIF, place, profile or comment."""
+def _picture(name: str, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
+    """A picture's file by its name: a JPEG, or a PNG where a side is longer than a JPEG's can be.
+
+    Of the photo's file nothing is carried over but pixels: no EXIF, place, profile, comment or thumbnail.
+    """
+    fits = max(pixels.shape) <= _JPEG_LONGEST
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    Image.fromarray(pixels).save(buffer, "JPEG" if fits else "PNG", quality=_JPEG_QUALITY)  # a PNG has no quality
+    return {f"{name}{'.jpg' if fits else '.png'}": buffer.getvalue()}
 
 
 class Names:
