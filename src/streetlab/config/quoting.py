@@ -24,6 +24,8 @@ PATH_KEYS = frozenset(
         "checkpoint",
         "source",
         "models",
+        "streets",
+        "districts",
     }
 )
 

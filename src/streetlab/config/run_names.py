@@ -60,6 +60,7 @@ OFF_WHERE_NULL = (
     "distillation",
     "transforms",
     "metrics",
+    "model.zero_init_head",
 )
 
 MAX_LENGTH = 100

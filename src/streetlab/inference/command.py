@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.names import training_data_name
 from streetlab.errors import UserError
 from streetlab.inference.journal import LINES, Journal
@@ -96,10 +97,21 @@ def run(cfg: DictConfig) -> None:
 
 def perform(cfg: DictConfig) -> PredictResult:
     """Predict what the config asks for, and write the results; see `run` for its errors."""
-    started = time.perf_counter()
     options = read_options(cfg)
-    found = find_items(options.source, options.output, options.recursive)
+    return predict_found(options, find_items(options.source, options.output, options.recursive))
+
+
+def predict_found(
+    options: Options, found: Found, check: Callable[[LabelSpace], object] = lambda _: None
+) -> PredictResult:
+    """Predict these files, whatever `options.source` is, and write the results; see `run` for its errors.
+
+    Args:
+        check: gets the run's classes before anything is predicted, and raises where they are of no use.
+    """
+    started = time.perf_counter()
     predictor = _predictor(options)
+    check(predictor.label_space)
     if options.compile:
         predictor = predictor.compiled()
     refuse_other_task(options, predictor.label_space)

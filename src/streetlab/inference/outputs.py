@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.places import COLUMNS as PLACE
 from streetlab.errors import UserError
 from streetlab.inference.picture_blur import PictureBlur
 from streetlab.inference.predictions import Classified, Segmented
@@ -116,7 +117,7 @@ class PhotoResults:
     def _label(
         self, stem: str, pixels: NDArray[np.uint8], answer: Classified
     ) -> tuple[dict[str, bytes], dict[str, Any]]:
-        contents = {}
+        contents: dict[str, bytes] = {}
         if self.cam and answer.activations is not None:
             strongest = float(answer.activations.max(initial=0))
             heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
@@ -142,7 +143,7 @@ def by_name(values: Sequence[float] | NDArray[Any], label_space: LabelSpace) -> 
 def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: LabelSpace) -> list[Path]:
     """Write predictions.csv and videos.csv from the journal's lines, as far as there are such files; return them.
 
-    Files without any result have no row.
+    Files without any result have no row. Where a photo has a place or a time, there are columns for them.
     """
     if label_space.spec.per_pixel:
         values, prefix, own = "shares", "share_", []
@@ -161,6 +162,8 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     for name, (kind, header) in columns.items():
         if any(UNLIKE in line for line in done if line["kind"] == kind):
             header = [*header, UNLIKE]
+        if any(key in line for key in PLACE for line in done if line["kind"] == kind):
+            header = [*header, *PLACE]
         rows = [
             {key: line[key] for key in header if key in line}
             | {"file": as_text(line["file"])}
