@@ -117,10 +117,10 @@ def _broken(images: Images) -> Iterator[Finding]:
         if not decoded[image]:
             yield about(images, image, "corrupt", None, f"cannot be read: {prints.error[image]}")
         elif sample.path is not None and prints.format[image] is not None:
-            expected, found = _format_of(PurePosixPath(sample.id).suffix), str(prints.format[image])
-            if expected != _COUNTS_AS.get(found, found):
-                named = PurePosixPath(sample.id).suffix or "without extension"
-                yield about(images, image, "wrong_extension", None, f"named {named}, but the bytes are {found}")
+            named, found = _format_of(PurePosixPath(sample.id).suffix), str(prints.format[image])
+            if _COUNTS_AS.get(str(named), named) != _COUNTS_AS.get(found, found):
+                suffix = PurePosixPath(sample.id).suffix or "without extension"
+                yield about(images, image, "wrong_extension", None, f"named {suffix}, but the bytes are {found}")
 
 
 def _high_range(images: Images) -> Iterator[Finding]:
