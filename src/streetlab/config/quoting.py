@@ -25,6 +25,8 @@ PATH_KEYS = frozenset(
         "models",
         "streets",
         "districts",
+        "track",
+        "positions",
     }
 )
 
