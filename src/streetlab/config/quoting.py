@@ -20,6 +20,7 @@ PATH_KEYS = frozenset(
         "run",
         "runs",
         "baseline",
+        "blur",
         "checkpoint",
         "source",
         "models",
