@@ -37,10 +37,10 @@ class Hub(ThreadingHTTPServer):
 class _Answers(BaseHTTPRequestHandler):
     server: Hub
 
-    def do_HEAD(self) -> None:  # noqa: N802  (the base class's names)
+    def do_HEAD(self) -> None:
         self.answer()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         content = self.answer()
         if content is not None:
             self.wfile.write(content)
