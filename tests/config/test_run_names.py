@@ -205,3 +205,20 @@ def test_a_teacher_is_known_by_its_best_epoch_wherever_it_lies(tmp_path):
 
 def test_what_a_teacher_would_do_does_not_count_without_one():
     assert config_hash(changed(teacher=None, distillation={"weight": 0.5})) == config_hash(changed())
+
+
+def test_a_null_split_file_counts_only_where_it_always_did():
+    def hashed(target, **options):
+        return config_hash(changed(dataset={"_target_": target, "root": "/data/x", **options}))
+
+    camvid, cityscapes, concat = (
+        f"streetlab.datasets.{name}" for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
+    )
+    later = {"split_file": None, "folds": None, "fold": None}
+    for target in (camvid, cityscapes, concat):
+        assert hashed(target, **later) == hashed(target)
+        assert hashed(target, split_file="/a/split.json") != hashed(target)
+    inside = {"sources": {"one": {"_target_": camvid, **later}}}
+    assert hashed(concat, **inside) == hashed(concat, sources={"one": {"_target_": camvid}})
+    masks = "streetlab.datasets.mask_folder.MaskFolder"
+    assert hashed(masks, split_file=None) != hashed(masks)
