@@ -82,7 +82,7 @@ def survey(options: Options) -> SurveyResult:
     Raises:
         UserError: see `run`.
     """
-    from streetlab.survey import tables
+    from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
     from streetlab.survey.photos import photos_of_table, predicted_photos
     from streetlab.survey.times import parse_zone
@@ -112,8 +112,11 @@ def survey(options: Options) -> SurveyResult:
         "notes": notes,
         "photos": _photo_counts(photos),
     }
+    photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
     tables.write_segments(options.output, table)
+    areas = None if districts is None else districts.table
+    geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
     return SurveyResult(options.output, photos, table, summary, notes, errors)
