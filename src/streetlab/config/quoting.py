@@ -26,6 +26,8 @@ PATH_KEYS = frozenset(
         "models",
         "streets",
         "districts",
+        "track",
+        "positions",
     }
 )
 

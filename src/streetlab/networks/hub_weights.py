@@ -20,7 +20,7 @@ _PATIENCE = 3.0
 def hub_file(source: str) -> Path:
     """The file of weights of `hf://owner/name[@revision]` in the hub's cache, downloaded where it is not there yet.
 
-    Where the hub can't be reached, or HF_HUB_OFFLINE is set, the cache alone is looked at. HF_ENDPOINT names another hub.
+    Where the hub can't be reached, or HF_HUB_OFFLINE is set, the cache alone is looked at. HF_ENDPOINT is another hub.
 
     Raises:
         UserError: another form, no such repository, revision or file of weights, or no way to the hub.

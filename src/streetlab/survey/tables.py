@@ -21,7 +21,7 @@ _PHOTO_COLUMNS = (
     "ground_share", "evidence_on_ground", "unlike_training", "picture", "error",
 )  # fmt: skip
 """In this order as far as they are there; `p_` stands for those of all classes."""
-_NOT_ON_DISK = ("path", "track_m")
+_NOT_ON_DISK = ("path", "track_m", "track_run")
 _DECIMALS = {"lat": DIGITS, "lon": DIGITS}
 _FEWER = 6
 """Decimals of all other numbers."""
