@@ -16,15 +16,18 @@ from streetlab.config.options import (
     Folder,
     Listed,
     NaturalNumber,
+    OneOf,
     Output,
     PositiveInt,
     PositiveNumber,
+    Says,
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
 
+Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
 
 
@@ -48,6 +51,8 @@ class Keys:
     cells: Annotated[NaturalNumber, Field(le=15)]
     districts: OptionalFile
     district_name: str | None
+    segmentation: OptionalFile
+    blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
