@@ -225,3 +225,20 @@ def test_repositories_of_two_owners_are_two_runs_and_a_folder_counts_by_its_weig
     other = {"model": {"weights": "elsewhere/net"}}
     contents = {"model.weights": hashlib.sha256(b"weights").hexdigest()}
     assert identity_hash(weights, contents) == identity_hash(other, contents) != identity_hash(other, {})
+
+
+def test_a_null_split_file_counts_only_where_it_always_did():
+    def hashed(target, **options):
+        return config_hash(changed(dataset={"_target_": target, "root": "/data/x", **options}))
+
+    camvid, cityscapes, concat = (
+        f"streetlab.datasets.{name}" for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
+    )
+    later = {"split_file": None, "folds": None, "fold": None}
+    for target in (camvid, cityscapes, concat):
+        assert hashed(target, **later) == hashed(target)
+        assert hashed(target, split_file="/a/split.json") != hashed(target)
+    inside = {"sources": {"one": {"_target_": camvid, **later}}}
+    assert hashed(concat, **inside) == hashed(concat, sources={"one": {"_target_": camvid}})
+    masks = "streetlab.datasets.mask_folder.MaskFolder"
+    assert hashed(masks, split_file=None) != hashed(masks)

@@ -82,9 +82,10 @@ def survey(options: Options) -> SurveyResult:
     Raises:
         UserError: see `run`.
     """
-    from streetlab.survey import tables
+    from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
     from streetlab.survey.photos import photos_of_table, predicted_photos
+    from streetlab.survey.pictures import pictures_of
     from streetlab.survey.times import parse_zone
     from streetlab.survey.tracks import read_track
 
@@ -103,6 +104,8 @@ def survey(options: Options) -> SurveyResult:
     table = _counted(segments, photos)
     strata = dict(zip(table["segment"], table["stratum"], strict=True))
     photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
+    pictures = pictures_of(options, photos)
+    photos = pictures.photos
     notes = (*read.notes, *place_notes, *segments.notes, *(districts.notes if districts else ()))
     summary = {
         "name": options.output.resolve().name,
@@ -111,9 +114,13 @@ def survey(options: Options) -> SurveyResult:
         "segments": {"kind": segments.kind, "total": len(table), "with_photos": int((table["photos"] > 0).sum())},
         "notes": notes,
         "photos": _photo_counts(photos),
+        "pictures": pictures.note,
     }
+    photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
     tables.write_segments(options.output, table)
+    areas = None if districts is None else districts.table
+    geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
     return SurveyResult(options.output, photos, table, summary, notes, errors)
@@ -226,6 +233,7 @@ def _print(result: SurveyResult) -> None:
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
+    print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:
         _warn(note)
     without: Sequence[Mapping[str, str]] = photos["without_place"]
