@@ -83,7 +83,7 @@ def test_every_schedule_goes_on_where_it_was(train, monkeypatch, scheduler):
 
 
 def test_averaged_weights_survive_a_kill(train, monkeypatch):
-    words = (*TWO_PHASES, "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9}")
+    words = (*TWO_PHASES, "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9, warmup: true}")
     whole = train(*words, output="whole")
     run_killed(train, monkeypatch, 4, 1, *words)
     assert_same_bits(whole, train(*words, output="killed"))

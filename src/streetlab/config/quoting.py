@@ -20,9 +20,15 @@ PATH_KEYS = frozenset(
         "run",
         "runs",
         "baseline",
+        "blur",
         "checkpoint",
+        "segmentation",
         "source",
         "models",
+        "streets",
+        "districts",
+        "track",
+        "positions",
     }
 )
 

@@ -18,6 +18,7 @@ from streetlab.config.moved import first_target
 from streetlab.config.quoting import unquote
 from streetlab.config.values import without_hydra
 from streetlab.io.files import file_sha256
+from streetlab.io.hub_folder import is_of_hub, weights_file
 
 # What does not change the result: where it is written, who watches, and on what it computes.
 LEFT_OUT = (
@@ -60,6 +61,7 @@ OFF_WHERE_NULL = (
     "distillation",
     "transforms",
     "metrics",
+    "model.zero_init_head",
 )
 # Data sets that take a split file since then; of the others the key was always there.
 _SPLIT_FILE_OFF = tuple(
@@ -145,7 +147,7 @@ def file_keys(config: Mapping[str, Any]) -> dict[str, Path]:
 
     def note(key: str, value: str) -> str:
         if matches(key, FILES):
-            files[key] = Path(value).expanduser()
+            files[key] = weights_file(Path(value).expanduser())
         elif key == TEACHER:
             files[key] = Path(value).expanduser() / "checkpoints" / "best.ckpt"
         return value
@@ -323,6 +325,8 @@ def _number(text: str) -> str:
 
 
 def _last_component(text: str) -> str:
+    if is_of_hub(text):
+        return text
     return Path(os.path.abspath(Path(text))).name or "root"  # noqa: PTH100  (resolve() would follow links)
 
 
