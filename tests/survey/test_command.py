@@ -101,7 +101,7 @@ def test_photos_become_cells_and_those_without_a_place_are_listed(survey, run_fo
         "4 of 6 photos have a place, 4 a segment",
         f"{len(table(folder / 'segments.csv', 'segment'))} of {len(table(folder / 'segments.csv', 'segment'))} cells "
         "have photos",
-        str(folder / "survey.json"),
+        str(folder / "survey.html"),
     ]
     assert err == [
         "streetlab: photos without a place: 2 of 6; survey.json lists them",
