@@ -41,6 +41,7 @@ class SurveyResult:
         survey: what survey.json holds.
         notes: what the reader should know besides, in sentences.
         errors: the reason by the name of each photo that could not be predicted.
+        page: survey.html, the map.
     """
 
     output: Path
@@ -49,6 +50,7 @@ class SurveyResult:
     survey: Mapping[str, Any]
     notes: tuple[str, ...]
     errors: Mapping[str, str]
+    page: Path
 
     def to_pandas(self) -> pd.DataFrame:
         """The segments without their geometry, with the columns of segments.csv."""
@@ -56,7 +58,7 @@ class SurveyResult:
 
 
 def run(cfg: DictConfig) -> None:
-    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is survey.json's path.
+    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is the page's path.
 
     Photos that cannot be predicted are named at the end, and the exit code is 1; all others have their results.
 
@@ -65,7 +67,7 @@ def run(cfg: DictConfig) -> None:
     """
     result = perform(cfg)
     _print(result)
-    print(one_line(str(result.output / SURVEY)))
+    print(one_line(str(result.page)))
     if result.errors:
         raise SystemExit(1)
 
@@ -82,8 +84,9 @@ def survey(options: Options) -> SurveyResult:
     Raises:
         UserError: see `run`.
     """
-    from streetlab.survey import tables
+    from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
+    from streetlab.survey.page import write_page
     from streetlab.survey.photos import photos_of_table, predicted_photos
     from streetlab.survey.times import parse_zone
     from streetlab.survey.tracks import read_track
@@ -112,11 +115,15 @@ def survey(options: Options) -> SurveyResult:
         "notes": notes,
         "photos": _photo_counts(photos),
     }
+    photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
     tables.write_segments(options.output, table)
+    areas = None if districts is None else districts.table
+    geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
+    page = write_page(options.output, photos, table, areas, summary)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
-    return SurveyResult(options.output, photos, table, summary, notes, errors)
+    return SurveyResult(options.output, photos, table, summary, notes, errors, page)
 
 
 def _streets(options: Options) -> Segments | None:

@@ -77,6 +77,7 @@ class Keys:
     cells: Annotated[NaturalNumber, Field(le=15)]
     districts: OptionalFile
     district_name: str | None
+    styles: Flag
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
