@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from streetlab.survey.segments import Segments
+    from streetlab.survey.tracks import Track
 
 SURVEY, REQUEST = "survey.json", "survey_request.json"
 _NAMED = 5
@@ -80,17 +82,22 @@ def survey(options: Options) -> SurveyResult:
     Raises:
         UserError: see `run`.
     """
-    from streetlab.survey import tables
+    from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
     from streetlab.survey.photos import photos_of_table, predicted_photos
     from streetlab.survey.pictures import pictures_of
+    from streetlab.survey.times import parse_zone
+    from streetlab.survey.tracks import read_track
 
     files_read = _inputs(options)
+    zone = parse_zone(options.time_zone) if options.time_zone else None
+    track = read_track(options.track, zone, options.max_gap) if options.track else None
     districts = read_districts(options.districts, options.district_name) if options.districts else None
     streets = _streets(options)
-    read = photos_of_table(options.table) if options.table else predicted_photos(options)
+    read = photos_of_table(options.table) if options.table else predicted_photos(options, zone, track)
     made = _made(options, files_read | dict(read.inputs))
-    photos, segments = _into_segments(options, read.table, streets)
+    photos, place_notes = _placed(options, read.table, zone, track)
+    photos, segments = _into_segments(options, photos, streets, track)
     photos = photos.assign(district="")
     if districts is not None:
         photos = add_districts(photos, segments, districts.table)
@@ -99,7 +106,7 @@ def survey(options: Options) -> SurveyResult:
     photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
     pictures = pictures_of(options, photos)
     photos = pictures.photos
-    notes = (*read.notes, *segments.notes, *(districts.notes if districts else ()))
+    notes = (*read.notes, *place_notes, *segments.notes, *(districts.notes if districts else ()))
     summary = {
         "name": options.output.resolve().name,
         "made": made,
@@ -109,8 +116,11 @@ def survey(options: Options) -> SurveyResult:
         "photos": _photo_counts(photos),
         "pictures": pictures.note,
     }
+    photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
     tables.write_segments(options.output, table)
+    areas = None if districts is None else districts.table
+    geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
     return SurveyResult(options.output, photos, table, summary, notes, errors)
@@ -124,13 +134,34 @@ def _streets(options: Options) -> Segments | None:
     return read_streets(options.streets, options.street_id, options.street_name, options.strata)
 
 
-def _into_segments(options: Options, photos: pd.DataFrame, streets: Segments | None) -> tuple[pd.DataFrame, Segments]:
+def _placed(
+    options: Options, photos: pd.DataFrame, zone: tzinfo | None, track: Track | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Places by EXIF, over them those by the track, and over these the ones of the table of positions."""
+    from streetlab.survey.places import in_zone, place_by_table, place_by_track
+
+    photos = in_zone(photos, zone, options.clock_offset)
+    notes: list[str] = []
+    if track is not None:
+        photos, notes = place_by_track(photos, track)
+    if options.positions is not None:
+        photos, more = place_by_table(photos, options.positions, zone)
+        notes += more
+    return photos, notes
+
+
+def _into_segments(
+    options: Options, photos: pd.DataFrame, streets: Segments | None, track: Track | None
+) -> tuple[pd.DataFrame, Segments]:
     from streetlab.survey.cells import into_cells
     from streetlab.survey.streets import match
+    from streetlab.survey.stretches import into_stretches
 
-    if streets is None:
-        return into_cells(photos, options.cells)
-    return match(photos, streets, options.snap), streets
+    if streets is not None:
+        return match(photos, streets, options.snap), streets
+    if track is not None and options.stretch is not None:
+        return into_stretches(photos, track, options.stretch, options.snap)
+    return into_cells(photos, options.cells)
 
 
 def _counted(segments: Segments, photos: pd.DataFrame) -> gpd.GeoDataFrame:
@@ -152,7 +183,7 @@ def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
 
 def _inputs(options: Options) -> dict[str, str]:
     """SHA-256 of each file that is read; of a Shapefile, of its parts together."""
-    named = {key: getattr(options, key) for key in ("streets", "districts")}
+    named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts")}
     return {key: _file_hash(key, path) for key, path in named.items() if path is not None}
 
 
@@ -182,7 +213,7 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
             return str(before["made"])
     except FileNotFoundError:
         others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
-        if foreign := set(others) - {"predictions"}:
+        if foreign := set(others) - {"predictions", "frames"}:
             raise UserError(
                 f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
             ) from None
