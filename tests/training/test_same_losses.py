@@ -14,7 +14,8 @@ from torch.optim import SGD, Adam, AdamW
 
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.loading import cache, datamodule
-from streetlab.training.phases import PhaseSchedule, build_fused
+from streetlab.training.optimizers import build_fused
+from streetlab.training.phases import PhaseSchedule
 
 STEPS = 20
 PLAIN = (
