@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all coverage docs bench lint lint-js format typecheck hooks clean
+.PHONY: demo test test-all coverage docs linkcheck bench lint lint-js format typecheck hooks clean
 
 # how clean: a network with and without ImageNet, what it looks at, the comparison; what is where; a page of all
 demo: .venv/ready
@@ -22,9 +22,13 @@ test-all: .venv/ready
 coverage: .venv/ready
 	$(PYTEST) --cov --cov-report=term --cov-report=html
 
-# a warning is an error; the site lies in outputs/docs/index.html
+# a warning is an error, a broken link inside the site is a warning; the site lies in outputs/docs/index.html
 docs: .venv/ready
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs outputs/docs
+
+# the links of docs/ to other hosts, each asked once; needs a network
+linkcheck: .venv/ready
+	$(BIN)/python -m sphinx --builder linkcheck docs outputs/linkcheck
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/bench.py --quick

@@ -16,6 +16,8 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "config_reference",
+    "internal_links",
+    "study_plots",
 ]
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3

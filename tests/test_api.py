@@ -19,11 +19,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from tests.support.tiny_runs import TINY, write_photos
 
 import streetlab
 from streetlab import cli
 from streetlab.records.record import RunRecord
+from tests.support.tiny_runs import TINY, write_photos
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "python.md").read_text()
 EXAMPLES = {

@@ -1,4 +1,4 @@
-// Code and tables that scroll sideways can be reached with the keyboard.
+// Code, tables and plots that scroll sideways can be reached with the keyboard.
 addEventListener("DOMContentLoaded", () => {
-  for (const region of document.querySelectorAll("pre, .table-wrapper, .cell_output .output")) region.tabIndex = 0;
+  for (const region of document.querySelectorAll("pre, .table-wrapper, .cell_output .output, .study-plot")) region.tabIndex = 0;
 });

@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": Command("streetlab.training.evaluate", "test a finished run again: other data, size, split or views"),
     "compare": Command("streetlab.compare.command", "put finished runs side by side: table, curves, HTML page"),
     "predict": Command("streetlab.inference.command", "predict photos, folders and videos with a finished run"),
+    "survey": Command("streetlab.survey.command", "estimate streets and districts from photos with places"),
     "app": Command("streetlab.app.command", "serve the page that shows what finished runs see in photos and videos"),
     "explain": Command("streetlab.explain.command", "show what in its photos a run's network looks at, and score that"),
     "export": Command("streetlab.export.command", "write a run's network as one file for ONNX Runtime, and compare it"),

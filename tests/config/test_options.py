@@ -140,6 +140,7 @@ MODELS = {
     "explain": ("streetlab.explain.request", "Keys", set()),
     "export": ("streetlab.export.options", "Keys", set()),
     "predict": ("streetlab.inference.options", "Keys", set()),
+    "survey": ("streetlab.survey.options", "Keys", set()),
 }
 """Each command's model, and the keys of its config that are places and words, read beside it."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.support.site_extensions import load_extension
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not in path.parts)
@@ -16,14 +15,7 @@ FILES = sorted(path for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not i
 
 @pytest.fixture(scope="module")
 def reference() -> Any:
-    pytest.importorskip("sphinx", reason="the site is built with the extra [docs]")
-    spec = importlib.util.spec_from_file_location("config_reference", ROOT / "docs" / "_ext" / "config_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["config_reference"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_extension("config_reference")
 
 
 def leaves(values: Any, above: str = "") -> dict[str, Any]:

@@ -41,7 +41,16 @@ def test_search_finds_a_page(site, browser):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 @pytest.mark.parametrize(
-    "name", ["index", "start/study", "concepts/intervals", "notebooks/my_data", "reference/config", "studies/regimes"]
+    "name",
+    [
+        "index",
+        "start/study",
+        "concepts/intervals",
+        "notebooks/my_data",
+        "reference/config",
+        "studies/regimes",
+        "gallery",
+    ],
 )
 def test_pages_are_read_by_all(site, browser, name, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)

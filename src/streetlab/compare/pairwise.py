@@ -19,8 +19,6 @@ from streetlab.metrics.statistics.intervals import score_interval, student_inter
 from streetlab.metrics.statistics.scores import Score, sum_by_cluster
 from streetlab.metrics.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
 
-_LEVEL = 0.05
-
 
 @dataclass(frozen=True)
 class McNemar:
@@ -149,7 +147,7 @@ def compare_with_baseline(
             mcnemar=mcnemar,
             smallest_difference=difference.smallest,
             delta=delta,
-            verdict=_verdict(difference, float(p), mode, delta),
+            verdict=difference.verdict(float(p), delta, higher_is_better=mode == "max"),
         )
         for (group, difference, mcnemar), p in zip(tested, adjusted, strict=True)
     ]
@@ -282,9 +280,3 @@ def _mcnemar(group: Sequence[_Answers], baseline: Sequence[_Answers]) -> McNemar
         return None
     only_base, only_own = int((base & ~own).sum()), int((own & ~base).sum())
     return McNemar(only_base, only_own, mcnemar_exact(only_base, only_own), mcnemar_mid_p(only_base, only_own))
-
-
-def _verdict(difference: Difference, p: float, mode: str, delta: float) -> str:
-    if p < _LEVEL:
-        return "better" if (difference.value > 0) == (mode == "max") else "worse"
-    return "equivalent" if difference.equivalent(delta) else "not enough data"

@@ -20,6 +20,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("runs=[outputs/a,outputs/b] delta=0.01", "two folders of runs; a difference below 0.01 counts as none"),
     ),
     "predict": (("run=outputs/cleanliness/RUN source=~/new-photos", "classes or masks of a folder of photos"),),
+    "survey": (
+        ("run=outputs/cleanliness/RUN source=~/week streets=streets.gpkg", "how clean each street is"),
+        ("source=outputs/predict/RUN/predictions.csv cells=9", "of photos that are predicted, by cells of a grid"),
+    ),
     "app": (("open=true", "serve the page on this machine and open it"),),
     "explain": (("run=outputs/cleanliness/RUN n=8", "eight photos with what the network looked at"),),
     "export": (("run=outputs/cleanliness/RUN", "a file for ONNX Runtime"),),

@@ -20,9 +20,12 @@ PATH_KEYS = frozenset(
         "run",
         "runs",
         "baseline",
+        "blur",
         "checkpoint",
         "source",
         "models",
+        "streets",
+        "districts",
     }
 )
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
-from streetlab.networks.groups import classifier_groups
+from streetlab.networks.groups import classifier_groups, select_parameters
 from streetlab.networks.image_size import near_sizes, refusal, such_as, written
 from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
@@ -41,6 +41,7 @@ def timm_classifier(
     dropout: float = 0.0,
     drop_path: float | None = None,
     image_size: Sequence[int] | None = None,
+    zero_init_head: bool | None = None,
     **timm_options: Any,
 ) -> nn.Module:
     """A timm network with a classifier of `num_classes`.
@@ -60,6 +61,9 @@ def timm_classifier(
             from 0 at the first (timm's `drop_path_rate`; stochastic depth, Huang et al. 2016).
         image_size: height and width of the images. A network of one size (ViT, Swin, MLP-Mixer, ...) that does not
             take them as timm builds it is built for them: timm's `img_size`, unless that is among the options.
+        zero_init_head: the new classifier begins at zero, as in BiT (Kolesnikov et al., 2020). timm draws that of its
+            EfficientNets from ±1/√num_classes: with three classes and 1280 features the first logits are of size 10,
+            and what their gradients do to loaded weights takes epochs to mend.
         timm_options: keywords of that timm model, such as `global_pool` or `img_size`.
 
     Returns:
@@ -92,6 +96,9 @@ def timm_classifier(
     network.normalization = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
     network.built_with = {key: list(size) for key, size in fixed.items()}
     network.load_report = None
+    if zero_init_head and not (source == "imagenet" and num_classes == network.pretrained_cfg["num_classes"]):
+        for _, parameter in select_parameters(network, ["head"]):
+            nn.init.zeros_(parameter)
     if source not in ("none", "imagenet"):
         resample = _resampler(name, network) if "img_size" in options else None
         try:

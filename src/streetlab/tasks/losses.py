@@ -96,6 +96,15 @@ class CrossEntropy(_ClassWeighted):
         total = self._losses(logits, labels, "sum", self.label_smoothing)
         return self._mean(total, self._counts(labels))
 
+    def of_log_probabilities(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
+        if self.label_smoothing or labels.is_floating_point():
+            return self(log_probabilities, labels)
+        self._fit(log_probabilities)
+        total = F.nll_loss(
+            log_probabilities, labels, self.class_weights, ignore_index=self.ignore_index, reduction="sum"
+        )
+        return self._mean(total, self._counts(labels))
+
 
 class OhemCrossEntropy(_ClassWeighted):
     """Mean cross-entropy over the hardest share of samples or pixels (online hard example mining, Shrivastava 2016).
@@ -152,8 +161,13 @@ class DiceLoss(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        logits, labels = _as_maps(logits.float(), labels)
-        probabilities = logits.softmax(dim=1)
+        return self._of(logits.float().softmax(dim=1), labels)
+
+    def of_log_probabilities(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
+        return self._of(log_probabilities.exp(), labels)
+
+    def _of(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        probabilities, labels = _as_maps(probabilities, labels)
         valid = labels != self.ignore_index
         classes = labels.where(valid, 0)
         counted = valid.to(probabilities.dtype)
@@ -161,7 +175,7 @@ class DiceLoss(nn.Module):
         zeros = probabilities.new_zeros(probabilities.shape[1])
         overlap = zeros.index_add(0, classes.flatten(), of_truth.flatten())
         truth = zeros.index_add(0, classes.flatten(), counted.flatten())
-        with torch.autocast(logits.device.type, enabled=False):  # which would sum in half precision
+        with torch.autocast(labels.device.type, enabled=False):  # which would sum in half precision
             predicted = torch.einsum("bkhw,bhw->k", probabilities, counted)
         dice = 2 * overlap / (predicted + truth).clamp_min(torch.finfo(torch.float32).tiny)
         return ((1 - dice) * (truth > 0)).mean()
@@ -192,6 +206,10 @@ def _as_maps(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return (logits[..., None, None], labels[..., None, None]) if logits.ndim == 2 else (logits, labels)
 
 
+_SHARED = "of_log_probabilities"
+"""Method of losses that can begin from log-probabilities (B, K, ...), which then are computed once for all of them."""
+
+
 class WeightedSum(nn.Module):
     """The sum of losses, each times its weight; a loss of weight zero is not computed.
 
@@ -220,7 +238,15 @@ class WeightedSum(nn.Module):
         self.losses, self.weights = nn.ModuleDict(losses), dict(weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        parts = [self.losses[name](logits, labels) * weight for name, weight in self.weights.items() if weight]
+        weighted = [(self.losses[name], weight) for name, weight in self.weights.items() if weight]
+        sharing = [loss for loss, _ in weighted if hasattr(loss, _SHARED)]
+        shared = logits.float().log_softmax(dim=1) if len(sharing) > 1 else None
+        parts = []
+        for loss, weight in weighted:
+            if shared is not None and loss in sharing:
+                parts.append(getattr(loss, _SHARED)(shared, labels) * weight)
+            else:
+                parts.append(loss(logits, labels) * weight)
         return torch.stack(parts).sum()
 
 

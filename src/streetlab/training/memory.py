@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from streetlab.errors import UserError
 
 _SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What torch says where it raises a plain RuntimeError for want of memory."""
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of glibc's malloc.h."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -20,6 +23,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next step's activations.
+
+    glibc gives blocks of megabytes back to the system and gets them again page by page, zeroed: on two cores of an AMD
+    EPYC that was 5 to 16% of a training step of a segmentation network at 480x360. Another C library is left as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def peak_memory(device: torch.device) -> str:

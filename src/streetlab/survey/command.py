@@ -1,0 +1,220 @@
+"""`streetlab survey`: photos with places in; streets and districts, estimates, maps and a page out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from streetlab.errors import UserError
+from streetlab.io import files
+from streetlab.io.filenames import one_line
+from streetlab.records.record import now
+from streetlab.survey.options import Options, read_options
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+    from streetlab.survey.segments import Segments
+
+SURVEY, REQUEST = "survey.json", "survey_request.json"
+_NAMED = 5
+"""Photos that are named on the terminal, of those that have no place; survey.json lists all."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyResult:
+    """The result of a survey, in the folder that it was written to.
+
+    Attributes:
+        output: the folder.
+        photos: one row for each, with its place, segment and prediction; the columns of photos.csv.
+        segments: one row for each segment, with its geometry in EPSG:4326.
+        survey: what survey.json holds.
+        notes: what the reader should know besides, in sentences.
+        errors: the reason by the name of each photo that could not be predicted.
+    """
+
+    output: Path
+    photos: pd.DataFrame
+    segments: gpd.GeoDataFrame
+    survey: Mapping[str, Any]
+    notes: tuple[str, ...]
+    errors: Mapping[str, str]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The segments without their geometry, with the columns of segments.csv."""
+        return self.segments.drop(columns="geometry")
+
+
+def run(cfg: DictConfig) -> None:
+    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is survey.json's path.
+
+    Photos that cannot be predicted are named at the end, and the exit code is 1; all others have their results.
+
+    Raises:
+        UserError: a key has a value that it cannot take, a file cannot be read or used, or the output not be written.
+    """
+    result = perform(cfg)
+    _print(result)
+    print(one_line(str(result.output / SURVEY)))
+    if result.errors:
+        raise SystemExit(1)
+
+
+def perform(cfg: DictConfig) -> SurveyResult:
+    """Survey what the config asks for, and write the results; see `run` for its errors."""
+    options = read_options(cfg)
+    return survey(options)
+
+
+def survey(options: Options) -> SurveyResult:
+    """Predict, place, match, estimate and write; a call that was stopped goes on, to the same files.
+
+    Raises:
+        UserError: see `run`.
+    """
+    from streetlab.survey import tables
+    from streetlab.survey.districts import add_districts, read_districts
+    from streetlab.survey.photos import photos_of_table, predicted_photos
+
+    files_read = _inputs(options)
+    districts = read_districts(options.districts, options.district_name) if options.districts else None
+    streets = _streets(options)
+    read = photos_of_table(options.table) if options.table else predicted_photos(options)
+    made = _made(options, files_read | dict(read.inputs))
+    photos, segments = _into_segments(options, read.table, streets)
+    photos = photos.assign(district="")
+    if districts is not None:
+        photos = add_districts(photos, segments, districts.table)
+    table = _counted(segments, photos)
+    strata = dict(zip(table["segment"], table["stratum"], strict=True))
+    photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
+    notes = (*read.notes, *segments.notes, *(districts.notes if districts else ()))
+    summary = {
+        "name": options.output.resolve().name,
+        "made": made,
+        "inputs": files_read | dict(read.inputs),
+        "segments": {"kind": segments.kind, "total": len(table), "with_photos": int((table["photos"] > 0).sum())},
+        "notes": notes,
+        "photos": _photo_counts(photos),
+    }
+    tables.write_photos(options.output, photos)
+    tables.write_segments(options.output, table)
+    files.write_json(options.output / SURVEY, summary)
+    errors = {row.file: row.error for row in photos.itertuples() if row.error}
+    return SurveyResult(options.output, photos, table, summary, notes, errors)
+
+
+def _streets(options: Options) -> Segments | None:
+    from streetlab.survey.streets import read_streets
+
+    if options.streets is None:
+        return None
+    return read_streets(options.streets, options.street_id, options.street_name, options.strata)
+
+
+def _into_segments(options: Options, photos: pd.DataFrame, streets: Segments | None) -> tuple[pd.DataFrame, Segments]:
+    from streetlab.survey.cells import into_cells
+    from streetlab.survey.streets import match
+
+    if streets is None:
+        return into_cells(photos, options.cells)
+    return match(photos, streets, options.snap), streets
+
+
+def _counted(segments: Segments, photos: pd.DataFrame) -> gpd.GeoDataFrame:
+    """The segments with the number of their photos, before the geometry."""
+    counts = photos["segment"].value_counts()
+    table = segments.table.assign(photos=segments.table["segment"].map(counts).fillna(0).astype(int))
+    return table[[*(name for name in table.columns if name != "geometry"), "geometry"]]
+
+
+def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
+    without = photos[photos["place"] == "none"]
+    return {
+        "total": len(photos),
+        "placed": len(photos) - len(without),
+        "matched": int((photos["segment"] != "").sum()),
+        "without_place": [{"file": row.file, "why": row.place_note} for row in without.itertuples()],
+    }
+
+
+def _inputs(options: Options) -> dict[str, str]:
+    """SHA-256 of each file that is read; of a Shapefile, of its parts together."""
+    named = {key: getattr(options, key) for key in ("streets", "districts")}
+    return {key: _file_hash(key, path) for key, path in named.items() if path is not None}
+
+
+def _file_hash(key: str, path: Path) -> str:
+    parts = [path]
+    if path.suffix.lower() == ".shp":
+        parts = sorted(each for each in path.parent.iterdir() if each.stem == path.stem and each.is_file())
+    try:
+        hashes = [files.file_sha256(part) for part in parts]
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be read ({error.strerror or error})") from None
+    return hashes[0] if len(hashes) == 1 else files.text_sha256("".join(hashes))
+
+
+def _made(options: Options, inputs: Mapping[str, str]) -> str:
+    """When the survey was first made, of these inputs and options; another one starts anew.
+
+    Raises:
+        UserError: the folder of the results holds something else.
+    """
+    asked = {key: value for key, value in asdict(options).items() if key not in ("output", "device", "batch_size")}
+    request = json.loads(files.json_text({"options": _as_words(asked), "inputs": inputs}))
+    path = options.output / REQUEST
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["request"] == request:
+            return str(before["made"])
+    except FileNotFoundError:
+        others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
+        if foreign := set(others) - {"predictions"}:
+            raise UserError(
+                f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
+            ) from None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # damaged: this survey is made now
+    made = now()
+    files.write_json(path, {"made": made, "request": request})
+    return made
+
+
+def _as_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+def _print(result: SurveyResult) -> None:
+    """Print the counts to the output, and each warning in a line to the errors."""
+    photos, segments = result.survey["photos"], result.survey["segments"]
+    print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
+    print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
+    for note in result.notes:
+        _warn(note)
+    without: Sequence[Mapping[str, str]] = photos["without_place"]
+    if without:
+        _warn(f"photos without a place: {len(without)} of {photos['total']}; {SURVEY} lists them")
+        _list((f"{each['file']}: {each['why']}" for each in without[:_NAMED]), len(without))
+    if result.errors:
+        _warn(f"photos that could not be predicted: {len(result.errors)} of {photos['total']}")
+        _list((f"{name}: {reason}" for name, reason in [*result.errors.items()][:_NAMED]), len(result.errors))
+
+
+def _warn(line: str) -> None:
+    print(f"streetlab: {one_line(line)}", file=sys.stderr)
+
+
+def _list(lines: Any, total: int) -> None:
+    for line in lines:
+        print(f"  {one_line(line)}", file=sys.stderr)
+    if total > _NAMED:
+        print(f"  and {total - _NAMED} more", file=sys.stderr)
