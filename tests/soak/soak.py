@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.soak.disturbances import DISTURBANCES, Call, Place, possible
+from tests.soak.disturbances import DISTURBANCES, Call, Place, can_mount, impossible_here
 from tests.soak.invariants import (
     Expected,
     processes_marked,
@@ -31,7 +31,7 @@ from tests.soak.invariants import (
     snapshot,
     unreadable_results,
 )
-from tests.soak.jobs import JOBS, Job, command, make_inputs, set_up
+from tests.soak.jobs import JOBS, Job, make_inputs, set_up
 
 _MOST_REPEATS = 3
 """So often the same command may be needed after a disturbance until it ends well."""
@@ -103,7 +103,7 @@ class Soak:
 
     def _place(self, job: Job) -> Place:
         place = Place(self.base / job.name)
-        if os.geteuid() == 0 and not os.path.ismount(place.folder):
+        if can_mount() and not os.path.ismount(place.folder):
             place.mount()
         place.folder.mkdir(parents=True, exist_ok=True)
         return place
@@ -127,7 +127,7 @@ class Soak:
 
         with log:
             return subprocess.Popen(
-                command(job.words), cwd=place.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                job.command, cwd=place.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=self._environment | {"SOAK": mark, "TMPDIR": str(temporary)} | more, preexec_fn=join,
             )  # fmt: skip
 
@@ -252,7 +252,7 @@ def _cycles(options: dict[str, str], impossible: dict[str, str]) -> Iterator[Cyc
 
 def main(words: list[str]) -> int:
     options = dict(word.split("=", 1) for word in words)
-    impossible = possible()
+    impossible = impossible_here()
     log = Path(options.get("log", "outputs/soak.jsonl"))
     log.parent.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
