@@ -2,9 +2,9 @@
 
 python benchmarks/survey_page.py [PHOTOS [STREETS]]
 
-Photos (100,000 by default) lie on the streets (10,000) of a drawn city. WebGL is SwiftShader's, on the processor. Frames
-are counted while the whole city is panned, which is the most that can be seen, and in a close view; the seconds of a
-processor that one frame takes, in all of Chromium's processes, say what a machine without other work could show.
+Photos (100,000 by default) lie on the streets (10,000) of a drawn city. WebGL is SwiftShader's, on the processor.
+Frames are counted while the whole city is panned, the most that can be seen, and in a close view. A frame's
+milliseconds of a processor, in all of Chromium's processes, depend less on what else the machine does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import psutil
 from playwright.sync_api import Page, sync_playwright
-from shapely import LineString
 from survey_size import write_streets
 
 from streetlab.survey.page import write_page
@@ -109,12 +108,12 @@ def write(folder: Path, photos: int, streets: int) -> Path:
     half = 1.96 * severity.std() / np.sqrt(of_street["count"])
     segments = gpd.GeoDataFrame({
         "segment": names, "name": [f"Street {number}" for number in range(len(names))], "district": "all of it",
-        "length_m": 100.0, "severity": of_street["mean"].to_numpy(), "severity_low": (of_street["mean"] - half).to_numpy(),
+        "length_m": 100.0, "severity": of_street["mean"].to_numpy(),
+        "severity_low": (of_street["mean"] - half).to_numpy(),
         "severity_high": (of_street["mean"] + half).to_numpy(), "uncertain": (of_street["count"] < 3).to_numpy(),
     }, geometry=lines.to_numpy(), crs="EPSG:4326")  # fmt: skip
     return write_page(folder, table, segments, None, {"name": "drawn city"})
 
 
 if __name__ == "__main__":
-    assert LineString  # the type of the drawn streets
     main()

@@ -60,6 +60,9 @@ OFF_WHERE_NULL = (
     TEACHER,
     "distillation",
     "transforms",
+    "mix",
+    "model.drop_path",
+    "regime.layer_decay",
     "metrics",
     "model.zero_init_head",
 )

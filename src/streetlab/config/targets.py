@@ -31,7 +31,9 @@ _COMPLETED_LATER = {
     "scheduler": "the optimizer of each phase is added to it",
 }
 """Nodes that have to be partials, and why."""
-_COMPLETE = ("augment", "callbacks.*", "dataset", "logger.*", "loss", "metrics.*", "regime", "trainer", "transforms.*")
+_COMPLETE = (
+    "augment", "callbacks.*", "dataset", "logger.*", "loss", "metrics.*", "mix", "regime", "trainer", "transforms.*",
+)  # fmt: skip
 """Nodes that must not be: all that their targets need is there when they are called."""
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_"})
 

@@ -41,6 +41,7 @@ class SurveyResult:
         survey: what survey.json holds.
         notes: what the reader should know besides, in sentences.
         errors: the reason by the name of each photo that could not be predicted.
+        page: survey.html, the map.
     """
 
     output: Path
@@ -49,6 +50,7 @@ class SurveyResult:
     survey: Mapping[str, Any]
     notes: tuple[str, ...]
     errors: Mapping[str, str]
+    page: Path
 
     def to_pandas(self) -> pd.DataFrame:
         """The segments without their geometry, with the columns of segments.csv."""
@@ -56,7 +58,7 @@ class SurveyResult:
 
 
 def run(cfg: DictConfig) -> None:
-    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is survey.json's path.
+    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is the page's path.
 
     Photos that cannot be predicted are named at the end, and the exit code is 1; all others have their results.
 
@@ -65,7 +67,7 @@ def run(cfg: DictConfig) -> None:
     """
     result = perform(cfg)
     _print(result)
-    print(one_line(str(result.output / SURVEY)))
+    print(one_line(str(result.page)))
     if result.errors:
         raise SystemExit(1)
 
@@ -84,6 +86,7 @@ def survey(options: Options) -> SurveyResult:
     """
     from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
+    from streetlab.survey.page import write_page
     from streetlab.survey.photos import photos_of_table, predicted_photos
     from streetlab.survey.pictures import pictures_of
     from streetlab.survey.times import parse_zone
@@ -121,9 +124,10 @@ def survey(options: Options) -> SurveyResult:
     tables.write_segments(options.output, table)
     areas = None if districts is None else districts.table
     geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
+    page = write_page(options.output, photos, table, areas, summary)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
-    return SurveyResult(options.output, photos, table, summary, notes, errors)
+    return SurveyResult(options.output, photos, table, summary, notes, errors, page)
 
 
 def _streets(options: Options) -> Segments | None:
@@ -213,7 +217,7 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
             return str(before["made"])
     except FileNotFoundError:
         others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
-        if foreign := set(others) - {"predictions", "frames"}:
+        if foreign := set(others) - {"predictions", "frames", "pictures"}:
             raise UserError(
                 f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
             ) from None
@@ -233,7 +237,10 @@ def _print(result: SurveyResult) -> None:
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
-    print(one_line(f"pictures: {result.survey['pictures']}"))
+    from streetlab.survey.pictures import NOT_ASKED
+
+    if result.survey["pictures"] != NOT_ASKED:
+        print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:
         _warn(note)
     without: Sequence[Mapping[str, str]] = photos["without_place"]

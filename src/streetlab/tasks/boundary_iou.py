@@ -86,4 +86,6 @@ def _window_max(values: Tensor, distance: int) -> Tensor:
 
 
 def _per_class(labels: Tensor, where: Tensor, k: int) -> Tensor:
-    return torch.bincount(labels[where], minlength=k)[:k]
+    """(K,) int64 counts of the labels below K; not with `bincount`, which waits for the device."""
+    counted = where.flatten().long()
+    return counted.new_zeros(k + 1).index_add(0, labels.flatten(), counted)[:k]
