@@ -209,7 +209,6 @@ def test_a_survey_shows_blurred_copies_without_exif_and_says_so_in_its_tables(tm
     write_run(tmp_path / "streets", RED_IS_PERSON)
     words = ["survey", "run=photos", "source=in", "device=cpu", "output=out"]
     assert cli.run(words) == 0
-    assert "pictures: none, because no segmentation run hides people" in capfd.readouterr().out
     assert json.loads(Path("out/survey.json").read_text())["pictures"].startswith("none, because")
     assert not list(Path("out").rglob("*.jpg"))
     assert cli.run([*words, "segmentation=streets"]) == 0

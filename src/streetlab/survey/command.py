@@ -237,7 +237,10 @@ def _print(result: SurveyResult) -> None:
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
-    print(one_line(f"pictures: {result.survey['pictures']}"))
+    from streetlab.survey.pictures import NOT_ASKED
+
+    if result.survey["pictures"] != NOT_ASKED:
+        print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:
         _warn(note)
     without: Sequence[Mapping[str, str]] = photos["without_place"]

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from streetlab.inference.predictor import Predictor
 
 FOLDER = "pictures"
+NOT_ASKED = (
+    "none, because no segmentation run hides people and vehicles; give a run with classes of both, "
+    "segmentation=DIR, or show everybody with blur=false"
+)
+"""The note of a survey without `segmentation` and `blur`."""
 SIDE = 640
 """The longer side of a picture, in pixels."""
 _JPEG_QUALITY = 85
@@ -121,7 +126,7 @@ def write_pictures(
     if copies.nothing_to_do:
         if (folder / MADE_WITH).is_file():  # pictures of an earlier call, that showed some
             shutil.rmtree(folder)
-        return SurveyPictures(_with_columns(photos, {}), f"none, because {reason}")
+        return SurveyPictures(_with_columns(photos, {}), reason)
     with Journal(folder, made_with, _is_of(folder, made_with)) as journal:
         items = _items(photos)
         left = [item for item in items if not journal.is_done(item)]
@@ -135,20 +140,19 @@ def write_pictures(
         lines = {line["file"]: line for line in journal.lines.values()}
     photos = _with_columns(photos, lines)
     if reason:
-        return SurveyPictures(photos, f"none, because {reason}")
+        return SurveyPictures(photos, reason)
     unlike = sum(bool(lines.get(file, {}).get(_UNLIKE)) for file in photos["file"])
     return SurveyPictures(photos, _note(photos, unlike, segmentation, blur))
 
 
 def _why_none(segmentation: Predictor | None, blur: Blur) -> str:
-    """Why there are no pictures; empty where there are."""
+    """The note on why there are no pictures; empty where there are."""
     if blur == "false":
         return ""
-    way_out = "give a run with classes of both, segmentation=DIR, or show everybody with blur=false"
     if segmentation is None:
-        return f"no segmentation run hides people and vehicles; {way_out}"
+        return NOT_ASKED
     lacking = PrivateClasses.of(segmentation.label_space).lacking
-    return f"{lacking} are not among the classes of {segmentation.name}; {way_out}" if lacking else ""
+    return f"none, because {lacking} are not among the classes of {segmentation.name}" if lacking else ""
 
 
 def _note(photos: pd.DataFrame, unlike: int, segmentation: Predictor | None, blur: Blur) -> str:
@@ -175,7 +179,8 @@ class _Copies:
     ) -> None:
         self._folder, self._blur = folder, blur
         self._segmentation, self._classifier = segmentation, classifier
-        self._private, self._ground = (), []
+        self._private: tuple[int, ...] = ()
+        self._ground: list[int] = []
         if segmentation is not None:
             self._private = PrivateClasses.of(segmentation.label_space).ids
             self._ground = ground_classes(segmentation.label_space)
