@@ -97,12 +97,9 @@ def test_photos_become_cells_and_those_without_a_place_are_listed(survey, run_fo
     week(tmp_path / "week")
     out, err = survey(f"run={run_folder}", "source=week")
     folder = Path("outputs/survey/week")
-    assert out == [
-        "4 of 6 photos have a place, 4 a segment",
-        f"{len(table(folder / 'segments.csv', 'segment'))} of {len(table(folder / 'segments.csv', 'segment'))} cells "
-        "have photos",
-        str(folder / "survey.html"),
-    ]
+    cells = len(table(folder / "segments.csv", "segment"))
+    assert out[:2] == ["4 of 6 photos have a place, 4 a segment", f"{cells} of {cells} cells have photos"]
+    assert out[-1] == str(folder / "survey.html")
     assert err == [
         "streetlab: photos without a place: 2 of 6; survey.json lists them",
         "  nowhere.jpg: no GPS position in its EXIF",

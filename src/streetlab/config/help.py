@@ -60,6 +60,7 @@ GROUPS = {
     "logger": "where numbers go besides the run record",
     "callbacks": "progress, the guard against NaN, averaged weights",
     "sweep": "with -m: which presets and seeds, or what is searched",
+    "scale": "the scale of a city on which a survey reports its grades",
     "debug": "small versions of everything, for a first try",
 }
 """What each group of `conf/` decides."""

@@ -22,6 +22,7 @@ PATH_KEYS = frozenset(
         "baseline",
         "blur",
         "checkpoint",
+        "segmentation",
         "source",
         "models",
         "streets",

@@ -88,6 +88,7 @@ def survey(options: Options) -> SurveyResult:
     from streetlab.survey.districts import add_districts, read_districts
     from streetlab.survey.page import write_page
     from streetlab.survey.photos import photos_of_table, predicted_photos
+    from streetlab.survey.pictures import pictures_of
     from streetlab.survey.times import parse_zone
     from streetlab.survey.tracks import read_track
 
@@ -106,6 +107,8 @@ def survey(options: Options) -> SurveyResult:
     table = _counted(segments, photos)
     strata = dict(zip(table["segment"], table["stratum"], strict=True))
     photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
+    pictures = pictures_of(options, photos)
+    photos = pictures.photos
     notes = (*read.notes, *place_notes, *segments.notes, *(districts.notes if districts else ()))
     summary = {
         "name": options.output.resolve().name,
@@ -114,6 +117,7 @@ def survey(options: Options) -> SurveyResult:
         "segments": {"kind": segments.kind, "total": len(table), "with_photos": int((table["photos"] > 0).sum())},
         "notes": notes,
         "photos": _photo_counts(photos),
+        "pictures": pictures.note,
     }
     photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
@@ -213,7 +217,7 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
             return str(before["made"])
     except FileNotFoundError:
         others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
-        if foreign := set(others) - {"predictions", "frames"}:
+        if foreign := set(others) - {"predictions", "frames", "pictures"}:
             raise UserError(
                 f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
             ) from None
@@ -233,6 +237,10 @@ def _print(result: SurveyResult) -> None:
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
+    from streetlab.survey.pictures import NOT_ASKED
+
+    if result.survey["pictures"] != NOT_ASKED:
+        print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:
         _warn(note)
     without: Sequence[Mapping[str, str]] = photos["without_place"]

@@ -19,6 +19,7 @@ from streetlab.config.options import (
     Listed,
     NaturalNumber,
     Number,
+    OneOf,
     Output,
     PositiveInt,
     PositiveNumber,
@@ -29,6 +30,7 @@ from streetlab.errors import UserError, did_you_mean
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
 
+Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
 
 
@@ -78,6 +80,8 @@ class Keys:
     districts: OptionalFile
     district_name: str | None
     styles: Flag
+    segmentation: OptionalFile
+    blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)

@@ -225,12 +225,11 @@ def _geojson(path: Path) -> Iterator[Point]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         features = document["features"] if document["type"] == "FeatureCollection" else [document]
-        points = [point for feature in features for point in _positions(feature)]
+        points = [((*place, None, None)[:2], time) for each in features for place, time in _positions(each)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"track: {path} is no GeoJSON of points or lines with times ({first_line(error)})") from None
-    for number, (coordinates, time) in enumerate(points, 1):
-        lon, lat = (_float(value) for value in (*coordinates, None, None)[:2])
-        yield f"point {number}", lat, lon, time
+    for number, ((lon, lat), time) in enumerate(points, 1):
+        yield f"point {number}", _float(lat), _float(lon), time and str(time)
 
 
 def _positions(feature: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any]]:
