@@ -9,7 +9,7 @@ const REACH = 6;
 export class StreetMap {
   #layer = "severity";
   /** @type {Street[]} */
-  #shown = [];
+  #shown;
 
   /**
    * @param {HTMLElement} host
@@ -21,6 +21,7 @@ export class StreetMap {
     const {maplibregl} = /** @type {any} */ (globalThis);
     this.survey = survey;
     this.host = host;
+    this.#shown = survey.streets;
     const coarse = matchMedia("(pointer: coarse)").matches;
     this.map = new maplibregl.Map({
       container: host, style: this.#style(), bounds: survey.bounds(), fitBoundsOptions: {padding: 30, maxZoom: 17},
@@ -45,8 +46,10 @@ export class StreetMap {
     addEventListener("beforeprint", () => this.#print());
   }
 
-  /** Draw these streets in the colours of a layer, `severity` or `change`. */
+  /** Draw these streets in the colours of a layer, `severity` or `change`; at first all are drawn by severity. */
   show(streets, layer) {
+    if (layer === this.#layer && streets.length === this.#shown.length &&
+        streets.every((street, i) => street === this.#shown[i])) return;
     this.#shown = streets;
     this.#layer = layer;
     delete this.host.dataset.drawn;
@@ -93,7 +96,7 @@ export class StreetMap {
       version: 8,
       sources: {
         // the buffer is as wide as the widest line: what lies in it is drawn in both tiles
-        streets: {type: "geojson", buffer: 32, data: {type: "FeatureCollection", features: []}},
+        streets: {type: "geojson", buffer: 32, data: this.#features()},
         borders: {type: "geojson", data: {type: "FeatureCollection", features: this.survey.borders.map(shape => ({
           type: "Feature", properties: {}, geometry: geometryOf(shape),
         }))}},
