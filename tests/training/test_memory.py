@@ -39,7 +39,7 @@ print(outside, inside, elsewhere, kept - held())
 def test_a_step_gets_the_memory_of_the_one_before_and_the_process_gives_it_back() -> None:
     output = subprocess.run([sys.executable, "-c", LOOP], check=True, capture_output=True, text=True).stdout
     outside, inside, elsewhere, given_back = map(int, output.split())
-    assert outside > 5000, "16 MB in pages of 4 KB, most of them asked for anew in every step"
+    assert outside > 2000, "16 MB in pages of 4 KB, most of them asked for anew in every step"
     assert inside < outside / 50
-    assert elsewhere > 5000
+    assert elsewhere > 2000
     assert given_back > 64e6
