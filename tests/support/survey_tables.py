@@ -80,7 +80,8 @@ def _survey(trend: bool) -> dict[str, Any]:
     return {
         "name": "spring",
         "made": "2026-11-28T12:00:00Z",
-        "scale": {"name": "severity", "title": "Severity", "grades": ["Clean", "Medium", "Litter"],
+        "scale": {"name": "severity", "title": "Severity",
+                  "grades": [{"grade": grade} for grade in ("Clean", "Medium", "Litter")],
                   "source": "this study", "note": "mapping not validated on streets"},
         "inputs": {"streets": "0" * 64},
         "assumptions": ["The streets are a random sample of the city's.", "<b>No</b> photo shows two streets."],

@@ -16,6 +16,7 @@ pytest.importorskip("geopandas", reason="surveys need streetlab[survey]")
 from PIL import Image
 from shapely.geometry import LineString
 from tests.support.axe import faults
+from tests.support.pages import eventually
 from tests.support.survey_tables import HOSTILE, Tables, tables
 
 from streetlab.survey.page import write_page
@@ -322,3 +323,16 @@ def test_streets_on_both_sides_of_the_antimeridian_lie_side_by_side(tmp_path):
     shown = data_of(write(tmp_path, made._replace(segments=segments)))["segments"]["shape"]
     starts = [part[0] / 1e6 for _, part in shown]
     assert abs(starts[0] - starts[1]) < 1
+
+
+@pytest.mark.slow
+def test_photos_on_two_continents_are_dots_until_one_is_chosen(tmp_path, visit):
+    made = tables()
+    far = made.segments.geometry.where(made.segments["segment"] != "d", made.segments.translate(-100, -10))
+    page = visit(write(tmp_path, made._replace(segments=made.segments.set_geometry(far), districts=None)))
+    dots = """document.getElementById('map').map.queryRenderedFeatures({layers: ['dots']})
+      .map(({properties}) => [properties.segment, properties.color])"""
+    colors = expected_colors(made)
+    assert dict(page.evaluate(dots)) == {street: colors[street] for street in "abcd"}
+    page.get_by_role("button", name="Long Road").click()
+    eventually(lambda: (list(drawn(page)), page.evaluate(dots)), (["d"], []))

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from streetlab.io.files import json_text, write_text
 from streetlab.plots.page import render
-from streetlab.survey.page_data import page_data
+from streetlab.survey.page_data import grade_names, kind_of, page_data
 from streetlab.survey.styles import CHANGES, COLORS, STEPS, UNSEEN, WIDE
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def write_page(
         program=Markup(program),
         data=Markup(json_text(page_data(photos, segments, districts, survey)).replace("<", "\\u003c")),
         streets=len(segments),
+        kind=kind_of(survey),
         trend_layer="change" in segments,
         districts=_names(segments.get("district", ())),
-        grades=list(survey.get("scale", {}).get("grades", ())) or _names(photos.get("grade", ())),
+        grades=grade_names(survey) or _names(photos.get("grade", ())),
         days=_days(photos),
         steps=[(low, high, color) for low, high, color in zip(STEPS, STEPS[1:], COLORS, strict=False)],
         unseen=UNSEEN,
@@ -115,11 +116,10 @@ def _notes(survey: Mapping[str, Any]) -> list[str]:
     notes = []
     if photos:
         notes.append(
-            f"{photos['total']} photos: {photos['placed']} with a place, {photos['matched']} matched to a street."
+            f"{photos['total']} photos: {photos['placed']} with a place, {photos['matched']} in {kind_of(survey)}."
         )
     if scale:
-        parts = [f"Scale: {scale.get('title') or scale.get('name', '')}", scale.get("source"), scale.get("note")]
-        notes.append("; ".join(str(part) for part in parts if part) + ".")
+        notes.append(f"Scale: {scale['title']}; {scale['note']}.")
     pictures = survey.get("pictures")
     if isinstance(pictures, str) and pictures:
         notes.append(f"Pictures: {pictures}")

@@ -45,6 +45,7 @@ export class Survey {
     this.colors = rest.colors;
     this.unseen = rest.unseen;
     this.changes = rest.changes;
+    this.kind = rest.kind;
     this.borders = rest.borders.map(shapeOf);
     this.photos = photos;
     /** @type {number[]} the first photo of each street; photos are in the order of streets */
