@@ -92,6 +92,7 @@ def _survey(trend: bool) -> dict[str, Any]:
             estimate("North", "district", "severity", "plug_in", 33.75, 10.0, 57.5),
             estimate("South", "district", "severity", "plug_in", 89.0, 70.0, 100.0),
         ],
-        "trend": [{"area": "all", "change": 2.0, "low": -20.0, "high": 24.0, "p": 0.8, "verdict": "not enough data",
-                   "n_segments": 3}] if trend else [],
+        "trend": [{"area": "all", "level": "all", "n_segments": 3, "change": 2.0, "low": -20.0, "high": 24.0, "p": 0.8,
+                   "p_adjusted": 0.8, "smallest": 31.0, "delta": 5.0, "verdict": "not enough data",
+                   "assumes": "the model errs now as it did then"}] if trend else [],
     }  # fmt: skip

@@ -302,6 +302,7 @@ def test_the_same_tables_give_the_same_bytes_and_every_estimate(written, tmp_pat
     assert "<b>50.0%</b></td><td>[10.0%, 90.0%]</td><td>4</td><td>9</td><td>0</td>" in text
     assert "Only as good as the model is here" in text
     assert "Valid whatever the model" not in text, "there are no human grades"
+    assert "<b>+2.0</b></td><td>[-20.0, 24.0]</td><td>0.800</td><td>3</td><td>31.0</td>" in text
     assert "not enough data" in text
     assert "lost.jpg" in text
 
