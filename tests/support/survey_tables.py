@@ -67,6 +67,7 @@ def _photos() -> pd.DataFrame:
     photos["heading"] = [NAN, *np.linspace(0, 359, 9)]
     photos["acceptable"] = photos["severity"] < 67
     photos["unlike_training"] = [None, True, *[False] * 8]
+    photos["human_grade"] = ["Clean", *[""] * 9]
     photos["picture"] = ["pictures/1.jpg", "pictures/2.jpg", *[""] * 8]
     return photos
 

@@ -156,6 +156,7 @@ def test_a_click_on_a_street_shows_its_photos(written, visit):
     assert page.locator("#street .file").all_text_contents() == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     assert page.locator("#street .label").first.inner_text() == "clean 98%"
     assert page.locator("#street .grade").first.inner_text() == "Clean · severity 2.0"
+    assert page.locator("#street .human").all_text_contents() == ["Clean by a person", "", "", ""]
     assert page.locator("#street .unlike").all_text_contents() == ["", "unlike the photos of training", "", ""]
     pictures = page.locator("#street img")
     assert pictures.count() == 2, "photos without a picture show none"

@@ -87,7 +87,7 @@ def _photo_columns(photos: pandas.DataFrame, grades: list[str]) -> dict[str, Any
         "grade": _places(photos, "grade", grades),
         "unlike": _flags(photos, "unlike_training"),
     }
-    for name in ("picture", "evidence"):
+    for name in ("human_grade", "picture", "evidence"):
         texts = _texts(photos, name)
         if any(texts):
             columns[name] = texts

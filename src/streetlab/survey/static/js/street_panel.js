@@ -72,6 +72,7 @@ export class StreetPanel {
     set(".label", `${photo.label}${confidence}`);
     set(".grade", [photo.grade, photo.severity === null ? "" : `severity ${points(photo.severity)}`].filter(Boolean).join(" · "));
     set(".time", photo.time.replace("T", " ").replace(/\.\d+/, "").replace("Z", " UTC"));
+    set(".human", photo.human ? `${photo.human} by a person` : "");
     set(".unlike", photo.unlike ? "unlike the photos of training" : "");
     const image = item.querySelector("img");
     const evidence = /** @type {HTMLButtonElement} */ (item.querySelector(".evidence"));

@@ -26,6 +26,7 @@
  * @property {number|null} confidence percent
  * @property {number|null} severity
  * @property {string} grade
+ * @property {string} human grade that a person gave, or empty
  * @property {boolean} unlike
  * @property {string} picture relative path, or empty
  * @property {string} evidence relative path, or empty
@@ -103,6 +104,7 @@ export class Survey {
       file: photos.file[number], time: photos.time[number], label: photos.classes[photos.label[number]] ?? "",
       confidence: photos.confidence[number], severity: photos.severity[number],
       grade: this.grades[photos.grade[number]] ?? "", unlike: Boolean(photos.unlike[number]),
+      human: photos.human_grade?.[number] ?? "",
       picture: photos.picture?.[number] ?? "", evidence: photos.evidence?.[number] ?? "",
     };
   }
