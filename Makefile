@@ -41,7 +41,7 @@ lint: .venv/ready
 JS := tests/app/js
 lint-js: $(JS)/node_modules
 	$(JS)/node_modules/.bin/tsc --project $(JS)
-	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js src/streetlab/app/static/js
+	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js src/streetlab/app/static/js src/streetlab/survey/static/js
 
 $(JS)/node_modules: $(JS)/package.json
 	npm install --prefix $(JS) --no-package-lock --no-audit --no-fund --silent

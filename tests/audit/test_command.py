@@ -283,6 +283,20 @@ def test_any_layout_is_audited_and_files_that_are_not_taken_are_counted(tmp_path
     assert [(row["split"], row["label"]) for row in rows(output) if row["kind"] == "missing_class"] == [("test", "c")]
 
 
+def test_a_photo_of_high_dynamic_range_is_listed_once(tmp_path, photo_tree):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    root = photo_tree(tmp_path / "photos", {"train/a": 3, "test/b": 3})
+    street = Image.fromarray(draw_scene(1, 120, 200).image)
+    for name, transfer in (("sdr", 13), ("hdr", 18)):
+        numbers = {"color_primaries": 9, "transfer_characteristics": transfer, "matrix_coefficients": 9}
+        street.save(root / "train" / "a" / f"{name}.heic", "HEIF", full_range_flag=1, **numbers)
+    words = ["dataset=image_folder", f"dataset.root={root}", f"dataset.cache_dir={tmp_path / 'cache'}"]
+    assert run(*words, f"output={tmp_path / 'found'}", "folds=null") == 0
+    (row,) = [row for row in rows(tmp_path / "found") if row["kind"] == "high_range"]
+    assert row["id"].endswith("hdr.heic")
+    assert "follow the curve HLG" in row["detail"]
+
+
 def test_photos_of_phones_are_audited_and_their_copies_found(tmp_path, photo_tree):
     pytest.importorskip("pillow_heif").register_heif_opener()
     root = photo_tree(tmp_path / "photos", {"train/a": 3, "test/b": 3})

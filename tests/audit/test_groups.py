@@ -18,7 +18,7 @@ def fingerprints(sha256: list[str | None], **columns) -> Fingerprints:
         "sharpness": np.float32, "brightness": np.float32, "dark_share": np.float32, "bright_share": np.float32,
     }  # fmt: skip
     plain = {name: np.zeros(count, kind) for name, kind in numbers.items()}
-    plain |= {"pixels": list(sha256), "format": [None] * count, "error": [None] * count}
+    plain |= {"pixels": list(sha256), "format": [None] * count, "high_range": [None] * count, "error": [None] * count}
     return Fingerprints(sha256=sha256, **(plain | {"thumbnails": np.zeros((count, 64, 64), np.uint8)} | columns))
 
 

@@ -28,6 +28,7 @@ def prints(digests, broken=()):
         "sha256": list(digests),
         "pixels": [None if image in broken else digest for image, digest in enumerate(digests)],
         "format": [None] * count,
+        "high_range": [None] * count,
         "error": ["broken" if image in broken else None for image in range(count)],
     }
     return Fingerprints(**columns)

@@ -14,7 +14,7 @@ from tests.support.icc_profiles import P3_TO_XYZ, rgb_profile, srgb_curve
 from tests.support.orientations import UPRIGHT
 
 from streetlab.datasets import content
-from streetlab.datasets.content import HEAD_BYTES, format_of, reason_to_pass
+from streetlab.datasets.content import HEAD_BYTES, PassedOver, format_of, reason_to_pass
 from streetlab.datasets.decode import TooManyPixels, UnreadablePhoto, read_mask, read_photo, read_photo_and_size
 from streetlab.synthetic import draw_scene
 
@@ -107,6 +107,18 @@ def test_without_its_package_a_heic_says_what_to_install(tmp_path: Path, monkeyp
     with pytest.raises(UnreadablePhoto, match=r"IMG_1.HEIC: HEIC; reading it takes pip install 'streetlab\[photos\]'"):
         read_photo(path)
     assert "needs an extra" in str(reason_to_pass(path))
+
+
+@pytest.mark.parametrize("head", [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"], ids=["codestream", "container"])
+def test_a_jpeg_xl_is_named_as_what_it_is_and_is_not_lost_in_silence(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "photo.jxl"
+    path.write_bytes(head + bytes(100))
+    with pytest.raises(UnreadablePhoto, match=r"photo\.jxl: JPEG XL, which is not read; djxl converts it to JPEG"):
+        read_photo(path)
+    passed = PassedOver()
+    passed.add(str(reason_to_pass(path)), path)
+    assert passed.loses_photos
+    assert "1 in a format that is not read (JPEG XL), first" in passed.sentence()
 
 
 @pytest.mark.parametrize("form", ["HEIF", "AVIF", "JPEG2000"])

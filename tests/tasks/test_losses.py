@@ -150,6 +150,17 @@ def test_a_weighted_sum_is_one_and_skips_what_weighs_nothing(batch) -> None:
     torch.testing.assert_close(found, parts["ce"](logits, labels))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_a_softmax_that_losses_share_changes_neither_their_sum_nor_its_gradient(batch, weights, smoothing) -> None:
+    logits, labels = batch
+    parts = {"ce": CrossEntropy(smoothing, weights), "dice": DiceLoss(), "ohem": OhemCrossEntropy()}
+    found = WeightedSum(parts, dict.fromkeys(parts, 1.0))(logits, labels)
+    wanted = torch.stack([loss(logits, labels) for loss in parts.values()]).sum()
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
+
+
 @every_loss
 def test_what_is_ignored_changes_nothing_and_gets_no_gradient(loss: nn.Module, batch) -> None:
     logits, labels = batch

@@ -28,6 +28,7 @@ KINDS = {
     "empty_mask": "masks without a class",
     "missing_class": "classes missing in a split",
     "wrong_extension": "wrong extensions",
+    "high_range": "high dynamic range",
     "blurry": "blurry",
     "dark": "dark",
     "over_exposed": "over-exposed",
@@ -83,6 +84,7 @@ def image_findings(images: Images, thresholds: Thresholds) -> list[Finding]:
     """All findings that do not come from masks, unsorted."""
     return [
         *_broken(images),
+        *_high_range(images),
         *_copies(images),
         *_across(images),
         *_conflicts(images),
@@ -115,10 +117,17 @@ def _broken(images: Images) -> Iterator[Finding]:
         if not decoded[image]:
             yield about(images, image, "corrupt", None, f"cannot be read: {prints.error[image]}")
         elif sample.path is not None and prints.format[image] is not None:
-            expected, found = _format_of(PurePosixPath(sample.id).suffix), str(prints.format[image])
-            if expected != _COUNTS_AS.get(found, found):
-                named = PurePosixPath(sample.id).suffix or "without extension"
-                yield about(images, image, "wrong_extension", None, f"named {named}, but the bytes are {found}")
+            named, found = _format_of(PurePosixPath(sample.id).suffix), str(prints.format[image])
+            if _COUNTS_AS.get(str(named), named) != _COUNTS_AS.get(found, found):
+                suffix = PurePosixPath(sample.id).suffix or "without extension"
+                yield about(images, image, "wrong_extension", None, f"named {suffix}, but the bytes are {found}")
+
+
+def _high_range(images: Images) -> Iterator[Finding]:
+    for image, curve in enumerate(images.prints.high_range):
+        if curve:
+            detail = f"its values follow the curve {curve}; they are not converted to sRGB, but taken as stored"
+            yield about(images, image, "high_range", None, detail)
 
 
 def _format_of(suffix: str) -> str | None:

@@ -23,7 +23,7 @@ class Fingerprints:
     """Measurements of N images as columns, in the order of the samples; `Measured` documents each one.
 
     Attributes:
-        sha256, pixels, format, error: N entries, None where there is nothing to say.
+        sha256, pixels, format, high_range, error: N entries, None where there is nothing to say.
         phash, mirrored, square: (N,) uint64; 0 where an image does not decode, as in all that follows.
         thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8 luma.
         width, height: (N,) int32, upright.
@@ -39,6 +39,7 @@ class Fingerprints:
     width: NDArray[np.int32]
     height: NDArray[np.int32]
     format: list[str | None]
+    high_range: list[str | None]
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
     dark_share: NDArray[np.float32]
@@ -105,6 +106,7 @@ def _columns(rows: Sequence[Measured]) -> Fingerprints:
         width=np.array([row.width for row in rows], np.int32),
         height=np.array([row.height for row in rows], np.int32),
         format=[row.format for row in rows],
+        high_range=[row.high_range for row in rows],
         sharpness=np.array([row.sharpness for row in rows], np.float32),
         brightness=np.array([row.brightness for row in rows], np.float32),
         dark_share=np.array([row.dark_share for row in rows], np.float32),

@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from streetlab.audit.phash import perceptual_hashes
+from streetlab.datasets.coded_colors import read_coded_colors
 from streetlab.datasets.decode import UnreadablePhoto
 from streetlab.datasets.files import content_hash
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.errors import first_line
 from streetlab.io.archive import File, ZipMember
 
-MEASURES_VERSION = 3
+MEASURES_VERSION = 4
 """Raised when any number below changes, which makes what is kept stale."""
 
 THUMBNAIL = 64
@@ -39,6 +40,7 @@ class Measured:
         thumbnail: `THUMBNAIL`² bytes of luma, row by row, the image's sides stretched to it.
         width, height: upright.
         format: what the bytes are, in Pillow's words.
+        high_range: `PQ` or `HLG`, the curve of a photo of high dynamic range, whose colours are taken as stored.
         sharpness: variance of the Laplacian of the luma (0-255), as in J. L. Pech-Pacheco et al., "Diatom
             autofocusing in brightfield microscopy: a comparative study", ICPR 2000; see `SHARPNESS_SIDE`.
         brightness: mean luma, from 0 to 1.
@@ -55,6 +57,7 @@ class Measured:
     width: int = 0
     height: int = 0
     format: str | None = None
+    high_range: str | None = None
     sharpness: float = 0.0
     brightness: float = 0.0
     dark_share: float = 0.0
@@ -67,15 +70,15 @@ COLUMNS = tuple(field.name for field in fields(Measured))
 
 def measure(source: DataSource, sample: Sample) -> Measured:
     """Read an image in full and measure it; any fault becomes its `error`."""
-    digest = found = None
+    digest = form = high_range = None
     try:
         if sample.path is not None:
             digest = content_hash(sample.path)
-            found = _format(sample.path)
+            form, high_range = _format(sample.path)
         photo = source.read(sample)
         photo.load()
     except Exception as error:  # a file can be broken in ways that no list of exceptions foresees
-        return Measured(digest, format=found, error=_reason(error, sample))
+        return Measured(digest, format=form, error=_reason(error, sample))
     grey = photo.convert("L")
     phash, mirrored = perceptual_hashes(grey)
     counts = np.asarray(grey.histogram(), dtype=np.float64)
@@ -88,7 +91,8 @@ def measure(source: DataSource, sample: Sample) -> Measured:
         thumbnail=grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=3.0).tobytes(),
         width=photo.width,
         height=photo.height,
-        format=found,
+        format=form,
+        high_range=high_range,
         sharpness=_sharpness(grey),
         brightness=float(counts @ np.arange(256) / counts.sum() / 255),
         dark_share=float(counts[:NEAR_BLACK].sum() / counts.sum()),
@@ -115,13 +119,15 @@ def _sharpness(grey: Image.Image) -> float:
     return float(laplacian.var(dtype=np.float64))
 
 
-def _format(file: File) -> str | None:
-    """Format of the image by its bytes; None where they do not tell."""
+def _format(file: File) -> tuple[str | None, str | None]:
+    """Format of the image by its bytes, and its curve if that is one of high dynamic range; None for unknown."""
     try:
         with Image.open(file.open() if isinstance(file, ZipMember) else file) as opened:
-            return opened.format
+            colors = read_coded_colors(opened, file)
+            profiled = "icc_profile" in opened.info
+            return opened.format, None if colors is None or profiled else colors.high_range
     except Exception:  # reading the image right after says what is wrong
-        return None
+        return None, None
 
 
 def _reason(error: Exception, sample: Sample) -> str:

@@ -20,11 +20,14 @@ PATH_KEYS = frozenset(
         "run",
         "runs",
         "baseline",
+        "blur",
         "checkpoint",
         "source",
         "models",
         "streets",
         "districts",
+        "track",
+        "positions",
     }
 )
 

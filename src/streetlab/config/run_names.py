@@ -18,6 +18,7 @@ from streetlab.config.moved import first_target
 from streetlab.config.quoting import unquote
 from streetlab.config.values import without_hydra
 from streetlab.io.files import file_sha256
+from streetlab.io.hub_folder import is_of_hub, weights_file
 
 # What does not change the result: where it is written, who watches, and on what it computes.
 LEFT_OUT = (
@@ -142,7 +143,7 @@ def file_keys(config: Mapping[str, Any]) -> dict[str, Path]:
 
     def note(key: str, value: str) -> str:
         if matches(key, FILES):
-            files[key] = Path(value).expanduser()
+            files[key] = weights_file(Path(value).expanduser())
         elif key == TEACHER:
             files[key] = Path(value).expanduser() / "checkpoints" / "best.ckpt"
         return value
@@ -317,6 +318,8 @@ def _number(text: str) -> str:
 
 
 def _last_component(text: str) -> str:
+    if is_of_hub(text):
+        return text
     return Path(os.path.abspath(Path(text))).name or "root"  # noqa: PTH100  (resolve() would follow links)
 
 

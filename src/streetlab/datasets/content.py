@@ -34,7 +34,9 @@ _VIDEOS = {
     "FLV": rb"FLV\x01",
     "MPEG": rb"\x00\x00\x01[\xb3\xba]|\x47.{187}\x47|.{4}\x47.{191}\x47",
 }
-_FORMATS = {name: re.compile(signature, re.DOTALL) for name, signature in (_PHOTOS | _VIDEOS).items()}
+_UNREAD = {"JPEG XL": rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n"}
+"""Photos that no package at hand reads within our limits; docs/start/photos.md says why."""
+_FORMATS = {name: re.compile(signature, re.DOTALL) for name, signature in (_PHOTOS | _VIDEOS | _UNREAD).items()}
 
 
 def format_of(head: bytes) -> str | None:
@@ -46,9 +48,12 @@ def format_of(head: bytes) -> str | None:
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """Photo or video, by the same bytes; None for neither. A GIF is a photo: its first picture counts."""
+    """Photo or video, by the same bytes; None for neither, and for photos that cannot be read.
+
+    A GIF is a photo: its first picture counts.
+    """
     name = format_of(head)
-    if name is None:
+    if name is None or name in _UNREAD:
         return None
     return "photo" if name in _PHOTOS else "video"
 
@@ -65,6 +70,7 @@ _RAW_SUFFIXES = {".dng", ".cr2", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".pef",
 NO_IMAGE = "no image by the bytes"
 VIDEO = "a video"
 NEEDS_EXTRA = "in a format that needs an extra (HEIC or camera raw)"
+UNREAD = "in a format that is not read (JPEG XL)"
 HIDDEN = "hidden or the system's"
 UNREADABLE = "unreadable"
 NO_CLASS = "in no class folder"
@@ -118,12 +124,19 @@ def reason_to_pass(path: Path) -> str | None:
         return UNREADABLE
     if needs_extra(head):
         return NEEDS_EXTRA
+    if is_unread(head):
+        return UNREAD
     return {"photo": None, "video": VIDEO, None: NO_IMAGE}[kind_of(head)]
 
 
 def needs_extra(head: bytes) -> bool:
     """Recognise a HEIC photo by its first bytes where the package that reads it is not installed."""
     return is_heif(head) and not heif_readable()
+
+
+def is_unread(head: bytes) -> bool:
+    """Recognise by its first bytes a photo in a format that is not read."""
+    return format_of(head) in _UNREAD
 
 
 def is_heif(head: bytes) -> bool:

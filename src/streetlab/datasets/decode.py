@@ -11,7 +11,16 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from streetlab.datasets.content import HEAD_BYTES, HEIF_SUFFIXES, INSTALL_HEIF, format_of, is_heif, needs_extra
+from streetlab.datasets.coded_colors import read_coded_colors
+from streetlab.datasets.content import (
+    HEAD_BYTES,
+    HEIF_SUFFIXES,
+    INSTALL_HEIF,
+    format_of,
+    is_heif,
+    is_unread,
+    needs_extra,
+)
 from streetlab.datasets.depth import Depth, raw_mode
 from streetlab.datasets.icc import ToSrgb
 from streetlab.errors import UserError, first_line
@@ -52,8 +61,8 @@ def read_photo(path: File, min_side: int | None = None, most_pixels: int | None 
     """Decode a photo by its bytes (a `.png` may hold JPEG or WebP).
 
     The orientation that EXIF or the container states is applied, transparency is laid over white, channels of more than
-    8 bits are reduced to 8 by what the file says is white, and colours are converted to sRGB by the file's ICC profile.
-    Of files that hold several pictures the primary one counts.
+    8 bits are reduced to 8 by what the file says is white, and colours are converted to sRGB by the file's ICC profile,
+    or else by the code numbers of a HEIC or AVIF. Of files that hold several pictures the primary one counts.
 
     Args:
         path: the file.
@@ -102,7 +111,7 @@ def read_photo_and_size(
             width, height = height, width
         if min_side is not None and opened.format == "JPEG":
             opened.draft("RGB", (min_side, min_side))
-        to_srgb = ToSrgb(opened.info.get("icc_profile"), opened.mode)
+        to_srgb = ToSrgb(opened.info.get("icc_profile") or _coded_profile(opened, path), opened.mode)
         opened.load()
         photo = ImageOps.exif_transpose(opened)
         if depth.is_deep:
@@ -111,6 +120,11 @@ def read_photo_and_size(
             except ValueError as error:
                 raise UnreadablePhoto(f"{path}: {error}") from None
         return to_srgb(photo if to_srgb.takes_cmyk else _to_rgb(photo)), (width, height)
+
+
+def _coded_profile(opened: ImageFile.ImageFile, path: File) -> bytes | None:
+    colors = read_coded_colors(opened, path)
+    return None if colors is None else colors.profile()
 
 
 def read_mask(path: File) -> np.ndarray:
@@ -247,6 +261,8 @@ def _opened(path: File, what: str, most_pixels: int | None = None) -> Iterator[I
         head = _head(path)
         if needs_extra(head):
             raise UnreadablePhoto(f"{path}: {format_of(head)}; reading it takes {INSTALL_HEIF}") from None
+        if is_unread(head):
+            raise UnreadablePhoto(f"{path}: {format_of(head)}, which is not read; djxl converts it to JPEG") from None
         start = f"it begins with {head[:16]!r}" if head else "it is empty"
         raise UnreadablePhoto(f"{path}: not an image ({start})") from None
     except FileNotFoundError:

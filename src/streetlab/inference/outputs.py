@@ -16,6 +16,8 @@ from PIL import Image
 
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.places import COLUMNS as PLACE
+from streetlab.errors import UserError
+from streetlab.inference.picture_blur import PictureBlur
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.io import files
 from streetlab.io.filenames import as_text, fold
@@ -63,6 +65,7 @@ class PhotoResults:
         parts: which files a mask is written as, of `options.PARTS`.
         look: how overlays of masks are painted.
         cam: whether labels have an overlay.
+        blur: hides people and vehicles in every picture of the photo; None: they are shown.
     """
 
     output: Path
@@ -70,6 +73,7 @@ class PhotoResults:
     parts: Sequence[str]
     look: PaintStyle
     cam: bool
+    blur: PictureBlur | None = None
 
     def write(self, stem: str, photo: Image.Image, answer: Classified | Segmented) -> Written:
         """Write the files of one photo, each in one step.
@@ -78,6 +82,11 @@ class PhotoResults:
             UserError: one cannot be written.
         """
         pixels = np.asarray(photo)
+        if self.blur is not None:
+            try:
+                pixels = self.blur.photo(pixels, answer)
+            except UserError as error:
+                return failed(str(error))
         try:
             if isinstance(answer, Segmented):
                 contents, result = self._mask(stem, pixels, answer)
@@ -98,7 +107,9 @@ class PhotoResults:
         if "palette" in self.parts:
             contents[f"palette/{stem}.png"] = palette_png(answer.ids, self.label_space.palette)
         if "overlay" in self.parts:
-            contents |= _overlay(stem, paint(pixels, answer.ids, self.look))
+            contents |= _picture(f"overlay/{stem}", paint(pixels, answer.ids, self.look))
+        if "photo" in self.parts:
+            contents |= _picture(f"photo/{stem}", pixels)
         if "confidence" in self.parts:
             contents[f"confidence/{stem}.png"] = ids_png(answer.confidence)
         return contents, {"shares": by_name(class_shares(answer.ids, len(self.label_space)), self.label_space)}
@@ -110,7 +121,7 @@ class PhotoResults:
         if self.cam and answer.activations is not None:
             strongest = float(answer.activations.max(initial=0))
             heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
-            contents |= _overlay(stem, heat_overlay(pixels, np.clip(heat, 0, 1)))
+            contents |= _picture(f"overlay/{stem}", heat_overlay(pixels, np.clip(heat, 0, 1)))
         return contents, label_result(answer.probabilities, self.label_space)
 
 
@@ -167,12 +178,15 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     return written
 
 
-def _overlay(stem: str, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
-    """The overlay's file by its name: a JPEG, or a PNG where a side is longer than a JPEG's can be."""
+def _picture(name: str, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
+    """A picture's file by its name: a JPEG, or a PNG where a side is longer than a JPEG's can be.
+
+    Of the photo's file nothing is carried over but pixels: no EXIF, place, profile, comment or thumbnail.
+    """
     fits = max(pixels.shape) <= _JPEG_LONGEST
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG" if fits else "PNG", quality=_JPEG_QUALITY)  # a PNG has no quality
-    return {f"overlay/{stem}{'.jpg' if fits else '.png'}": buffer.getvalue()}
+    return {f"{name}{'.jpg' if fits else '.png'}": buffer.getvalue()}
 
 
 class Names:

@@ -15,9 +15,11 @@ from streetlab.datasets.content import (
     NEEDS_EXTRA,
     NO_IMAGE,
     PHOTO_SUFFIXES,
+    UNREAD,
     UNREADABLE,
     Kind,
     PassedOver,
+    is_unread,
     kind_of,
     needs_extra,
 )
@@ -178,6 +180,7 @@ def _item(path: Path, file: str, promised: bool) -> Item | str:
             head = opened.read(HEAD_BYTES)
         if needs_extra(head) and by_name is None and not promised:
             return NEEDS_EXTRA
+        reason = UNREAD if is_unread(head) else reason
         kind = kind_of(head)
     except OSError:
         reason = UNREADABLE  # unless its name promises a photo: then whoever reads it will say so

@@ -34,7 +34,7 @@ from streetlab.progress import track
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 """Raised when decoding or resizing changes, which makes every older entry stale."""
 
 _ENTRY_NAME = re.compile(r"[^.].*-\d+x\d+-[0-9a-f]{16}")

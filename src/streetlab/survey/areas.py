@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from streetlab.metrics.statistics.survey_sampling import Design, sampling_design
 from streetlab.survey.photos import PROBABILITY
 from streetlab.survey.scales import Scale
+from streetlab.survey.severity import classes_of
 
 Floats = NDArray[np.float64]
 Level = Literal["all", "district", "stratum"]
@@ -60,9 +61,8 @@ def areas(
 
     Args: as of `estimates.estimate`, with the photos that have a prediction and a segment.
     """
-    columns = [name for name in photos.columns if name.startswith(PROBABILITY)]
-    classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
-    probabilities = photos[columns].to_numpy(np.float64)
+    classes = classes_of(photos)
+    probabilities = photos[[PROBABILITY + name for name in classes]].to_numpy(np.float64)
     predictions = photos["prediction"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
     values = measures(photos["severity"].to_numpy(np.float64), scale)
     given = {} if grades is None else dict(zip(grades["file"], grades["severity"], strict=True))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import from_text
-from streetlab.survey.photos import read_csv
+from streetlab.survey.csv_files import read_csv
 from streetlab.survey.scales import Scale
 
 GRADES_SAMPLES = ("random", "segments", "convenience")

@@ -21,7 +21,7 @@ _PHOTO_COLUMNS = (
     "ground_share", "evidence_on_ground", "unlike_training", "picture", "error",
 )  # fmt: skip
 """In this order as far as they are there; `p_` stands for those of all classes."""
-_NOT_ON_DISK = ("path", "track_m")
+_NOT_ON_DISK = ("path", "track_m", "track_run")
 _DECIMALS = {"lat": DIGITS, "lon": DIGITS}
 _FEWER = 6
 """Decimals of all other numbers."""
@@ -50,7 +50,7 @@ def _write(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> Path:
 
 
 def _cell(name: str, value: Any) -> Any:
-    if value is None or value != value or value is pd.NA:
+    if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, float):
         return round(value, _DECIMALS.get(name, _FEWER))

@@ -43,7 +43,8 @@ def read_vector(key: str, path: Path, kind: str) -> VectorFile:
     """
     layer, others = _layer(key, path, kind)
     try:
-        table = gpd.read_file(path, layer=layer)
+        with np.errstate(invalid="ignore"):  # coordinates that are NaN, which are left out below
+            table = gpd.read_file(path, layer=layer)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, RuntimeError) as error:
         raise UserError(f"{key}: {path} cannot be read ({first_line(error)})") from None
     if not isinstance(table, gpd.GeoDataFrame):
@@ -113,8 +114,7 @@ def _usable(table: gpd.GeoDataFrame, kind: str) -> np.ndarray:
     usable &= np.isfinite(shapely.bounds(geometries)).all(axis=1)
     coordinates, index = shapely.get_coordinates(geometries, return_index=True)
     usable[np.unique(index[~np.isfinite(coordinates).all(axis=1)])] = False
-    measure = shapely.length if kind == "lines" else shapely.area
-    return usable & (np.nan_to_num(measure(geometries)) > 0)
+    return usable & (np.nan_to_num(shapely.length(geometries)) > 0)
 
 
 def _in_degrees(key: str, path: Path, table: gpd.GeoDataFrame, notes: list[str], kind: str) -> gpd.GeoDataFrame:
@@ -136,5 +136,5 @@ def _in_degrees(key: str, path: Path, table: gpd.GeoDataFrame, notes: list[str],
         broken = ~table.geometry.is_valid
         if broken.any():
             notes.append(f"{key}: {int(broken.sum())} of {len(table)} polygons cross themselves and are repaired")
-            table = table.set_geometry(table.geometry.make_valid())
+            table = table.set_geometry(table.geometry.make_valid(method="structure", keep_collapsed=False))
     return table

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.classification import summarize_confusion
 from streetlab.tasks.base import StreetTask
+from streetlab.tasks.metrics import Confusion
 
 
 class ClassificationTask(StreetTask):
@@ -37,7 +37,7 @@ class ClassificationTask(StreetTask):
         added: MetricCollection | None = None,
     ) -> None:
         super().__init__(network, label_space, loss, objective, metadata, added)
-        self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
+        self.confusion = Confusion(len(label_space))
         self._rows: list[Tensor] = []
         self._probabilities: list[Tensor] = []
         self.probabilities = np.zeros(0, np.int64), np.zeros((0, len(label_space)))
@@ -60,7 +60,7 @@ class ClassificationTask(StreetTask):
         logits = self.network(batch["images"]).float()
         loss = self.loss(logits, batch["labels"])
         self.mean_loss.update(loss, len(batch["rows"]))
-        self.confusion.update(logits, batch["labels"])
+        self.confusion.update(logits.argmax(dim=1), batch["labels"])
         self.count_added(logits, batch["labels"])
         self._rows.append(batch["rows"])
         self._probabilities.append(logits.softmax(dim=1))
@@ -70,4 +70,4 @@ class ClassificationTask(StreetTask):
             torch.cat(self._rows).cpu().numpy(),
             torch.cat(self._probabilities).double().cpu().numpy(),
         )
-        return summarize_confusion(self.confusion.compute().cpu().numpy(), self.label_space.names)
+        return summarize_confusion(self.confusion.compute(), self.label_space.names)

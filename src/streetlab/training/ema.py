@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from streetlab.errors import UserError
 
@@ -27,27 +29,45 @@ class EMA(WeightAveraging):
             raise UserError(f"callbacks.ema.decay: {decay} is not between 0 and 1")
         if not isinstance(warmup, bool):
             raise UserError(f"callbacks.ema.warmup: {warmup} is not true or false")
+        super().__init__(use_buffers=True)
+        self._decay, self._warmup = decay, warmup
 
-        def average(old: list[Tensor], new: list[Tensor], updates: Tensor) -> None:
-            weight = 1 - warmed_up(decay, updates) if warmup else 1 - decay
-            for averaged, current in zip(old, new, strict=True):
-                # lerp, since decay * x + (1 - decay) * x is not x; counters (integers) are copied
-                if averaged.is_floating_point():
-                    averaged.lerp_(current, weight)
-                else:
-                    averaged.copy_(current)
-
-        super().__init__(use_buffers=True, multi_avg_fn=average)
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            # the task moves to its device only after this hook, and Lightning would leave the average where it is now
+            self._average_model = _Average(pl_module, trainer.strategy.root_device, self._decay, self._warmup)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._average_model = None
 
 
-def warmed_up(decay: float, updates: Tensor) -> Tensor:
-    """Compute min(decay, (1 + t) / (10 + t)), a scalar, after t updates.
+class _Average(AveragedModel):
+    """A copy of a module that is averaged; it counts on the CPU, since torch's own reads its count from the device."""
+
+    def __init__(self, model: nn.Module, device: torch.device, decay: float, warmup: bool) -> None:
+        super().__init__(model, device, use_buffers=True)
+        self.n_averaged = torch.tensor(0)
+        self._decay, self._warmup = decay, warmup
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        updates = int(self.n_averaged)
+        decay = warmed_up(self._decay, updates) if self._warmup else self._decay
+        average, current = ((*each.parameters(), *each.buffers()) for each in (self.module, model))
+        for old, new in zip(average, current, strict=True):
+            # lerp, since decay * x + (1 - decay) * x is not x; counters (integers) are copied
+            if updates and old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
+        self.n_averaged += 1
+
+
+def warmed_up(decay: float, updates: int) -> float:
+    """Compute min(decay, (1 + t) / (10 + t)) after t updates.
 
     It is `num_updates` of TensorFlow's `tf.train.ExponentialMovingAverage`, and timm's `ModelEmaV3` with
     `warmup_gamma=9, warmup_power=1`. The average is then about the last ninth of all steps, until `decay` is reached
     (0.99 after 890 steps, 0.995 after 1790).
     """
-    return ((1 + updates) / (10 + updates)).clamp(max=decay)
+    return min(decay, (1 + updates) / (10 + updates))

@@ -9,8 +9,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 from tests.support.app_records import Columns, StandIns, Visits, settings
 
-from streetlab.app.jobs.attention import attention_of, ground_attention, ground_classes
+from streetlab.app.jobs.attention import attention_of, ground_attention
 from streetlab.app.routes.jobs import attention_routes
+from streetlab.datasets.class_roles import ground_classes
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace
 from streetlab.errors import UserError
 from streetlab.inference.predictions import Segmented

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.app.media import results
-from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
-
-_GROUND_WORDS = frozenset(
-    ("ground", "grass", "kerb", "curb", "parking", "path", "pavement", "road", "sidewalk", "street", "terrain")
-)
-
-
-def ground_classes(label_space: LabelSpace) -> list[int]:
-    """The ids of ground: classes of the category `flat`, and those whose name says so (terrain, kerb).
-
-    A name counts by its last word, so that a street lamp is no ground.
-    """
-    categories = label_space.categories or ("",) * len(label_space)
-    return [
-        index
-        for index, (name, category) in enumerate(zip(label_space.names, categories, strict=True))
-        if category == "flat" or re.split(r"[\W_]+", name.lower())[-1] in _GROUND_WORDS
-    ]
 
 
 def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: Iterable[int]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.app.jobs.attention import ground_classes
 from streetlab.app.media import results
+from streetlab.datasets.class_roles import ground_classes
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError
 from streetlab.plots.paint import ids_png, palette_png

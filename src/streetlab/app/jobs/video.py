@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.jobs.attention import ground_classes
 from streetlab.app.jobs.photo import check_seen
 from streetlab.app.media import results
+from streetlab.datasets.class_roles import ground_classes
 from streetlab.errors import UserError
 from streetlab.inference.video.pipeline import predict_video
 from streetlab.inference.video.reader import probe
