@@ -71,7 +71,7 @@ def areas(
     of_photo = photos["segment"].map(position).to_numpy(np.int64)
     seen = np.zeros(len(segments), dtype=bool)
     seen[of_photo] = True
-    for name, level, inside in _named_areas(segments):
+    for name, level, inside in named_areas(segments):
         chosen = np.flatnonzero(inside & seen)
         number = np.full(len(segments), -1)
         number[chosen] = np.arange(len(chosen))
@@ -92,7 +92,8 @@ def areas(
         )
 
 
-def _named_areas(segments: pd.DataFrame) -> Iterator[tuple[str, Level, NDArray[np.bool_]]]:
+def named_areas(segments: pd.DataFrame) -> Iterator[tuple[str, Level, NDArray[np.bool_]]]:
+    """Name, level and (n,) segments inside of each area: the whole, districts, and strata where there are several."""
     yield "all", "all", np.ones(len(segments), dtype=bool)
     for name in sorted(set(segments["district"]) - {""}):
         yield name, "district", (segments["district"] == name).to_numpy()
