@@ -92,7 +92,11 @@ class Soak:
     def __init__(self, base: Path, jobs: Iterable[Job] = JOBS, environment: dict[str, str] | None = None) -> None:
         self.base, self.jobs = base, {job.name: job for job in jobs}
         self.inputs = base / "inputs"
-        self._environment = dict(os.environ) | {"OMP_NUM_THREADS": "1"} | (environment or {})
+        self._environment = (
+            dict(os.environ)
+            | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(base / "inductor")}
+            | (environment or {})
+        )
         self._known: dict[str, Undisturbed] = {}
         if not self.inputs.exists():
             make_inputs(self.inputs)

@@ -110,6 +110,7 @@ def test_frames_and_photos_of_one_drive_lie_on_its_track(drive, folder, capfd):
     assert Path("out/predictions/predictions.jsonl").read_bytes() == journal
 
 
+@pytest.mark.slow
 def test_frames_are_so_many_metres_apart_from_a_start_that_is_given(drive, folder):
     write_drive(folder / "drive.mp4", None)
     local = (drive.start + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -28,7 +28,13 @@ MOMENTS = {
 }
 OPTIONS = {
     "plateau": ("model.dropout=0.5", "scheduler=plateau", "scheduler.patience=0"),
-    "workers-cosine-strong": ("model.dropout=0.5", "num_workers=2", "scheduler=cosine", "augment=strong"),
+    "workers-cosine-strong": (
+        "model.dropout=0.5",
+        "num_workers=2",
+        "scheduler=cosine",
+        "augment=strong",
+        "mix=mixup_cutmix",
+    ),
 }
 
 

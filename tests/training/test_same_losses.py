@@ -18,7 +18,8 @@ from streetlab import cli
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.loading import cache, datamodule
 from streetlab.networks.segmentation import resize_logits
-from streetlab.training.phases import PhaseSchedule, build_fused
+from streetlab.training.optimizers import build_fused
+from streetlab.training.phases import PhaseSchedule
 
 STEPS = 20
 PLAIN = (

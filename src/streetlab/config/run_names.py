@@ -60,8 +60,15 @@ OFF_WHERE_NULL = (
     TEACHER,
     "distillation",
     "transforms",
+    "mix",
+    "model.drop_path",
+    "regime.layer_decay",
     "metrics",
     "model.zero_init_head",
+)
+# Data sets that take a split file since then; of the others the key was always there.
+_SPLIT_FILE_OFF = tuple(
+    first_target(f"streetlab.datasets.{name}") for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
 )
 
 MAX_LENGTH = 100
@@ -204,7 +211,7 @@ def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[s
             return {
                 str(name): reduce(node[name], path)
                 for name, path in children.items()
-                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node[name], path)
+                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node, name, path)
             }
         if isinstance(node, (list, tuple)):
             return [reduce(item, key) for item in node]  # members of a list keep the list's key
@@ -231,8 +238,11 @@ def _is_progress(node: object, key: str) -> bool:
     )
 
 
-def _is_off(node: object, key: str) -> bool:
-    return node is None and matches(key, OFF_WHERE_NULL)
+def _is_off(parent: Mapping[str, Any], name: str, key: str) -> bool:
+    if parent[name] is not None:
+        return False
+    later = name == "split_file" and first_target(str(parent.get("_target_"))) in _SPLIT_FILE_OFF
+    return later or matches(key, OFF_WHERE_NULL)
 
 
 def _content_hash(path: str) -> str | None:

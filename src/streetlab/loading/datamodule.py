@@ -20,6 +20,7 @@ from streetlab.lightning_compat import next_epoch
 from streetlab.loading.augment import Augment, draws, normalize
 from streetlab.loading.cache import CachedSplit, open_cache
 from streetlab.loading.coverage import check_classes, check_labels
+from streetlab.loading.mix import Mix
 from streetlab.loading.sampler import EpochBatches, Key, sample_keys
 from streetlab.loading.transforms import Transforms
 from streetlab.loading.workers import PREFETCHED, check_shared_memory, share
@@ -31,6 +32,7 @@ class Batch(TypedDict, total=False):
     Attributes:
         images: (B, H, W, 3) uint8 as they are cached; on the device (B, 3, H, W) float32, ImageNet-normalised.
         labels: (B,) int64, where photos carry labels.
+        soft_labels: (B, K) float32, the classes' probabilities that a training batch learns instead of its labels.
         masks: (B, H, W), 255 = ignore, where pixels do; on the device int64.
         uniforms: of the augmentation (see `draws`), in training.
         rows: (B,) int64, the samples' places in `StreetData.samples(split)`.
@@ -39,6 +41,7 @@ class Batch(TypedDict, total=False):
 
     images: Tensor
     labels: Tensor
+    soft_labels: Tensor
     masks: Tensor
     uniforms: np.ndarray
     rows: Required[Tensor]
@@ -86,6 +89,7 @@ class StreetData(pl.LightningDataModule):
         num_workers: processes that copy rows; the batches are the same for any number.
         seed: of order and augmentation.
         transforms: what happens to training images after `augment`.
+        mix: what happens to whole training batches after that.
     """
 
     def __init__(
@@ -97,9 +101,10 @@ class StreetData(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         transforms: Transforms | None = None,
+        mix: Mix | None = None,
     ) -> None:
         super().__init__()
-        self.transforms = transforms
+        self.transforms, self.mix = transforms, mix
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
@@ -218,6 +223,8 @@ class StreetData(pl.LightningDataModule):
             batch["images"], transformed = self.transforms(batch["images"], uniforms, batch.get("masks"))
             if transformed is not None:
                 batch["masks"] = transformed
+        if self.mix is not None:
+            batch["images"], batch["soft_labels"] = self.mix(batch["images"], batch["labels"], uniforms)
         return batch
 
     def _arrays(self, split: str) -> dict[str, np.ndarray]:

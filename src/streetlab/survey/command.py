@@ -43,6 +43,7 @@ class SurveyResult:
         survey: what survey.json holds.
         notes: what the reader should know besides, in sentences.
         errors: the reason by the name of each photo that could not be predicted.
+        page: survey.html, the map.
     """
 
     output: Path
@@ -51,6 +52,7 @@ class SurveyResult:
     survey: Mapping[str, Any]
     notes: tuple[str, ...]
     errors: Mapping[str, str]
+    page: Path
 
     def to_pandas(self) -> pd.DataFrame:
         """The segments without their geometry, with the columns of segments.csv."""
@@ -58,7 +60,7 @@ class SurveyResult:
 
 
 def run(cfg: DictConfig) -> None:
-    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is survey.json's path.
+    """Entry point of the command; conf/survey.yaml says what the keys are for. The last line is the page's path.
 
     Photos that cannot be predicted are named at the end, and the exit code is 1; all others have their results.
 
@@ -67,7 +69,7 @@ def run(cfg: DictConfig) -> None:
     """
     result = perform(cfg)
     _print(result)
-    print(one_line(str(result.output / SURVEY)))
+    print(one_line(str(result.page)))
     if result.errors:
         raise SystemExit(1)
 
@@ -84,15 +86,19 @@ def survey(options: Options) -> SurveyResult:
     Raises:
         UserError: see `run`.
     """
-    from streetlab.survey import tables
+    from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
     from streetlab.survey.estimates import estimate
-    from streetlab.survey.grades import read_grades
+    from streetlab.survey.grades import add_grades, read_grades
+    from streetlab.survey.page import write_page
     from streetlab.survey.photos import photos_of_table, predicted_photos
+    from streetlab.survey.pictures import pictures_of
     from streetlab.survey.severity import add_severity
     from streetlab.survey.times import parse_zone
     from streetlab.survey.tracks import read_track
+    from streetlab.survey.trend import read_baseline, trend
 
+    baseline = read_baseline(options.baseline, options.scale) if options.baseline else None
     files_read = _inputs(options)
     zone = parse_zone(options.time_zone) if options.time_zone else None
     track = read_track(options.track, zone, options.max_gap) if options.track else None
@@ -107,6 +113,7 @@ def survey(options: Options) -> SurveyResult:
         photos = add_districts(photos, segments, districts.table)
     photos = add_severity(photos, options.scale)
     grades = read_grades(options.grades, list(photos["file"]), options.scale) if options.grades else None
+    photos = add_grades(photos, grades)
     estimates = estimate(
         photos,
         segments.table,
@@ -120,6 +127,8 @@ def survey(options: Options) -> SurveyResult:
     table = estimates.segments
     strata = dict(zip(table["segment"], table["stratum"], strict=True))
     photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
+    pictures = pictures_of(options, photos)
+    photos = pictures.photos
     notes = (*read.notes, *place_notes, *segments.notes, *(districts.notes if districts else ()))
     summary = {
         "name": options.output.resolve().name,
@@ -131,12 +140,28 @@ def survey(options: Options) -> SurveyResult:
         "scale": options.scale.to_dict(),
         "assumptions": estimates.assumptions,
         "estimates": estimates.to_json(),
+        "pictures": pictures.note,
     }
+    if baseline is not None:
+        change = trend(
+            photos,
+            table,
+            baseline,
+            delta=options.delta,
+            weights=options.weights,
+            population=segments.population,
+        )
+        table = change.segments
+        summary["trend"] = change.to_json()
+    photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
     tables.write_segments(options.output, table)
+    areas = None if districts is None else districts.table.merge(estimates.districts, on="district", how="left")
+    geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
+    page = write_page(options.output, photos, table, areas, summary)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
-    return SurveyResult(options.output, photos, table, summary, notes, errors)
+    return SurveyResult(options.output, photos, table, summary, notes, errors, page)
 
 
 def _streets(options: Options) -> Segments | None:
@@ -203,6 +228,8 @@ def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
 def _inputs(options: Options) -> dict[str, str]:
     """SHA-256 of each file that is read; of a Shapefile, of its parts together."""
     named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts", "grades")}
+    if options.baseline is not None:
+        named["baseline"] = options.baseline / "photos.csv"
     return {key: _file_hash(key, path) for key, path in named.items() if path is not None}
 
 
@@ -232,7 +259,7 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
             return str(before["made"])
     except FileNotFoundError:
         others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
-        if foreign := set(others) - {"predictions", "frames"}:
+        if foreign := set(others) - {"predictions", "frames", "pictures"}:
             raise UserError(
                 f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
             ) from None
@@ -252,6 +279,10 @@ def _print(result: SurveyResult) -> None:
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
+    from streetlab.survey.pictures import NOT_ASKED
+
+    if result.survey["pictures"] != NOT_ASKED:
+        print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:
         _warn(note)
     without: Sequence[Mapping[str, str]] = photos["without_place"]

@@ -61,3 +61,11 @@ def read_grades(path: Path, files: Sequence[str], scale: Scale) -> pd.DataFrame:
             "severity": np.array([scale.severities[i] for i in positions], dtype=float),
         }
     )
+
+
+def add_grades(photos: pd.DataFrame, grades: pd.DataFrame | None) -> pd.DataFrame:
+    """Give each graded photo its `human_grade`, empty for the others; the photos as they are without grades."""
+    if grades is None:
+        return photos
+    words = dict(zip(grades["file"], grades["grade"], strict=True))
+    return photos.assign(human_grade=photos["file"].map(words).fillna("").astype(object))

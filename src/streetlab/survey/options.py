@@ -32,6 +32,7 @@ from streetlab.survey.scales import Scale, read_scale
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
 
+Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
 
 
@@ -85,9 +86,14 @@ class Keys:
     districts: OptionalFile
     district_name: str | None
     scale: Annotated[Scale, BeforeValidator(_scale)]
-    weights: Literal["equal", "length"]
+    weights: Annotated[Literal["equal", "length"], OneOf(("equal", "length"))]
     grades: OptionalFile
     grades_sample: Annotated[str, OneOf(GRADES_SAMPLES)]
+    baseline: OptionalFile
+    delta: PositiveNumber
+    styles: Flag
+    segmentation: OptionalFile
+    blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)

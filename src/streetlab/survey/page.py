@@ -30,10 +30,9 @@ _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 _ESTIMATORS = {
     "human": "human grades alone",
     "ppi": "predictions and human grades (PPI++)",
-    "design": "predictions, streets as sampling units",
     "plug_in": "predictions as they are",
-    "rogan_gladen": "predictions, corrected by the test's confusion (Rogan-Gladen)",
-    "em": "predictions, corrected for shifted shares (EM)",
+    "rogan_gladen": "predictions, corrected by the confusion of the test part (Rogan-Gladen)",
+    "em": "predictions, corrected for other shares of the classes (EM)",
 }
 _WITH_GRADES = ("human", "ppi")
 _MEASURES = {"severity": "mean severity, 0 to 100", "acceptable": "acceptable streets"}
@@ -75,7 +74,8 @@ def write_page(
         unseen=UNSEEN,
         wide=WIDE,
         changes=CHANGES,
-        facts=[_row(row) for row in survey.get("estimates", ()) if row["level"] == "all"],
+        facts=_facts(survey.get("estimates", ())),
+        areas=_areas(districts),
         estimates=_estimates(survey.get("estimates", ())),
         trend=[_trend_row(row) for row in survey.get("trend") or ()],
         assumptions=list(survey.get("assumptions", ())),
@@ -139,13 +139,46 @@ def _days(photos: pandas.DataFrame) -> tuple[str, str] | None:
     return (days[0], days[-1]) if days else None
 
 
+def _facts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Severity and the share of acceptable streets of the whole, with human grades where there are any."""
+    whole = [row for row in rows if row["level"] == "all" and row["measure"] in _MEASURES]
+    graded = [row for row in whole if row["estimator"] in _WITH_GRADES]
+    return [_row(row) for row in graded or [row for row in whole if row["estimator"] == "plug_in"]]
+
+
+def _areas(districts: geopandas.GeoDataFrame | None) -> list[dict[str, Any]]:
+    """The districts, by the lower end of their interval, as in the list of streets."""
+    if districts is None or "severity" not in districts:
+        return []
+    rows = districts.sort_values(["low", "severity"], ascending=False, na_position="last", kind="stable")
+    return [
+        {
+            "name": row.district,
+            "value": _number(row.severity, share=False),
+            "interval": _interval(row.low, row.high, share=False),
+            "seen": f"{row.segments_seen} of {row.segments_total}",
+            "photos": row.photos,
+            "estimator": _ESTIMATORS.get(row.estimator, row.estimator),
+        }
+        for row in rows.itertuples()
+    ]
+
+
 def _estimates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows under two headings: what human grades make valid, and what rests on the model."""
+    """The rows under two headings, those of the whole apart: what human grades make valid, what rests on the model."""
     groups = {
         "Valid whatever the model's bias": [row for row in rows if row["estimator"] in _WITH_GRADES],
         "Only as good as the model is here": [row for row in rows if row["estimator"] not in _WITH_GRADES],
     }
-    return [{"title": title, "rows": [_row(row) for row in group]} for title, group in groups.items() if group]
+    return [
+        {
+            "title": title,
+            "whole": [_row(row) for row in group if row["level"] == "all"],
+            "parts": [_row(row) for row in group if row["level"] != "all"],
+        }
+        for title, group in groups.items()
+        if group
+    ]
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _flags(table: pandas.DataFrame, name: str) -> list[int]:
     """A column of truths as 0 and 1, 0 where it, or a value of it, is missing."""
     if name not in table:
         return [0] * len(table)
-    return [int(value is True or value == 1) if value == value else 0 for value in table[name].tolist()]
+    return table[name].astype("boolean").fillna(False).astype(int).tolist()
 
 
 def _unwrapped(table: geopandas.GeoDataFrame) -> list[BaseGeometry]:

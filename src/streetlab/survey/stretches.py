@@ -24,7 +24,9 @@ def into_stretches(photos: pd.DataFrame, track: Track, stretch: float, snap: flo
         stretch: metres; the last one of each part without gaps is shorter.
     """
     metres = track.metres
-    rows, lines, first, starts = [], [], [], []
+    rows: list[tuple[str, str]] = []
+    lines: list[LineString] = []
+    first, starts = [], []
     for run in range(track.run[-1] + 1):
         points = np.flatnonzero(track.run == run)
         start, end = metres[points[0]], metres[points[-1]]

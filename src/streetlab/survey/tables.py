@@ -27,11 +27,16 @@ _FEWER = 6
 """Decimals of all other numbers."""
 
 
-def write_photos(output: Path, photos: pd.DataFrame) -> Path:
-    """Write photos.csv; columns that the contract does not name come last."""
+def photo_table(photos: pd.DataFrame) -> pd.DataFrame:
+    """The columns of photos.csv, in its order; columns that the contract does not name come last."""
     named = [column for name in _PHOTO_COLUMNS for column in _columns(name, photos.columns)]
     others = [name for name in photos.columns if name not in named and name not in _NOT_ON_DISK]
-    return _write(output / PHOTOS, photos, [*named, *others])
+    return photos[[*named, *others]]
+
+
+def write_photos(output: Path, photos: pd.DataFrame) -> Path:
+    """Write photos.csv, of a table of `photo_table`."""
+    return _write(output / PHOTOS, photos, list(photos.columns))
 
 
 def write_segments(output: Path, segments: pd.DataFrame) -> Path:

@@ -180,7 +180,8 @@ def read_track(path: Path, zone: tzinfo | None, max_gap: float) -> Track:
     if moved.any():
         first = time_text(datetime.fromtimestamp(times[np.flatnonzero(moved)[0]], UTC))
         notes.append(f"track: {int(moved.sum())} points have the time of another, first {first}; the first one counts")
-    return Track.of(times[~again], *degrees[~again].T, max_gap, notes)
+    lat, lon = degrees[~again].T
+    return Track.of(times[~again], lat, lon, max_gap, notes)
 
 
 def _timestamp(path: Path, name: str, time: Any, zone: tzinfo | None) -> float:
@@ -224,18 +225,19 @@ def _geojson(path: Path) -> Iterator[Point]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         features = document["features"] if document["type"] == "FeatureCollection" else [document]
-        points = [point for feature in features for point in _positions(feature)]
+        points = [((*place, None, None)[:2], time) for each in features for place, time in _positions(each)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"track: {path} is no GeoJSON of points or lines with times ({first_line(error)})") from None
-    for number, (coordinates, time) in enumerate(points, 1):
-        lon, lat = (_float(value) for value in (*coordinates, None, None)[:2])
-        yield f"point {number}", lat, lon, time
+    for number, ((lon, lat), time) in enumerate(points, 1):
+        yield f"point {number}", _float(lat), _float(lon), time and str(time)
 
 
 def _positions(feature: Mapping[str, Any]) -> Iterator[tuple[list[Any], Any]]:
     """Each position of a feature with its time; a line has the times of its positions in its properties."""
-    geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
-    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+    geometry: Mapping[str, Any] = feature.get("geometry") or {}
+    properties: Mapping[str, Any] = feature.get("properties") or {}
+    kind: str = geometry.get("type", "")
+    coordinates: list[Any] = geometry.get("coordinates") or []
     if kind == "Point":
         yield coordinates, next((properties[key] for key in properties if key.lower() in _NAMES["time"]), None)
     elif kind in ("LineString", "MultiLineString"):

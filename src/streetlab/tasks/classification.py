@@ -49,7 +49,7 @@ class ClassificationTask(StreetTask):
         return loss
 
     def label_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        return self.loss(output.float(), batch["labels"])
+        return self.loss(output.float(), batch["soft_labels"] if "soft_labels" in batch else batch["labels"])
 
     def reset_evaluation(self) -> None:
         self.confusion.reset()

@@ -1,8 +1,9 @@
 """Losses that leave out ignored labels: cross-entropy, OHEM, Dice, Lovász, weighted sums.
 
 All take float32 logits `(B, K)` of photos or `(B, K, H, W)` of pixels, int64 labels `(B,)` or `(B, H, W)`, and give
-a scalar. Where every label is ignored that is zero with zero gradients, not torch's NaN: DDP's ranks and an
-accumulation window then go on in step. Only Lovász waits for the device.
+a scalar. The cross-entropies also take probabilities `(B, K)` of classes for the labels of photos. Where every label
+is ignored that is zero with zero gradients, not torch's NaN: DDP's ranks and an accumulation window then go on in
+step. Only Lovász waits for the device.
 """
 
 from __future__ import annotations
@@ -41,12 +42,25 @@ class _ClassWeighted(nn.Module):
         if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
             raise UserError(f"loss.class_weights: {len(self.class_weights)} numbers for the {logits.shape[1]} classes")
 
+    def _valid(self, labels: Tensor) -> Tensor:
+        return labels.sum(dim=1) > 0 if labels.is_floating_point() else labels != self.ignore_index
+
     def _counts(self, labels: Tensor) -> Tensor:
-        """The float32 weight of each label: its class's weight, zero where it is ignored."""
-        valid = labels != self.ignore_index
+        """The float32 weight of each label: its class's weight, the mean of several; zero where it is ignored."""
+        if labels.is_floating_point():
+            return (labels if self.class_weights is None else labels * self.class_weights).sum(dim=1)
+        valid = self._valid(labels)
         if self.class_weights is None:
             return valid.float()
         return self.class_weights[labels.masked_fill(~valid, 0)] * valid
+
+    def _losses(self, logits: Tensor, labels: Tensor, reduction: str, label_smoothing: float = 0.0) -> Tensor:
+        # with probabilities torch takes its default alone, which then ignores nothing
+        ignored = -100 if labels.is_floating_point() else self.ignore_index
+        return F.cross_entropy(
+            logits, labels, self.class_weights, ignore_index=ignored, reduction=reduction,
+            label_smoothing=label_smoothing,
+        )  # fmt: skip
 
     def _mean(self, total: Tensor, counts: Tensor) -> Tensor:
         """`total` over the sum of counts; zero for zero over zero, where nothing counts."""
@@ -79,18 +93,11 @@ class CrossEntropy(_ClassWeighted):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         self._fit(logits)
-        total = F.cross_entropy(
-            logits,
-            labels,
-            self.class_weights,
-            ignore_index=self.ignore_index,
-            reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )
+        total = self._losses(logits, labels, "sum", self.label_smoothing)
         return self._mean(total, self._counts(labels))
 
     def of_log_probabilities(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
-        if self.label_smoothing:
+        if self.label_smoothing or labels.is_floating_point():
             return self(log_probabilities, labels)
         self._fit(log_probabilities)
         total = F.nll_loss(
@@ -127,10 +134,8 @@ class OhemCrossEntropy(_ClassWeighted):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         self._fit(logits)
-        losses = F.cross_entropy(
-            logits, labels, self.class_weights, ignore_index=self.ignore_index, reduction="none"
-        ).flatten()
-        valid = (labels != self.ignore_index).flatten()
+        losses = self._losses(logits, labels, "none").flatten()
+        valid = self._valid(labels).flatten()
         # How many are valid is known on the device only: rank as many as the whole batch could keep, then cut.
         most = max(1, round(self.keep * losses.numel()))
         hardest, where = losses.masked_fill(~valid, -1.0).topk(most)
@@ -196,6 +201,8 @@ class LovaszLoss(nn.Module):
 
 def _as_maps(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """A photo's label is a mask of one pixel."""
+    if labels.is_floating_point():
+        raise ValueError("an overlap is of classes, not of probabilities")
     return (logits[..., None, None], labels[..., None, None]) if logits.ndim == 2 else (logits, labels)
 
 

@@ -23,6 +23,7 @@ from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, did_you_mean, first_line
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
+from streetlab.loading.mix import build_mix
 from streetlab.loading.transforms import build_transforms
 from streetlab.loading.workers import checked_workers
 from streetlab.networks.build import build_network
@@ -66,6 +67,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     """
     data = build_data(cfg, instantiate(cfg.augment), source)
     data.transforms = build_transforms(cfg.get("transforms"), data.image_size, source.has_masks)
+    data.mix = build_mix(cfg.get("mix"), len(data.label_space), source.has_masks)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     metadata = {
         "config": plain,
@@ -76,6 +78,8 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     compiled = CompileCallback(cfg.trainer.get("compile", False))
     task = build_task(cfg, data.source, metadata, data.image_size)
     check_image_size(task.network, data.image_size)
+    if data.mix is not None:
+        _check_takes_probabilities(task.loss, len(data.label_space))
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
         optimizer=instantiate(cfg.optimizer),
@@ -131,6 +135,17 @@ def _build_loss(cfg: DictConfig, label_space: LabelSpace) -> nn.Module:
     if label_space.spec.per_pixel:
         offered["ignore_index"] = IGNORE_INDEX
     return instantiate_with(cfg.loss, **offered)
+
+
+def _check_takes_probabilities(loss: nn.Module, classes: int) -> None:
+    logits = torch.zeros(2, classes)
+    try:
+        loss(logits, logits.softmax(dim=1))
+    except Exception as error:
+        raise UserError(
+            f"loss: {type(loss).__name__} does not take probabilities (B, {classes}) for labels, which mix needs "
+            f"({first_line(error)}); loss=cross_entropy does"
+        ) from error
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:

@@ -200,7 +200,9 @@ def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
 
     def collect(node: object, key: str) -> None:
-        if matches(key, (*LEFT_OUT, "regime")) or node is None:
+        # the optimizer's state is of the groups that layer_decay makes
+        is_regime = key.startswith("regime.") and key != "regime.layer_decay"
+        if matches(key, LEFT_OUT) or is_regime or node is None:
             return
         if isinstance(node, Mapping):
             for name, child in node.items():

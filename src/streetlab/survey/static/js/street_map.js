@@ -37,6 +37,7 @@ export class StreetMap {
       if (hit !== null) choose(hit);
     });
     this.map.on("mousemove", event => {
+      if (this.map.isMoving()) return;
       this.map.getCanvas().style.cursor = this.#at(event.point) === null ? "" : "pointer";
     });
     this.map.on("idle", () => { host.dataset.drawn = this.#layer; });
@@ -91,7 +92,8 @@ export class StreetMap {
     return {
       version: 8,
       sources: {
-        streets: {type: "geojson", data: {type: "FeatureCollection", features: []}},
+        // the buffer is as wide as the widest line: what lies in it is drawn in both tiles
+        streets: {type: "geojson", buffer: 32, data: {type: "FeatureCollection", features: []}},
         borders: {type: "geojson", data: {type: "FeatureCollection", features: this.survey.borders.map(shape => ({
           type: "Feature", properties: {}, geometry: geometryOf(shape),
         }))}},
