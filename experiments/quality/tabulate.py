@@ -37,7 +37,7 @@ def main(folder: str, picture: str | None = None) -> None:
         print(row(records, tested))
         if picture is not None and len(records) > 1:
             labels = LabelSpace.from_dict(records[0].metrics["label_space"])
-            title = f"{len(tested)} photos out of fold"
+            title = "Out of fold"
             Path(picture).write_bytes(png(confusion_matrix(matrix(tested), labels, title)))
 
 
