@@ -2,8 +2,8 @@
 
 `python experiments/quality/frozen_features.py split.json PHOTOS tf_efficientnet_lite0 160 192 224 256` uses the photos
 that the split file calls train and val, never test: five folds by groups of copies, three times, joined. The last
-column is the split file's own folds, joined, as `streetlab train dataset.folds=5` deals them: three train, one tests. PHOTOS
-holds one folder per class; photo and mirrored photo both train and are averaged where they are tested.
+column is the split file's own folds, joined, as `streetlab train dataset.folds=5` deals them: three train, one tests.
+PHOTOS holds one folder per class; photo and mirrored photo both train and are averaged where they are tested.
 """
 
 from __future__ import annotations
