@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
 from pyproj import Geod
 from shapely import LineString, box
@@ -271,3 +272,26 @@ def test_photos_without_any_place_are_a_survey_without_segments(survey, run_fold
     out, _ = survey(f"run={run_folder}", "source=week", "output=out")
     assert out[:2] == ["0 of 1 photos have a place, 0 a segment", "0 of 0 cells have photos"]
     assert table(Path("out/photos.csv"), "file")["a.jpg"]["place"] == "none"
+
+
+def test_one_photo_and_a_district_without_any_have_rows_and_no_false_interval(survey, tmp_path):
+    (tmp_path / "one.csv").write_text(
+        "file,prediction,confidence,p_Clean,p_Medium,p_Litter,lat,lon\na.jpg,Clean,0.8,0.8,0.1,0.1,52.0001,4.005\n"
+    )
+    lines = [LineString([(4, 52), (4.01, 52)]), LineString([(5, 52), (5.01, 52)])]
+    write_features(tmp_path / "streets.gpkg", lines, {"id": ["a", "b"]}, "EPSG:28992")
+    write_features(
+        tmp_path / "areas.gpkg", [box(3, 51, 4.5, 53), box(4.5, 51, 6, 53)], {"name": ["A", "B"]}, "EPSG:28992"
+    )
+    survey("source=one.csv", "streets=streets.gpkg", "street_id=id", "districts=areas.gpkg", "output=out")
+    segments = table(Path("out/segments.csv"), "segment")
+    assert (segments["a"]["photos"], segments["b"]["photos"], segments["b"]["severity"]) == ("1", "0", "")
+    assert float(segments["a"]["severity"]) == pytest.approx(15)
+    rows = json.loads(Path("out/survey.json").read_text())["estimates"]
+    whole = [row for row in rows if row["level"] == "all" and row["measure"] == "severity"]
+    assert [(row["value"], row["low"], row["high"], row["n_photos"]) for row in whole] == [
+        (pytest.approx(15), None, None, 1)
+    ]
+    areas = gpd.read_file("out/survey.gpkg", layer="districts").set_index("district")
+    assert list(areas["photos"]) == [1, 0]
+    assert list(areas["segments_total"]) == [1, 1]
