@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from streetlab.config import instantiate
 from streetlab.datasets.class_roles import PrivateClasses
-from streetlab.inference.blur import hidden_pixels, pixelate
+from streetlab.inference.blur import MARGIN, hidden_pixels, pixelate
 from streetlab.inference.predictor import Predictor
 from streetlab.metrics.statistics.intervals import wilson_interval
 from streetlab.progress import track
@@ -28,7 +28,6 @@ from streetlab.records.record import RunRecord
 from streetlab.synthetic import draw_scene
 
 MARGINS = (0.0, 0.005, 0.01, 0.02, 0.04)
-SHIPPED = 0.01
 SIZE = (192, 384)
 FIRST_SEED = 7_000_000
 """Scenes that no preset trains on."""
@@ -73,7 +72,7 @@ def _segmentation(predictor: Predictor, pairs: Pairs, count: int) -> None:
             for margin in MARGINS:
                 hidden = hidden_pixels(ids, private.ids, margin)
                 rows.setdefault((name, margin), []).append(_counts(truth, hidden, private))
-        hidden = hidden_pixels(found.ids, private.ids, SHIPPED)
+        hidden = hidden_pixels(found.ids, private.ids)
         for kind, values in silhouettes.items():
             values += _silhouettes(np.isin(truth, getattr(private, kind)), hidden)
         blurred = Image.fromarray(pixelate(np.asarray(photo), hidden))
@@ -84,7 +83,7 @@ def _segmentation(predictor: Predictor, pairs: Pairs, count: int) -> None:
     for (name, margin), counts in rows.items():
         shares = [_share(np.array(counts)[:, [i, i + 1]]) for i in (0, 2, 4, 6)]
         print(f"| {name} | {margin:.1%} | " + " | ".join(shares) + " |")
-    print("\n| silhouettes, run's masks, margin 1% | n | all pixels hidden | at least half | none |")
+    print(f"\n| silhouettes, run's masks, margin {MARGIN:.0%} | n | all pixels hidden | at least half | none |")
     print("|---|---|---|---|---|")
     for kind, values in silhouettes.items():
         for name, part in (("large", [v for s, v in values if s >= 400]), ("small", [v for s, v in values if s < 400])):
