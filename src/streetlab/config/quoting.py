@@ -27,6 +27,8 @@ PATH_KEYS = frozenset(
         "models",
         "streets",
         "districts",
+        "grades",
+        "pilot",
         "track",
         "positions",
     }

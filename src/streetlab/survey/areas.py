@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from streetlab.metrics.statistics.survey_sampling import Design, sampling_design
 from streetlab.survey.photos import PROBABILITY
 from streetlab.survey.scales import Scale
+from streetlab.survey.severity import classes_of
 
 Floats = NDArray[np.float64]
 Level = Literal["all", "district", "stratum"]
@@ -60,9 +61,8 @@ def areas(
 
     Args: as of `estimates.estimate`, with the photos that have a prediction and a segment.
     """
-    columns = [name for name in photos.columns if name.startswith(PROBABILITY)]
-    classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
-    probabilities = photos[columns].to_numpy(np.float64)
+    classes = classes_of(photos)
+    probabilities = photos[[PROBABILITY + name for name in classes]].to_numpy(np.float64)
     predictions = photos["prediction"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
     values = measures(photos["severity"].to_numpy(np.float64), scale)
     given = {} if grades is None else dict(zip(grades["file"], grades["severity"], strict=True))
@@ -71,7 +71,7 @@ def areas(
     of_photo = photos["segment"].map(position).to_numpy(np.int64)
     seen = np.zeros(len(segments), dtype=bool)
     seen[of_photo] = True
-    for name, level, inside in _named_areas(segments):
+    for name, level, inside in named_areas(segments):
         chosen = np.flatnonzero(inside & seen)
         number = np.full(len(segments), -1)
         number[chosen] = np.arange(len(chosen))
@@ -92,7 +92,8 @@ def areas(
         )
 
 
-def _named_areas(segments: pd.DataFrame) -> Iterator[tuple[str, Level, NDArray[np.bool_]]]:
+def named_areas(segments: pd.DataFrame) -> Iterator[tuple[str, Level, NDArray[np.bool_]]]:
+    """Name, level and (n,) segments inside of each area: the whole, districts, and strata where there are several."""
     yield "all", "all", np.ones(len(segments), dtype=bool)
     for name in sorted(set(segments["district"]) - {""}):
         yield name, "district", (segments["district"] == name).to_numpy()

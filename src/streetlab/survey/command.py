@@ -20,7 +20,9 @@ from streetlab.survey.options import Options, read_options
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from streetlab.survey.segments import Segments
     from streetlab.survey.tracks import Track
@@ -86,12 +88,17 @@ def survey(options: Options) -> SurveyResult:
     """
     from streetlab.survey import geo_files, tables
     from streetlab.survey.districts import add_districts, read_districts
+    from streetlab.survey.estimates import estimate
+    from streetlab.survey.grades import add_grades, read_grades
     from streetlab.survey.page import write_page
     from streetlab.survey.photos import photos_of_table, predicted_photos
     from streetlab.survey.pictures import pictures_of
+    from streetlab.survey.severity import add_severity
     from streetlab.survey.times import parse_zone
     from streetlab.survey.tracks import read_track
+    from streetlab.survey.trend import read_baseline, trend
 
+    baseline = read_baseline(options.baseline, options.scale) if options.baseline else None
     files_read = _inputs(options)
     zone = parse_zone(options.time_zone) if options.time_zone else None
     track = read_track(options.track, zone, options.max_gap) if options.track else None
@@ -104,7 +111,20 @@ def survey(options: Options) -> SurveyResult:
     photos = photos.assign(district="")
     if districts is not None:
         photos = add_districts(photos, segments, districts.table)
-    table = _counted(segments, photos)
+    photos = add_severity(photos, options.scale)
+    grades = read_grades(options.grades, list(photos["file"]), options.scale) if options.grades else None
+    photos = add_grades(photos, grades)
+    estimates = estimate(
+        photos,
+        segments.table,
+        grades,
+        scale=options.scale,
+        confusion=_confusion(options, photos),
+        weights=options.weights,
+        population=segments.population,
+        grades_sample=options.grades_sample,
+    )
+    table = estimates.segments
     strata = dict(zip(table["segment"], table["stratum"], strict=True))
     photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
     pictures = pictures_of(options, photos)
@@ -117,12 +137,26 @@ def survey(options: Options) -> SurveyResult:
         "segments": {"kind": segments.kind, "total": len(table), "with_photos": int((table["photos"] > 0).sum())},
         "notes": notes,
         "photos": _photo_counts(photos),
+        "scale": options.scale.to_dict(),
+        "assumptions": estimates.assumptions,
+        "estimates": estimates.to_json(),
         "pictures": pictures.note,
     }
+    if baseline is not None:
+        change = trend(
+            photos,
+            table,
+            baseline,
+            delta=options.delta,
+            weights=options.weights,
+            population=segments.population,
+        )
+        table = change.segments
+        summary["trend"] = change.to_json()
     photos = tables.photo_table(photos)
     tables.write_photos(options.output, photos)
     tables.write_segments(options.output, table)
-    areas = None if districts is None else districts.table
+    areas = None if districts is None else districts.table.merge(estimates.districts, on="district", how="left")
     geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
     page = write_page(options.output, photos, table, areas, summary)
     files.write_json(options.output / SURVEY, summary)
@@ -168,11 +202,17 @@ def _into_segments(
     return into_cells(photos, options.cells)
 
 
-def _counted(segments: Segments, photos: pd.DataFrame) -> gpd.GeoDataFrame:
-    """The segments with the number of their photos, before the geometry."""
-    counts = photos["segment"].value_counts()
-    table = segments.table.assign(photos=segments.table["segment"].map(counts).fillna(0).astype(int))
-    return table[[*(name for name in table.columns if name != "geometry"), "geometry"]]
+def _confusion(options: Options, photos: pd.DataFrame) -> NDArray[np.int64] | None:
+    """The confusion of the run's test part; None where no run is known, or it has no such part."""
+    from streetlab.survey.known_photos import read_known_photos
+    from streetlab.survey.severity import classes_of
+
+    if options.run is None:
+        return None
+    try:
+        return read_known_photos(options.run, classes_of(photos)).confusion
+    except UserError:
+        return None
 
 
 def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
@@ -187,7 +227,9 @@ def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
 
 def _inputs(options: Options) -> dict[str, str]:
     """SHA-256 of each file that is read; of a Shapefile, of its parts together."""
-    named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts")}
+    named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts", "grades")}
+    if options.baseline is not None:
+        named["baseline"] = options.baseline / "photos.csv"
     return {key: _file_hash(key, path) for key, path in named.items() if path is not None}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streetlab.metrics.statistics.intervals import Estimate, wilson_interval
 from streetlab.metrics.statistics.misclassification import CorrectedShares, rogan_gladen, shifted_priors
-from streetlab.metrics.statistics.prediction_powered import Graded, prediction_powered_mean
+from streetlab.metrics.statistics.prediction_powered import prediction_powered_mean, sum_up_grades
 from streetlab.metrics.statistics.survey_sampling import segment_means, spread_within, survey_mean, survey_means
 from streetlab.survey.areas import Area, Level, Weights, areas, measures
 from streetlab.survey.scales import Scale
@@ -166,40 +166,25 @@ def _by_people(area: Area, sample: str) -> Iterator[AreaEstimate]:
     """Means of what people say of the graded photos, alone and together with the model's predictions of all."""
     if not len(area.graded):
         return
-    segment, position, count = np.unique(area.segment[area.graded], return_inverse=True, return_counts=True)
-    weights = area.design.weights[segment]
+    segment = area.segment[area.graded]
+    graded_segments = len(np.unique(segment))
+    weights = area.design.weights
     if sample == "random":
-        weights = weights * count / np.bincount(area.segment)[segment]
+        weights = weights * np.bincount(segment, minlength=len(weights)) / np.bincount(area.segment)
+    few = f"; {graded_segments} graded segments are fewer than {ENOUGH_GRADED}: too narrow, maybe"
+    note = few if graded_segments < ENOUGH_GRADED else ""
     for measure, human in area.human.items():
-        grade = segment_means(human[:, None], position)[:, 0]
-        if sample == "convenience":
-            yield _row(area, measure, "human", float(weights @ grade / weights.sum()), (None, None), _CONVENIENCE)
-            continue
-        if len(segment) < 2:
-            continue
         model = area.values[measure]
-        spread = spread_within(human[:, None], position)
-        graded = Graded(
-            segment=segment,
-            grade=grade,
-            prediction=segment_means(model[area.graded][:, None], position)[:, 0],
-            weights=weights,
-            variance=np.zeros(len(segment)) if spread is None else spread[0, 0] / count,
-        )
-        design = area.design.without_fraction() if spread is None else area.design
-        means = segment_means(model[:, None], area.segment)[:, 0]
-        for estimator, tuning in (("human", 0.0), ("ppi", None)):
-            mean = prediction_powered_mean(means, graded, design, tuning)
-            few = len(segment) < ENOUGH_GRADED
-            note = f"; {len(segment)} graded segments are fewer than {ENOUGH_GRADED}: too narrow, maybe" if few else ""
-            yield _row(
-                area,
-                measure,
-                estimator,
-                mean.value,
-                _interval(mean, len(segment), measure),
-                _ASSUMES[estimator] + note,
-            )
+        graded = sum_up_grades(segment, human, model[area.graded], weights)
+        if sample == "convenience":
+            mean = float(graded.weights @ graded.grade / graded.weights.sum())
+            yield _row(area, measure, "human", mean, (None, None), _CONVENIENCE)
+        elif graded_segments > 1:
+            means = segment_means(model[:, None], area.segment)[:, 0]
+            for estimator, tuning in (("human", 0.0), ("ppi", None)):
+                mean_of_all = prediction_powered_mean(means, graded, area.design, tuning)
+                interval = _interval(mean_of_all, graded_segments, measure)
+                yield _row(area, measure, estimator, mean_of_all.value, interval, _ASSUMES[estimator] + note)
 
 
 def _interval(mean: Estimate, n: int, measure: str) -> tuple[float | None, float | None]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import from_text
-from streetlab.survey.photos import read_csv
+from streetlab.survey.csv_files import read_csv
 from streetlab.survey.scales import Scale
 
 GRADES_SAMPLES = ("random", "segments", "convenience")
@@ -61,3 +61,11 @@ def read_grades(path: Path, files: Sequence[str], scale: Scale) -> pd.DataFrame:
             "severity": np.array([scale.severities[i] for i in positions], dtype=float),
         }
     )
+
+
+def add_grades(photos: pd.DataFrame, grades: pd.DataFrame | None) -> pd.DataFrame:
+    """Give each graded photo its `human_grade`, empty for the others; the photos as they are without grades."""
+    if grades is None:
+        return photos
+    words = dict(zip(grades["file"], grades["grade"], strict=True))
+    return photos.assign(human_grade=photos["file"].map(words).fillna("").astype(object))

@@ -6,7 +6,7 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 from omegaconf import DictConfig
@@ -27,6 +27,8 @@ from streetlab.config.options import (
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
+from streetlab.survey.grades import GRADES_SAMPLES
+from streetlab.survey.scales import Scale, read_scale
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
 
@@ -49,6 +51,10 @@ def _every(value: object) -> Every:
     if match is None or float(match[1]) <= 0:
         raise ValueError
     return Every(float(match[1]), match[2] or "s")
+
+
+def _scale(value: object) -> Scale:
+    return value if isinstance(value, Scale) else read_scale(value)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
@@ -79,6 +85,12 @@ class Keys:
     cells: Annotated[NaturalNumber, Field(le=15)]
     districts: OptionalFile
     district_name: str | None
+    scale: Annotated[Scale, BeforeValidator(_scale)]
+    weights: Annotated[Literal["equal", "length"], OneOf(("equal", "length"))]
+    grades: OptionalFile
+    grades_sample: Annotated[str, OneOf(GRADES_SAMPLES)]
+    baseline: OptionalFile
+    delta: PositiveNumber
     styles: Flag
     segmentation: OptionalFile
     blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
@@ -120,7 +132,7 @@ def read_options(cfg: DictConfig) -> Options:
         raise UserError("source: nothing is named; give photos, a folder, a quoted glob, or a predictions.csv")
     if keys.run is None and not (len(keys.source) == 1 and keys.source[0].lower().endswith(".csv")):
         raise UserError(f"run: give the run that predicts {keys.source[0]}, or source=predictions.csv of `predict`")
-    for key in ("streets", "districts", "track", "positions"):
+    for key in ("streets", "districts", "track", "positions", "grades"):
         check_file(key, getattr(keys, key))
     if keys.run is None:
         check_file("source", Path(keys.source[0]).expanduser())

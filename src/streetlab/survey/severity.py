@@ -9,6 +9,11 @@ from streetlab.survey.photos import PROBABILITY
 from streetlab.survey.scales import Scale
 
 
+def classes_of(photos: pd.DataFrame) -> tuple[str, ...]:
+    """The classes that the photos have probabilities of, in their order."""
+    return tuple(name.removeprefix(PROBABILITY) for name in photos.columns if name.startswith(PROBABILITY))
+
+
 def add_severity(photos: pd.DataFrame, scale: Scale) -> pd.DataFrame:
     """Give each photo its expected severity, its grade on the scale, and whether that is acceptable.
 
@@ -21,11 +26,11 @@ def add_severity(photos: pd.DataFrame, scale: Scale) -> pd.DataFrame:
     Raises:
         UserError: a class that the scale has no severity for.
     """
-    columns = [name for name in photos.columns if name.startswith(PROBABILITY)]
-    known = scale.class_severities([name.removeprefix(PROBABILITY) for name in columns])
-    probabilities = photos[columns].to_numpy(np.float64)
+    classes = classes_of(photos)
+    known = scale.class_severities(classes)
+    probabilities = photos[[PROBABILITY + name for name in classes]].to_numpy(np.float64)
     with np.errstate(invalid="ignore"):
-        severity = probabilities @ known / probabilities.sum(axis=1) if columns else np.full(len(photos), np.nan)
+        severity = probabilities @ known / probabilities.sum(axis=1) if classes else np.full(len(photos), np.nan)
     positions = scale.positions(severity)
     grades = np.array([*scale.grades, ""], dtype=object)[positions]
     acceptable = pd.array(positions < scale.acceptable, dtype="boolean")

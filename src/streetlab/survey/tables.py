@@ -55,7 +55,7 @@ def _write(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> Path:
 
 
 def _cell(name: str, value: Any) -> Any:
-    if value is None or value != value or value is pd.NA:
+    if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, float):
         return round(value, _DECIMALS.get(name, _FEWER))

@@ -2,9 +2,13 @@
 
 /** @import {Street, Survey} from "./survey_data.js" */
 
-const STREETS = ["areas", "unseen", "streets", "unsure"];
+const STREETS = ["dots", "areas", "unseen", "streets", "unsure"];
 /** Pixels around a click in which a street is hit. */
 const REACH = 6;
+/** The zoom below which streets are too small to be seen, and dots stand for them. */
+const DOTS = 11;
+/** The zoom from which on one street is large enough to be looked at. */
+const NEAR = 13;
 
 export class StreetMap {
   #layer = "severity";
@@ -53,7 +57,10 @@ export class StreetMap {
     this.#shown = streets;
     this.#layer = layer;
     delete this.host.dataset.drawn;
-    const draw = () => this.map.getSource("streets").setData(this.#features());
+    const draw = () => {
+      this.map.getSource("streets").setData(this.#features());
+      this.map.getSource("dots").setData(this.#features(middleOf));
+    };
     if (this.map.getSource("streets")) draw();
     else this.map.once("load", draw);
   }
@@ -65,7 +72,7 @@ export class StreetMap {
     const lats = street.shape.parts.flat().map(([, lat]) => lat);
     const box = [[Math.min(...lons), Math.min(...lats)], [Math.max(...lons), Math.max(...lats)]];
     const view = this.map.getBounds();
-    if (!box.every(corner => view.contains(corner))) {
+    if (this.map.getZoom() < NEAR || !box.every(corner => view.contains(corner))) {
       const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
       this.map.fitBounds(box, {padding: 60, maxZoom: Math.max(16, this.map.getZoom()), animate: !still});
     }
@@ -77,9 +84,10 @@ export class StreetMap {
     return this.map.queryRenderedFeatures(box, {layers})[0]?.id ?? null;
   }
 
-  #features() {
+  /** @param {(shape: Street["shape"]) => object} geometry */
+  #features(geometry = geometryOf) {
     return {type: "FeatureCollection", features: this.#shown.map(street => ({
-      type: "Feature", id: street.index, geometry: geometryOf(street.shape),
+      type: "Feature", id: street.index, geometry: geometry(street.shape),
       properties: {
         segment: street.id, color: this.survey.color(street, this.#layer), unsure: street.unsure,
         seen: street.photos > 0, order: street.severity ?? -1,
@@ -97,6 +105,7 @@ export class StreetMap {
       sources: {
         // the buffer is as wide as the widest line: what lies in it is drawn in both tiles
         streets: {type: "geojson", buffer: 32, data: this.#features()},
+        dots: {type: "geojson", maxzoom: DOTS, data: this.#features(middleOf)},
         borders: {type: "geojson", data: {type: "FeatureCollection", features: this.survey.borders.map(shape => ({
           type: "Feature", properties: {}, geometry: geometryOf(shape),
         }))}},
@@ -114,6 +123,8 @@ export class StreetMap {
           layout: {"line-sort-key": ["get", "order"]}, paint: line},
         {id: "unsure", type: "line", source: "streets", filter: ["all", ["get", "seen"], ["get", "unsure"]],
           layout: {"line-sort-key": ["get", "order"]}, paint: {...line, "line-dasharray": [1.2, 0.8]}},
+        {id: "dots", type: "circle", source: "dots", maxzoom: DOTS, filter: ["get", "seen"],
+          layout: {"circle-sort-key": ["get", "order"]}, paint: {"circle-color": ["get", "color"], "circle-radius": 4}},
       ],
     };
   }
@@ -140,6 +151,10 @@ function papers() {
   const style = getComputedStyle(document.documentElement);
   const value = name => style.getPropertyValue(name).trim();
   return {ink: value("--ink"), paper: value("--paper"), rule: value("--muted")};
+}
+
+function middleOf({parts}) {
+  return {type: "Point", coordinates: parts[0][Math.floor(parts[0].length / 2)]};
 }
 
 function geometryOf({area, parts}) {
