@@ -2,6 +2,7 @@
 
 python experiments/blur/measure.py streets RUN [SCENES]        # drawn streets: true masks, and a run's
 python experiments/blur/measure.py masks RUN [EVERY]           # the test split of the run's own data, with true masks
+python experiments/blur/measure.py picture RUN FILE            # photos, truly and by the run's masks blurred
 python experiments/blur/measure.py cleanliness RUN SEGMENTATION  # the test photos of a run, blurred by another
 """
 
@@ -42,6 +43,8 @@ def main() -> None:
     if part == "streets":
         scenes = int(more[0]) if more else 120
         _segmentation(predictor, _drawn(scenes), scenes)
+    elif part == "picture":
+        _picture(predictor, Path(more[0]))
     elif part == "masks":
         source = _source(path)
         samples = source.samples(source.eval_split)[:: int(more[0]) if more else 1]
@@ -54,6 +57,17 @@ def _drawn(count: int) -> Pairs:
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         scene = draw_scene(seed, *SIZE)
         yield Image.fromarray(scene.image), scene.mask
+
+
+def _picture(predictor: Predictor, file: Path) -> None:
+    """Three drawn streets in rows: the photo, blurred by its true mask, blurred by the run's."""
+    classes = PrivateClasses.of(predictor.label_space).ids
+    rows = []
+    for photo, truth in _drawn(3):
+        pixels = np.asarray(photo)
+        masks = (truth, predictor.predict([photo])[0].ids)
+        rows.append(np.hstack([pixels, *(pixelate(pixels, hidden_pixels(ids, classes)) for ids in masks)]))
+    Image.fromarray(np.vstack(rows)).save(file, quality=88)
 
 
 def _source(path: str) -> Any:
