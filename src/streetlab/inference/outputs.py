@@ -24,6 +24,8 @@ from streetlab.plots.paint import PaintStyle, class_shares, ids_png, paint, pale
 PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
 UNLIKE = "unlike_training"
 """The key and column that marks photos unlike the training photos; not there where the model cannot tell."""
+UNLIKE_SHARE = "unlike_share"
+"""Of a video, the key and column of the share of its frames that are."""
 _JPEG_QUALITY = 92
 _DIGITS = 8
 """Decimals of shares and probabilities."""
@@ -146,8 +148,8 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     done = sorted((line for line in lines if values in line), key=lambda line: line["file"])
     written = []
     for name, (kind, header) in columns.items():
-        if any(UNLIKE in line for line in done if line["kind"] == kind):
-            header = [*header, UNLIKE]
+        marks = [key for key in (UNLIKE_SHARE, UNLIKE) if any(key in line for line in done if line["kind"] == kind)]
+        header = [*header, *marks]
         rows = [
             {key: line[key] for key in header if key in line}
             | {"file": as_text(line["file"])}
