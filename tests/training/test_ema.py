@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -110,7 +111,7 @@ REFERENCE = (
 @torch.no_grad()
 def accuracy(module: pl.LightningModule, data: StreetData) -> float:
     """The network's share of right answers on val, in the mode that it is in."""
-    images, labels = data._arrays("val")["images"], torch.from_numpy(data._arrays("val")["labels"])
+    images, labels = np.array(data._arrays("val")["images"]), torch.from_numpy(data._arrays("val")["labels"])
     answers = [
         module(normalize(torch.from_numpy(images[start : start + 60]).permute(0, 3, 1, 2))).argmax(dim=1)
         for start in range(0, len(labels), 60)
