@@ -229,6 +229,7 @@ def test_configs_and_classes_of_a_folder_of_ones_own_are_used(photos: Path):
         (lambda: streetlab.evaluate("nowhere"), "run: no folder nowhere"),
         (lambda: streetlab.explain("nowhere"), "run: no folder nowhere"),
         (lambda: streetlab.export("nowhere"), "run: no folder nowhere"),
+        (lambda: streetlab.survey(None, "nothing.csv"), "source: no file nothing.csv"),
         (lambda: streetlab.predict("nowhere", "a.jpg"), "run: no folder nowhere"),
     ],
 )
@@ -269,7 +270,7 @@ def test_a_function_stays_one_when_its_package_is_imported():
     assert python(code) == "True True True True\n"
 
 
-@pytest.mark.parametrize("name", ["audit", "compare", "explain", "export"])
+@pytest.mark.parametrize("name", ["audit", "compare", "explain", "export", "survey"])
 def test_the_signature_of_a_package_is_its_functions(name: str):
     from streetlab import api
 

@@ -8,7 +8,16 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from streetlab.config.run_names import MAX_LENGTH, config_hash, does_not_name_a_run, fresh, run_name, sweep_name
+from streetlab.config.run_names import (
+    MAX_LENGTH,
+    config_hash,
+    does_not_name_a_run,
+    file_keys,
+    fresh,
+    identity_hash,
+    run_name,
+    sweep_name,
+)
 
 CONFIG = {
     "dataset": {"name": "d", "root": "/data/photos", "cache_dir": "outputs/.cache"},
@@ -215,3 +224,31 @@ def test_a_teacher_is_known_by_its_best_epoch_wherever_it_lies(tmp_path):
 
 def test_what_a_teacher_would_do_does_not_count_without_one():
     assert config_hash(changed(teacher=None, distillation={"weight": 0.5})) == config_hash(changed())
+
+
+def test_repositories_of_two_owners_are_two_runs_and_a_folder_counts_by_its_weights(tmp_path):
+    names = {run_name([], changed(model__weights=f"hf://{owner}/net")) for owner in ("mine", "theirs")}
+    assert len(names) == 2
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    weights = {"model": {"weights": str(tmp_path)}}
+    assert file_keys(weights) == {"model.weights": tmp_path / "model.safetensors"}
+    other = {"model": {"weights": "elsewhere/net"}}
+    contents = {"model.weights": hashlib.sha256(b"weights").hexdigest()}
+    assert identity_hash(weights, contents) == identity_hash(other, contents) != identity_hash(other, {})
+
+
+def test_a_null_split_file_counts_only_where_it_always_did():
+    def hashed(target, **options):
+        return config_hash(changed(dataset={"_target_": target, "root": "/data/x", **options}))
+
+    camvid, cityscapes, concat = (
+        f"streetlab.datasets.{name}" for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
+    )
+    later = {"split_file": None, "folds": None, "fold": None}
+    for target in (camvid, cityscapes, concat):
+        assert hashed(target, **later) == hashed(target)
+        assert hashed(target, split_file="/a/split.json") != hashed(target)
+    inside = {"sources": {"one": {"_target_": camvid, **later}}}
+    assert hashed(concat, **inside) == hashed(concat, sources={"one": {"_target_": camvid}})
+    masks = "streetlab.datasets.mask_folder.MaskFolder"
+    assert hashed(masks, split_file=None) != hashed(masks)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from streetlab.datasets.class_roles import PrivateClasses
+from streetlab.datasets.class_roles import PrivateClasses, ground_classes
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, LabelSpace
 
 
 def named(*names: str) -> LabelSpace:
     return LabelSpace("own", "segmentation", names, ((0, 0, 0),) * len(names))
+
+
+def test_ground_is_what_one_stands_on():
+    assert [CITYSCAPES.names[i] for i in ground_classes(CITYSCAPES)] == ["road", "sidewalk", "terrain"]
+    assert [CAMVID.names[i] for i in ground_classes(CAMVID)] == ["road", "pavement"]
+    names = ("Bicycle_Path", "street lamp", "kerb", "sky", "railroad")
+    own = LabelSpace("own", "segmentation", names, ((0, 0, 0),) * 5)
+    assert ground_classes(own) == [0, 2]
 
 
 def test_people_and_vehicles_of_the_public_data_sets():

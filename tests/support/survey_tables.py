@@ -41,7 +41,7 @@ def tables(trend: bool = False) -> Tables:
         segments = segments.drop(columns=[name for name in columns if name.startswith("change")])
     districts = geopandas.GeoDataFrame(
         {"district": ["North", "South"], "segments_total": [2, 3], "segments_seen": [2, 2], "photos": [6, 3],
-         "severity": [33.75, 89.0], "low": [10.0, 70.0], "high": [57.5, 100.0], "estimator": ["design", "design"]},
+         "severity": [33.75, 89.0], "low": [10.0, 70.0], "high": [57.5, 100.0], "estimator": ["plug_in", "plug_in"]},
         geometry=[box(4.359, 52.009, 4.3632, 52.015), box(4.3632, 52.009, 4.37, 52.015)], crs="EPSG:4326",
     )  # fmt: skip
     return Tables(_photos(), segments, districts, _survey(trend))
@@ -67,6 +67,7 @@ def _photos() -> pd.DataFrame:
     photos["heading"] = [NAN, *np.linspace(0, 359, 9)]
     photos["acceptable"] = photos["severity"] < 67
     photos["unlike_training"] = [None, True, *[False] * 8]
+    photos["human_grade"] = ["Clean", *[""] * 9]
     photos["picture"] = ["pictures/1.jpg", "pictures/2.jpg", *[""] * 8]
     return photos
 
@@ -80,17 +81,19 @@ def _survey(trend: bool) -> dict[str, Any]:
     return {
         "name": "spring",
         "made": "2026-11-28T12:00:00Z",
-        "scale": {"name": "severity", "title": "Severity", "grades": ["Clean", "Medium", "Litter"],
+        "scale": {"name": "severity", "title": "Severity",
+                  "grades": [{"grade": grade} for grade in ("Clean", "Medium", "Litter")],
                   "source": "this study", "note": "mapping not validated on streets"},
         "inputs": {"streets": "0" * 64},
         "assumptions": ["The streets are a random sample of the city's.", "<b>No</b> photo shows two streets."],
         "photos": {"total": 10, "placed": 9, "matched": 9, "without_place": ["lost.jpg"]},
         "estimates": [
-            estimate("all", "all", "severity", "design", 61.4, 30.1, 92.7),
-            estimate("all", "all", "acceptable", "design", 0.5, 0.1, 0.9),
-            estimate("North", "district", "severity", "design", 33.75, 10.0, 57.5),
-            estimate("South", "district", "severity", "design", 89.0, 70.0, 100.0),
+            estimate("all", "all", "severity", "plug_in", 61.4, 30.1, 92.7),
+            estimate("all", "all", "acceptable", "plug_in", 0.5, 0.1, 0.9),
+            estimate("North", "district", "severity", "plug_in", 33.75, 10.0, 57.5),
+            estimate("South", "district", "severity", "plug_in", 89.0, 70.0, 100.0),
         ],
-        "trend": [{"area": "all", "change": 2.0, "low": -20.0, "high": 24.0, "p": 0.8, "verdict": "not enough data",
-                   "n_segments": 3}] if trend else [],
+        "trend": [{"area": "all", "level": "all", "n_segments": 3, "change": 2.0, "low": -20.0, "high": 24.0, "p": 0.8,
+                   "p_adjusted": 0.8, "smallest": 31.0, "delta": 5.0, "verdict": "not enough data",
+                   "assumes": "the model errs now as it did then"}] if trend else [],
     }  # fmt: skip

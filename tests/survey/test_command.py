@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +20,19 @@ from tests.support.street_files import write_features
 from streetlab import cli
 from streetlab.inference.predictor import Predictor
 
+HALF_WAY = """
+import sys, time
+from streetlab import cli
+from streetlab.inference import photos
+
+def read(path, read=photos.read_photo, **options):
+    while path.name >= "far":
+        time.sleep(1)  # until it is killed
+    return read(path, **options)
+
+photos.read_photo = read
+sys.exit(cli.run(sys.argv[1:]))
+"""
 AMSTERDAM = (52.37, 4.89)
 Survey = Callable[..., tuple[list[str], list[str]]]
 
@@ -80,12 +97,9 @@ def test_photos_become_cells_and_those_without_a_place_are_listed(survey, run_fo
     week(tmp_path / "week")
     out, err = survey(f"run={run_folder}", "source=week")
     folder = Path("outputs/survey/week")
-    assert out == [
-        "4 of 6 photos have a place, 4 a segment",
-        f"{len(table(folder / 'segments.csv', 'segment'))} of {len(table(folder / 'segments.csv', 'segment'))} cells "
-        "have photos",
-        str(folder / "survey.json"),
-    ]
+    cells = len(table(folder / "segments.csv", "segment"))
+    assert out[:2] == ["4 of 6 photos have a place, 4 a segment", f"{cells} of {cells} cells have photos"]
+    assert out[-1] == str(folder / "survey.html")
     assert err == [
         "streetlab: photos without a place: 2 of 6; survey.json lists them",
         "  nowhere.jpg: no GPS position in its EXIF",
@@ -201,3 +215,39 @@ def test_a_photo_that_does_not_decode_is_named_and_kept(survey, run_folder, tmp_
     assert "streetlab: photos that could not be predicted: 1 of 2" in err
     row = table(Path("out/photos.csv"), "file")["b.jpg"]
     assert (row["error"], row["prediction"], row["place"]) == ("not an image (it begins with b'text')", "", "none")
+
+
+@pytest.mark.slow
+def test_a_survey_that_is_killed_goes_on_and_ends_with_the_same_bytes(survey, run_folder, tmp_path, monkeypatch):
+    week(tmp_path / "week")
+    write_features(tmp_path / "streets.gpkg", [LineString([(4.88, 52.37), (4.9, 52.37)])], crs="EPSG:4326")
+    words = [f"run={run_folder}", "source=week", "streets=streets.gpkg", "batch_size=1"]
+    killed = [*words, "output=killed/week"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HALF_WAY, "survey", "device=cpu", *killed], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    journal, deadline = Path("killed/week/predictions/predictions.jsonl"), time.monotonic() + 120
+    try:
+        while not journal.is_file() or journal.read_bytes().count(b"\n") < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    done = journal.read_bytes().count(b"\n")
+    assert 2 <= done < 6
+    monkeypatch.setattr("streetlab.survey.command.now", lambda: "2026-11-28T12:00:00+00:00")
+    survey(*killed)
+    survey(*words, "output=whole/week")
+    assert results(Path("killed/week")) == results(Path("whole/week"))
+    assert {"photos.csv", "segments.csv", "survey.gpkg", "photos.geojson", "survey.json"} <= results(
+        Path("whole/week")
+    ).keys()
+
+
+def test_photos_without_any_place_are_a_survey_without_segments(survey, run_folder, tmp_path):
+    photo_at(tmp_path / "week/a.jpg", None, None)
+    out, _ = survey(f"run={run_folder}", "source=week", "output=out")
+    assert out[:2] == ["0 of 1 photos have a place, 0 a segment", "0 of 0 cells have photos"]
+    assert table(Path("out/photos.csv"), "file")["a.jpg"]["place"] == "none"

@@ -18,11 +18,14 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from streetlab.config import instantiate
 from streetlab.config.composition import composer
+from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
+from streetlab.networks.build import build_network
 from streetlab.tasks.distillation import Distillation
 from streetlab.training.build import Experiment, build_experiment
 from streetlab.training.ema import EMA
@@ -155,6 +158,26 @@ def test_an_evaluation_stays_on_its_device(build, words, fitting) -> None:
 def test_views_at_test_time_stay_on_their_device(build) -> None:
     views = ("task.test_time.scales=[0.5,1]", "task.test_time.flip=true", "task.test_time.window=[32,64]")
     evaluate_a_batch(build(*STREETS, *SMP, *views), fitting=False)
+
+
+@pytest.mark.parametrize("words", NETWORKS.values(), ids=NETWORKS)
+def test_every_family_of_networks_runs_in_bf16_on_a_pretended_gpu(words, monkeypatch) -> None:
+    with composer() as compose:
+        cfg = compose.compose("train", [*words, "trainer=cpu"])
+    space = CITYSCAPES if words[0] == STREETS[0] else CLEANLINESS
+    network, _ = build_network(cfg.model, space, tuple(cfg.image_size))
+    seen: set[torch.dtype] = set()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)  # autocast asks for a GPU
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network.to_empty(device="cuda")
+        with torch.autocast("cuda", torch.bfloat16):
+            output = network(torch.zeros(2, 3, *cfg.image_size, device="cuda"))
+    logits = output.logits if space.spec.per_pixel else output
+    assert (logits.device.type, logits.shape[1], seen) == ("cuda", len(space), {torch.bfloat16})
 
 
 class Reads(nn.Module):

@@ -22,10 +22,15 @@ PATH_KEYS = frozenset(
         "baseline",
         "blur",
         "checkpoint",
+        "segmentation",
         "source",
         "models",
         "streets",
         "districts",
+        "grades",
+        "pilot",
+        "track",
+        "positions",
     }
 )
 

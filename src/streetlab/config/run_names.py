@@ -67,6 +67,10 @@ OFF_WHERE_NULL = (
     "metrics",
     "model.zero_init_head",
 )
+# Data sets that take a split file since then; of the others the key was always there.
+_SPLIT_FILE_OFF = tuple(
+    first_target(f"streetlab.datasets.{name}") for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
+)
 
 MAX_LENGTH = 100
 _HASH_LENGTH = 8
@@ -208,7 +212,7 @@ def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[s
             return {
                 str(name): reduce(node[name], path)
                 for name, path in children.items()
-                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node[name], path)
+                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node, name, path)
             }
         if isinstance(node, (list, tuple)):
             return [reduce(item, key) for item in node]  # members of a list keep the list's key
@@ -235,8 +239,11 @@ def _is_progress(node: object, key: str) -> bool:
     )
 
 
-def _is_off(node: object, key: str) -> bool:
-    return node is None and matches(key, OFF_WHERE_NULL)
+def _is_off(parent: Mapping[str, Any], name: str, key: str) -> bool:
+    if parent[name] is not None:
+        return False
+    later = name == "split_file" and first_target(str(parent.get("_target_"))) in _SPLIT_FILE_OFF
+    return later or matches(key, OFF_WHERE_NULL)
 
 
 def _content_hash(path: str) -> str | None:

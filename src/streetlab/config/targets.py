@@ -114,10 +114,16 @@ def _make(tree: object, key: str) -> Any:
         return hydra_instantiate(tree, _convert_="all")
     except InstantiationException as error:
         cause: BaseException | None = error
+        place = ""
         while isinstance(cause, InstantiationException):
+            found = re.search(r"^full_key: (\S+)$", str(cause), re.MULTILINE)
+            place = found[1] if found else place
             cause = cause.__cause__
         if cause is None:
             raise UserError(f"{key or 'config'}: {' '.join(str(error).split())}") from error
+        if place and key == "dataset" and isinstance(cause, UserError):
+            # a data set inside another one calls its keys as if it stood alone
+            cause = UserError(re.sub(r"(?<![\w.])dataset\.(?=\w)", f"dataset.{place}.", str(cause)))
         raise cause from None  # what the target itself raised
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from streetlab.inference.predictions import Classified, Segmented
 
 if TYPE_CHECKING:
     from streetlab.inference.predictor import Predictor
-    from streetlab.inference.video.pipeline import Sink
     from streetlab.inference.video.reader import Frame
 
 
@@ -82,9 +81,9 @@ class FrameBlur:
 
 
 class BlurredSink:
-    """Hands the frames to another sink, blurred."""
+    """Hands the frames to another sink, blurred; see `pipeline.Sink`."""
 
-    def __init__(self, sink: Sink, blur: FrameBlur) -> None:
+    def __init__(self, sink: Any, blur: FrameBlur) -> None:
         self._sink, self._blur = sink, blur
 
     def write(self, frame: Frame, prediction: Classified | Segmented) -> None:

@@ -14,7 +14,7 @@ from streetlab.inference.photos import Named
 from streetlab.inference.picture_blur import BlurredSink, FrameBlur, PictureBlur
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Item
-from streetlab.inference.video.pipeline import Sink, VideoReport, predict_video
+from streetlab.inference.video.pipeline import VideoReport, predict_video
 from streetlab.inference.video.reader import VideoInfo, probe
 from streetlab.inference.video.sinks import IdsSink, OverlaySink, PhotoSink, ProbabilitiesSink, SharesSink
 from streetlab.plots.paint import PaintStyle
@@ -71,7 +71,7 @@ class VideoResults:
         return sinks
 
 
-def _blurred(sink: Sink, blur: FrameBlur | None) -> Sink:
+def _blurred(sink: Any, blur: FrameBlur | None) -> Any:
     return sink if blur is None else BlurredSink(sink, blur)
 
 

@@ -34,15 +34,12 @@ class FastDepthwise(TorchFunctionMode):
         self, func: Callable[..., _T], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is F.conv2d and not kwargs and _in_bf16():
-            x, weight, bias, stride, padding, dilation, groups = (*args, *_DEFAULTS[len(args) - 2 :])
-            stride, padding, dilation = (
-                _pair(stride),
-                padding if isinstance(padding, str) else _pair(padding),
-                _pair(dilation),
-            )
-            if not isinstance(padding, str) and _is_slow(x, weight, stride, groups):
+            options: list[Any] = [*args, *_DEFAULTS[len(args) - 2 :]]
+            x, weight, bias, stride, padding, dilation, groups = options
+            if not isinstance(padding, str) and _is_slow(x, weight, _pair(stride), groups):
                 biased = None if bias is None else bias.bfloat16()
-                return _Depthwise.apply(x.bfloat16(), weight.bfloat16(), biased, stride, padding, dilation)
+                around = _pair(stride), _pair(padding), _pair(dilation)
+                return _Depthwise.apply(x.bfloat16(), weight.bfloat16(), biased, *around)
         return func(*args, **(kwargs or {}))
 
 

@@ -18,6 +18,7 @@ from streetlab.io.hub_folder import FILES, is_of_hub, weights_file
 from streetlab.networks.groups import declared_groups
 from streetlab.networks.hub_weights import hub_file
 from streetlab.networks.installed_weights import INSTALL_WEIGHTS, has_wheel, timms_names
+from streetlab.networks.segformer_names import smps_names
 
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "backbone.")
@@ -89,7 +90,7 @@ def load_weights(
             The network is unchanged then.
     """
     file = _existing_file(path)
-    found = timms_names(_state_dict(file))
+    found = smps_names(timms_names(_state_dict(file)))
     needed = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     found = _without_prefix(found, needed, parts)
     head = _head_keys(network, needed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 from omegaconf import DictConfig
@@ -16,16 +18,43 @@ from streetlab.config.options import (
     Folder,
     Listed,
     NaturalNumber,
+    Number,
+    OneOf,
     Output,
     PositiveInt,
     PositiveNumber,
+    Says,
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
+from streetlab.survey.grades import GRADES_SAMPLES
+from streetlab.survey.scales import Scale, read_scale
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
 
+Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
+
+
+@dataclass(frozen=True)
+class Every:
+    """Distance between the frames of a video that are taken: `step` seconds (unit s) or metres (unit m)."""
+
+    step: float
+    unit: str
+
+
+def _every(value: object) -> Every:
+    if isinstance(value, Every):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([sm]?)", str(value).strip())
+    if match is None or float(match[1]) <= 0:
+        raise ValueError
+    return Every(float(match[1]), match[2] or "s")
+
+
+def _scale(value: object) -> Scale:
+    return value if isinstance(value, Scale) else read_scale(value)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
@@ -40,14 +69,31 @@ class Keys:
     device: str
     precision: str
     batch_size: PositiveInt
+    track: OptionalFile
+    positions: OptionalFile
+    clock_offset: Number
+    time_zone: str | None
+    max_gap: PositiveNumber
+    every: Annotated[Every, BeforeValidator(_every), Says("seconds or metres: 2s, 10m")]
+    start: str | None
     streets: OptionalFile
     street_id: str | None
     street_name: str | None
     strata: str | None
     snap: PositiveNumber
+    stretch: PositiveNumber | None
     cells: Annotated[NaturalNumber, Field(le=15)]
     districts: OptionalFile
     district_name: str | None
+    scale: Annotated[Scale, BeforeValidator(_scale)]
+    weights: Annotated[Literal["equal", "length"], OneOf(("equal", "length"))]
+    grades: OptionalFile
+    grades_sample: Annotated[str, OneOf(GRADES_SAMPLES)]
+    baseline: OptionalFile
+    delta: PositiveNumber
+    styles: Flag
+    segmentation: OptionalFile
+    blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
@@ -61,6 +107,12 @@ class Options(Keys):
     """
 
     output: Path
+
+    @property
+    def frames(self) -> Path:
+        """The folder of videos' frames: beside the output, so that who gets that gets no picture of people."""
+        output = self.output.resolve()
+        return output.with_name(f".{output.name}-frames")
 
     @property
     def table(self) -> Path | None:
@@ -80,7 +132,7 @@ def read_options(cfg: DictConfig) -> Options:
         raise UserError("source: nothing is named; give photos, a folder, a quoted glob, or a predictions.csv")
     if keys.run is None and not (len(keys.source) == 1 and keys.source[0].lower().endswith(".csv")):
         raise UserError(f"run: give the run that predicts {keys.source[0]}, or source=predictions.csv of `predict`")
-    for key in ("streets", "districts"):
+    for key in ("streets", "districts", "track", "positions", "grades"):
         check_file(key, getattr(keys, key))
     if keys.run is None:
         check_file("source", Path(keys.source[0]).expanduser())
@@ -92,6 +144,8 @@ def read_options(cfg: DictConfig) -> Options:
     ):
         if value is not None and getattr(keys, needs) is None:
             raise UserError(f"{key}: '{value}' is an attribute of {needs}=, which is not given")
+    if keys.stretch is not None and (keys.track is None or keys.streets is not None):
+        raise UserError("stretch: it cuts a track into segments; give track=, and no streets=")
     output = keys.output or Path("outputs", "survey", _name(keys.source[0]))
     return Options(**vars(keys) | {"output": output})
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.places import NO_GPS, position_fault
 from streetlab.errors import UserError, did_you_mean
 from streetlab.inference.outputs import UNLIKE
-from streetlab.inference.sources import find_items
+from streetlab.inference.sources import Item, find_items
+from streetlab.inference.video.source import UnreadableVideo
 from streetlab.io import files
 from streetlab.io.filenames import from_text
+from streetlab.survey.csv_files import number_in, read_csv
 from streetlab.survey.options import Options
+from streetlab.survey.times import time_with_zone
+from streetlab.survey.tracks import Track
+from streetlab.survey.videos import Sampled, sample_frames
 
 PROBABILITY = "p_"
 """The prefix of the columns of probabilities."""
@@ -45,8 +50,10 @@ class Photos:
     notes: tuple[str, ...] = ()
 
 
-def predicted_photos(options: Options) -> Photos:
+def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None) -> Photos:
     """Predict the source with the run, into `predictions` below the output; goes on where an earlier call stopped.
+
+    Of videos, frames are taken as photos, into `options.frames`.
 
     Raises:
         UserError: as of `streetlab predict`; or a run that gives pixels a class.
@@ -69,8 +76,11 @@ def predicted_photos(options: Options) -> Photos:
     )
     found = find_items(request.source, request.output, request.recursive)
     photos = [item for item in found.items if item.kind == "photo"]
+    frames, video_notes = _frames(options, [item for item in found.items if item.kind == "video"], zone, track)
+    times = {frame.item.file: frame.time for frame in frames}
+    photos += [frame.item for frame in frames]
     if not photos:
-        raise UserError(f"source: {', '.join(options.source)}: no photos there, only videos")
+        raise UserError(f"source: {', '.join(options.source)}: no photo and no frame of a video ({video_notes[0]})")
 
     def check(label_space: LabelSpace) -> None:
         if label_space.spec.per_pixel:
@@ -79,14 +89,39 @@ def predicted_photos(options: Options) -> Photos:
             )
 
     result = predict_found(request, replace(found, items=photos), check)
-    lines = sorted(result.files, key=lambda line: line["file"])
+    lines = sorted(
+        ({**line, **_of_frame(times[line["file"]])} if line["file"] in times else line for line in result.files),
+        key=lambda line: line["file"],
+    )
     sizes = "".join(f"{line['file']}\0{line['bytes']}\n" for line in lines)
     inputs = {
         "run": next((line["checkpoint"] for line in lines), ""),
         "photos (names and sizes)": files.text_sha256(sizes),
     }
     notes = [line for line in result.skipped if not line.startswith("  ")]
-    return Photos(_table(lines), inputs, tuple(notes))
+    return Photos(_table(lines), inputs, (*notes, *video_notes))
+
+
+def _of_frame(time: str) -> dict[str, str]:
+    return {"time": time, "place_note": "the video has no GPS position"}
+
+
+def _frames(
+    options: Options, videos: Sequence[Item], zone: tzinfo | None, track: Track | None
+) -> tuple[list[Sampled], list[str]]:
+    """The frames of videos, and notes on those that cannot be read."""
+    if options.start is not None and len(videos) != 1:
+        raise UserError(f"start: it is the time of one video's first frame; the source has {len(videos)} videos")
+    start = None if options.start is None else time_with_zone("start", options.start, zone)
+    frames: list[Sampled] = []
+    notes = []
+    for video in videos:
+        folder = options.frames / files.text_sha256(str(video.path))[:12]
+        try:
+            frames += sample_frames(video, folder, options.every, start, options.clock_offset, track)
+        except UnreadableVideo as error:
+            notes.append(f"source: {error}")
+    return frames, notes
 
 
 def photos_of_table(path: Path) -> Photos:
@@ -128,31 +163,6 @@ def _place(place: str, row: Mapping[str, str]) -> dict[str, Any]:
         fault = position_fault(lat, lon)
         values |= {"place_note": fault} if fault else {"lat": lat, "lon": lon}
     return values
-
-
-def read_csv(key: str, path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file by its header, cells stripped; empty where it has none.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return [
-                {name.strip(): (cell or "").strip() for name, cell in row.items() if isinstance(name, str)}
-                for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{key}: {path} cannot be read ({error})") from None
-
-
-def number_in(place: str, name: str, text: str) -> float:
-    """The number in a cell; NaN is one, a word is a UserError that names the place."""
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{place}: {name} is '{text}', not a number") from None
 
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -21,17 +21,22 @@ _PHOTO_COLUMNS = (
     "ground_share", "evidence_on_ground", "unlike_training", "picture", "error",
 )  # fmt: skip
 """In this order as far as they are there; `p_` stands for those of all classes."""
-_NOT_ON_DISK = ("path", "track_m")
+_NOT_ON_DISK = ("path", "track_m", "track_run")
 _DECIMALS = {"lat": DIGITS, "lon": DIGITS}
 _FEWER = 6
 """Decimals of all other numbers."""
 
 
-def write_photos(output: Path, photos: pd.DataFrame) -> Path:
-    """Write photos.csv; columns that the contract does not name come last."""
+def photo_table(photos: pd.DataFrame) -> pd.DataFrame:
+    """The columns of photos.csv, in its order; columns that the contract does not name come last."""
     named = [column for name in _PHOTO_COLUMNS for column in _columns(name, photos.columns)]
     others = [name for name in photos.columns if name not in named and name not in _NOT_ON_DISK]
-    return _write(output / PHOTOS, photos, [*named, *others])
+    return photos[[*named, *others]]
+
+
+def write_photos(output: Path, photos: pd.DataFrame) -> Path:
+    """Write photos.csv, of a table of `photo_table`."""
+    return _write(output / PHOTOS, photos, list(photos.columns))
 
 
 def write_segments(output: Path, segments: pd.DataFrame) -> Path:
@@ -50,7 +55,7 @@ def _write(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> Path:
 
 
 def _cell(name: str, value: Any) -> Any:
-    if value is None or value != value or value is pd.NA:
+    if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, float):
         return round(value, _DECIMALS.get(name, _FEWER))

@@ -44,7 +44,7 @@ def read_vector(key: str, path: Path, kind: str) -> VectorFile:
     layer, others = _layer(key, path, kind)
     try:
         with np.errstate(invalid="ignore"):  # coordinates that are NaN, which are left out below
-            table = gpd.read_file(path, layer=layer)
+            table = gpd.read_file(path, layer=layer, on_invalid="ignore")  # lines of one point: None, see `_usable`
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, RuntimeError) as error:
         raise UserError(f"{key}: {path} cannot be read ({first_line(error)})") from None
     if not isinstance(table, gpd.GeoDataFrame):

@@ -8,19 +8,21 @@ import numpy as np
 import ppi_py
 import pytest
 
-from streetlab.metrics.statistics.prediction_powered import Graded, join_strata, prediction_powered_mean
+from streetlab.metrics.statistics.prediction_powered import (
+    Graded,
+    join_strata,
+    prediction_powered_mean,
+    sum_up_grades,
+)  # fmt: skip
 from streetlab.metrics.statistics.survey_sampling import sampling_design, survey_mean
 
 
-def graded_segments(positions, grade, prediction, weights=None, variance=None) -> Graded:
-    count = len(positions)
-    return Graded(
-        segment=np.asarray(positions),
-        grade=np.asarray(grade, dtype=float),
-        prediction=np.asarray(prediction, dtype=float),
-        weights=np.ones(count) if weights is None else np.asarray(weights, dtype=float),
-        variance=np.zeros(count) if variance is None else np.asarray(variance, dtype=float),
-    )
+def graded_segments(positions, grade, prediction, weights=None) -> Graded:
+    """Segments with one graded photo each."""
+    of_all = np.ones(int(max(positions)) + 1)
+    if weights is not None:
+        of_all[np.asarray(positions)] = weights
+    return sum_up_grades(np.asarray(positions), grade, prediction, of_all)
 
 
 def photos(rng, n, labelled, error=12.0, bias=-8.0):
@@ -111,13 +113,9 @@ def test_95_percent_of_the_intervals_hold_the_truth_although_the_model_is_biased
         seen = rng.permutation(120)[:segments]
         grades = truth[seen, None] + 15 * rng.normal(size=(segments, 2))
         model = 0.6 * grades - 10 + 8 * rng.normal(size=(segments, 1)) + 8 * rng.normal(size=(segments, 2))
-        first = grades[:graded]
-        within = first.var(axis=1, ddof=1).mean() / 2
         estimate = prediction_powered_mean(
             model.mean(axis=1),
-            graded_segments(
-                range(graded), first.mean(axis=1), model[:graded].mean(axis=1), None, np.full(graded, within)
-            ),
+            sum_up_grades(np.repeat(np.arange(graded), 2), grades[:graded].ravel(), model[:graded].ravel()),
             sampling_design(segments, population=[120]),
         )
         low, high = estimate.interval()

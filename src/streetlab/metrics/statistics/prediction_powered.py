@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from streetlab.metrics.statistics.intervals import Estimate
-from streetlab.metrics.statistics.survey_sampling import Design, centred_within
+from streetlab.metrics.statistics.survey_sampling import Design, centred_within, segment_means, spread_within
 
 Floats = NDArray[np.float64]
 _NO_VARIANCE = 1e-18
@@ -40,15 +40,40 @@ class Graded:
         prediction: (g,) mean of the model's values over the same photos.
         weights: (g,) weight of each, above 0: the segment's own weight where segments were drawn for grading, and
             that times the share of its photos that are graded where photos were drawn one by one.
-        variance: (g,) variance of `grade` as a measurement of the segment's mean, from photo to photo; 0 where the
-            segment's mean is taken as known.
+        photos: (g,) graded photos of each.
+        spread: (2, 2) covariance of grade and prediction between photos of one segment, see `spread_within`; None
+            where it is not known.
     """
 
     segment: NDArray[np.int64]
     grade: Floats
     prediction: Floats
     weights: Floats
-    variance: Floats
+    photos: NDArray[np.int64]
+    spread: Floats | None = None
+
+
+def sum_up_grades(
+    segments: NDArray[np.int64], grades: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None = None
+) -> Graded:
+    """Sum up graded photos by segment.
+
+    Args:
+        segments: (G,) segment of each graded photo, a position in the design.
+        grades, predictions: (G,) by people and by the model.
+        weights: (n,) of all segments, see `Graded`; None: each segment counts once.
+    """
+    segment, position, photos = np.unique(segments, return_inverse=True, return_counts=True)
+    both = np.stack([np.asarray(grades, dtype=float), np.asarray(predictions, dtype=float)], axis=1)
+    means = segment_means(both, position)
+    return Graded(
+        segment=segment,
+        grade=means[:, 0],
+        prediction=means[:, 1],
+        weights=np.ones(len(segment)) if weights is None else np.asarray(weights, dtype=float)[segment],
+        photos=photos,
+        spread=spread_within(both, position),
+    )
 
 
 def prediction_powered_mean(
@@ -66,8 +91,9 @@ def prediction_powered_mean(
     variance with all that it adds to the estimate, graded and not graded segments apart.
 
     Strata with fewer than two graded segments are joined with others for the mean error and its variance. Degrees of
-    freedom follow Satterthwaite's rule, of the graded segments less one for λ. Where a large fraction of a stratum's
-    segments was drawn, the variance of its true means is taken off (finite population correction).
+    freedom follow Satterthwaite's rule, of the graded segments less one for λ; where their weights differ, fewer (Bell
+    and McCaffrey 2002, Survey Methodology 28). Where a large fraction of a stratum's segments was drawn and segments
+    have several graded photos, the variance of their true means is taken off (finite population correction).
 
     Args:
         predictions: (n,) the model's mean over all photos of each segment.
@@ -108,10 +134,12 @@ def prediction_powered_mean(
     value = float(stratum_share @ (tuning * mean + grade - tuning * prediction))
 
     errors = factor * (parts[:, 0] - tuning * parts[:, 1]) ** 2
-    df = g - len(np.unique(of_stratum)) - lost
     of_graded, of_others = float(errors[is_graded].sum()), float(errors[~is_graded].sum())
-    if df < 1 or of_graded + of_others <= 0:
+    df, enlarged = _unequal(weights, of_stratum)
+    df -= lost
+    if df <= 0 or of_graded + of_others <= 0:
         return PowerTuned(value, 0.0 if df > 0 else np.nan, df, tuning)
+    of_graded *= enlarged
     if lost:
         # residuals of a fitted λ are too small, and λ's own error counts as far as the graded differ from the others
         apart = float(stratum_share @ (prediction - mean)) ** 2 / moments[1, 1]
@@ -119,9 +147,29 @@ def prediction_powered_mean(
     variance = of_graded + of_others
     df_others = max(1, int((~is_graded).sum()) - len(np.unique(strata[~is_graded])))
     df_total = variance**2 / (of_graded**2 / df + of_others**2 / df_others)
-    least = float((weights**2 * graded.variance).sum())
-    off = _population_variance(graded, weights, a, design)
-    return PowerTuned(value, float(np.sqrt(max(variance - off, min(variance, least)))), df_total, tuning)
+    if graded.spread is not None and design.fraction.any():
+        by_photo = weights**2 / graded.photos
+        residual = np.array([1.0, -tuning])
+        least = float(residual @ graded.spread @ residual) * float(by_photo.sum())
+        between = float((a[graded.segment] ** 2).sum() - graded.spread[0, 0] * by_photo.sum()) / (weights**2).sum()
+        off = max(0.0, between) * float((design.shares**2 * design.fraction).sum())
+        variance = max(variance - off, min(variance, least))
+    return PowerTuned(value, float(np.sqrt(variance)), df_total, tuning)
+
+
+def _unequal(weights: Floats, strata: NDArray[np.int64]) -> tuple[float, float]:
+    """Degrees of freedom of a variance over graded segments, and the factor by which unequal weights enlarge it.
+
+    With equal weights the first is segments minus strata, the second 1.
+    """
+    df, expected, usual = 0.0, 0.0, 0.0
+    for stratum in np.unique(strata):
+        w = weights[strata == stratum] / weights[strata == stratum].sum()
+        square = float((w**2).sum())
+        df += square**2 / float((w**4).sum()) - 1
+        expected += square
+        usual += len(w) / (len(w) - 1) * (square - 2 * float((w**3).sum()) + square**2) if len(w) > 1 else square
+    return df, expected / usual if usual > 0 else 1.0
 
 
 def join_strata(strata: NDArray[np.int64], graded: NDArray[np.int64], least: int = 2) -> NDArray[np.int64]:
@@ -142,11 +190,3 @@ def join_strata(strata: NDArray[np.int64], graded: NDArray[np.int64], least: int
 
 def _mean_by(groups: NDArray[np.int64], weights: Floats, values: Floats) -> Floats:
     return np.bincount(groups, weights=weights * values) / np.bincount(groups, weights=weights)
-
-
-def _population_variance(graded: Graded, weights: Floats, parts: Floats, design: Design) -> float:
-    """Variance of the mean of all segments' true means, as if those of the population had been drawn themselves."""
-    if not design.fraction.any():
-        return 0.0
-    between = float((parts[graded.segment] ** 2 - weights**2 * graded.variance).sum() / (weights**2).sum())
-    return max(0.0, between) * float((design.shares**2 * design.fraction).sum())
