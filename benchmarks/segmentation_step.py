@@ -11,8 +11,6 @@ back and gets again. The numbers are CPU time of the process, so that other proc
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -30,7 +28,7 @@ from streetlab.networks.hrnetv2 import hrnetv2
 from streetlab.networks.segmentation import resize_logits
 from streetlab.networks.smp_network import smp_network
 from streetlab.tasks.losses import CrossEntropy, DiceLoss, WeightedSum
-from streetlab.training.memory import keep_freed_memory
+from streetlab.training.memory import kept_memory
 
 CLASSES = 11
 _LITE0 = "tu-tf_efficientnet_lite0"
@@ -87,7 +85,7 @@ class Step:
         self.loss = WeightedSum(parts, dict.fromkeys(parts, 1.0))
 
     def milliseconds(self) -> float:
-        with as_before() if self.way.before else now():
+        with as_before() if self.way.before else kept_memory("cpu"):
             start = time.process_time()
             with nullcontext() if self.way.before else FastDepthwise(), _autocast(self.way.bf16):
                 output: Any = self.network(self.images)
@@ -101,18 +99,8 @@ def _autocast(bf16: bool) -> torch.autocast:
 
 
 @contextmanager
-def now() -> Iterator[None]:
-    """The step as `streetlab train` computes it."""
-    keep_freed_memory()
-    yield
-
-
-@contextmanager
 def as_before() -> Iterator[None]:
     """Undo what has been made cheaper outside of the convolutions."""
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        mallopt(-4, 65536)  # M_MMAP_MAX and M_TRIM_THRESHOLD, as glibc begins
-        mallopt(-1, 128 * 1024)
     with ExitStack() as undone:
         undone.enter_context(patch("streetlab.networks.smp_network.at_size", resize_logits))
         undone.enter_context(patch("streetlab.networks.smp_network.crop", lambda x, size: x[..., : size[0], : size[1]]))

@@ -173,12 +173,12 @@ def test_further_transforms_and_metrics_change_a_name_only_where_there_are_some(
     assert len({config_hash(changed()), *used}) == 3
 
 
-OFF = {"mix": {"_target_": "a.Mix"}, "model__drop_path": 0.1, "regime__layer_decay": 0.75}
+OFF = {"mix": {"_target_": "a.Mix"}, "model__drop_path": 0.1, "regime__layer_decay": 0.75, "task__test_flip": True}
 
 
 @pytest.mark.parametrize(("key", "value"), OFF.items())
 def test_words_of_training_that_are_off_leave_the_names_of_older_runs(key, value):
-    older = {"model__name": "a", "regime__epochs": 3}
+    older = {"model__name": "a", "regime__epochs": 3, "task__a": 1}
     assert config_hash(changed(**older, **{key: None})) == config_hash(changed(**older))
     assert config_hash(changed(**older, **{key: value})) != config_hash(changed(**older))
 

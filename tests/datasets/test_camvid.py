@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from streetlab.datasets.camvid import CamVid
+from streetlab.datasets.everything import Everything
 from streetlab.datasets.labels import CAMVID, CITYSCAPES
 from streetlab.datasets.splits import write_split
 from streetlab.errors import UserError
@@ -57,7 +58,10 @@ def test_a_split_file_and_folds_take_the_place_of_the_folders(root: Path, tmp_pa
     found = {sample.id: split for split in SPLITS for sample in source.samples(split)}
     assert found == {sample.id: moved.get(sample.id, "test") for sample in every if moved.get(sample.id, "test")}
     assert source.split_file is not None
-    assert {source.recording(sample) for sample in source.samples("test")} <= {sample.group for sample in every}
+    recordings = {sample.group for sample in every}
+    assert {source.recording(sample) for sample in source.samples("test")} <= recordings
+    together = Everything(camvid(root))
+    assert {together.recording(sample) for sample in together.samples("test")} == recordings
     with pytest.raises(UserError, match=r"^dataset\.split_file: no file .*nowhere\.json"):
         camvid(root, split_file=tmp_path / "nowhere.json")
 

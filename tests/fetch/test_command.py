@@ -176,3 +176,27 @@ def test_without_its_tool_cityscapes_says_what_to_install_and_what_to_put_where(
 def test_listing_needs_no_torch():
     code = "import sys; from streetlab import cli; code = cli.run(['fetch']); sys.exit(code or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_file_is_checked_against_the_checksum_that_its_hub_states(server, here, monkeypatch, capsys):
+    changed(monkeypatch, "hrnet_w18", url=server.url("hub/file.bin"))
+    server.stated["file.bin"] = DIGEST
+    assert cli.run(["fetch", "name=hrnet_w18"]) == 0
+    assert f"(SHA-256 {DIGEST} as its server states)" in capsys.readouterr().out
+    assert (here / "data" / "weights" / "hrnet_w18.safetensors").read_bytes() == BODY
+
+
+def test_a_file_that_is_not_what_its_hub_states_is_deleted(server, here, monkeypatch, capsys):
+    changed(monkeypatch, "hrnet_w18", url=server.url("hub/file.bin"))
+    server.stated["file.bin"] = "0" * 64
+    assert cli.run(["fetch", "name=hrnet_w18"]) == 2
+    assert f"its SHA-256 is {DIGEST}, not {'0' * 64}" in capsys.readouterr().err
+    assert not list((here / "data" / "weights").iterdir())
+
+
+@pytest.mark.parametrize("stated", ["5f2b1c-1024", "W/abc"])
+def test_a_tag_that_is_no_sha256_is_not_taken_for_one(server, here, monkeypatch, capsys, stated):
+    changed(monkeypatch, "hrnet_w18", url=server.url("hub/file.bin"))
+    server.stated["file.bin"] = stated
+    assert cli.run(["fetch", "name=hrnet_w18"]) == 0
+    assert f"checksum not known, not checked; SHA-256 {DIGEST}" in capsys.readouterr().out

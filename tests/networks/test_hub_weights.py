@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -143,6 +143,24 @@ def test_out_of_reach_of_the_hub_the_error_comes_at_once(
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set" if offline else "127.0.0.1:9 can't be reached"):
         hub_file("hf://mine/streets")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: timm_classifier(3, "resnet18", weights="imagenet"),
+        lambda: smp_network(3, "linknet", "tu-mobilenetv4_conv_small", weights="imagenet"),
+    ],
+)
+def test_weights_of_other_libraries_on_the_hub_are_given_up_at_once_too(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, build: Callable[[], object]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"could not be fetched from timm's hub .*model\.weights=FILE"):
+        build()
+    assert time.monotonic() - began < 5
+    assert constants.HF_HUB_OFFLINE is False
 
 
 def test_a_folder_in_the_hubs_layout_fills_a_segformer_of_other_classes(tmp_path: Path) -> None:

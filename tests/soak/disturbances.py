@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,8 +29,10 @@ class Place:
     def mount(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={self.roomy}", "tmpfs", str(self.folder)], check=True
-        )  # fmt: skip
+            ["mount", "-t", "tmpfs", "-o", f"size={self.roomy}", "tmpfs", str(self.folder)],
+            check=True,
+            capture_output=True,
+        )
 
     def unmount(self) -> None:
         subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
@@ -202,11 +206,24 @@ DISTURBANCES: dict[str, Callable[[Call], Outcome]] = {
 }
 
 
-def possible() -> dict[str, str]:
+@functools.cache
+def can_mount() -> bool:
+    """Tell whether this process may mount a file system."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder) / "mounted", "64k")
+        try:
+            place.mount()
+        except (OSError, subprocess.CalledProcessError):
+            return False
+        place.unmount()
+        return True
+
+
+def impossible_here() -> dict[str, str]:
     """The disturbances that this machine does not allow, with the reason."""
     impossible = {}
-    if os.geteuid() != 0:
-        impossible |= dict.fromkeys(("full disk", "read-only"), "mounting needs root")
+    if not can_mount():
+        impossible |= dict.fromkeys(("full disk", "read-only"), "no file system can be mounted")
     if not os.access(_MEMORY_GROUPS, os.W_OK):
         impossible["little memory"] = "no cgroup of memory can be made"
     if FAKETIME is None:

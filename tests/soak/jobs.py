@@ -27,12 +27,19 @@ class Job:
     Attributes:
         name: in the log.
         words: of the command line; paths are relative to the working folder.
-        needs: what the working folder holds before: `photos`, `classifier`, `segmenter`, `video`.
+        needs: what the working folder holds before: `photos`, `classifier`, `segmenter`, `video`, `positions`.
+        program: what is given the words.
     """
 
     name: str
     words: tuple[str, ...]
     needs: tuple[str, ...] = ("photos",)
+    program: tuple[str, ...] = (sys.executable, "-m", "streetlab")
+
+    @property
+    def command(self) -> list[str]:
+        """The whole command line."""
+        return [*self.program, *self.words]
 
 
 JOBS = (
@@ -50,14 +57,12 @@ JOBS = (
         ("photos", "classifier")),
     Job("predict-video", ("predict", "run=segmenter", "source=drive.mp4", "output=results", "device=cpu"),
         ("segmenter", "video")),
+    Job("survey", ("survey", "run=classifier", "source=photos", "positions=positions.csv", "output=results",
+                   "device=cpu"), ("photos", "classifier", "positions")),
     Job("explain", ("explain", "run=classifier", "output=results", CACHE), ("photos", "classifier")),
     Job("export", ("export", "run=classifier", "output=results"), ("photos", "classifier")),
     Job("compress", ("compress", "run=classifier", "output=results", CACHE), ("photos", "classifier")),
 )  # fmt: skip
-
-
-def command(words: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "streetlab", *words]
 
 
 def make_inputs(folder: Path) -> None:
@@ -72,15 +77,25 @@ def make_inputs(folder: Path) -> None:
         "segmenter": (*STREETS, *SMALL, "regime.epochs=1", CACHE),
     }
     for name, words in lines.items():
-        subprocess.run(command(("train", *words, f"output={name}")), cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            Job(name, ("train", *words, f"output={name}")).command, cwd=folder, check=True, capture_output=True
+        )
     make_video(folder / "drive.mp4", frames=40)
+    rows = [
+        f"{path.relative_to(folder / 'photos')},52.0{n:02},4.35" for n, path in enumerate(_photos(folder / "photos"))
+    ]
+    (folder / "positions.csv").write_text("\n".join(["file,lat,lon", *rows]) + "\n")
     shutil.rmtree(folder / "cache", ignore_errors=True)
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.png"))
 
 
 def set_up(job: Job, inputs: Path, folder: Path) -> None:
     """Copy what a job starts from into its empty working folder."""
     for need in job.needs:
-        source = inputs / ("drive.mp4" if need == "video" else need)
+        source = inputs / {"video": "drive.mp4", "positions": "positions.csv"}.get(need, need)
         if source.is_dir():
             shutil.copytree(source, folder / source.name, copy_function=shutil.copy2)
         else:

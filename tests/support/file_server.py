@@ -20,7 +20,8 @@ class FileServer:
         length: a Content-Length is sent.
         cuts: so many bytes of the body come before the connection is cut, answer by answer; none: whole bodies.
         statuses: faults that come first, answer by answer.
-        requests: the `Range` of each request; empty without one.
+        requests: the `Range` of each request for a file; empty without one.
+        stated: file → SHA-256 that the server states, as a hub does: `hub/NAME` leads to the file elsewhere.
     """
 
     files: dict[str, bytes]
@@ -30,6 +31,7 @@ class FileServer:
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    stated: dict[str, str] = field(default_factory=dict)
     root: str = ""
 
     def url(self, name: str) -> str:
@@ -42,7 +44,24 @@ def serving(server: FileServer) -> Iterator[FileServer]:
         def log_message(self, *_: object) -> None:
             pass
 
+        def do_HEAD(self) -> None:
+            if not self._lead_on():
+                self.send_error(404)
+
+        def _lead_on(self) -> bool:
+            name = self.path.removeprefix("/hub/")
+            if name not in server.stated:
+                return False
+            self.send_response(302)
+            self.send_header("Location", server.url(name))
+            self.send_header("X-Linked-ETag", f'"{server.stated[name]}"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return True
+
         def do_GET(self) -> None:
+            if self.path.startswith("/hub/") and self._lead_on():
+                return None
             server.requests.append(self.headers.get("Range", ""))
             body = server.files.get(self.path[1:])
             if server.statuses or body is None:

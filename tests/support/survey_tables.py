@@ -67,6 +67,7 @@ def _photos() -> pd.DataFrame:
     photos["heading"] = [NAN, *np.linspace(0, 359, 9)]
     photos["acceptable"] = photos["severity"] < 67
     photos["unlike_training"] = [None, True, *[False] * 8]
+    photos["human_grade"] = ["Clean", *[""] * 9]
     photos["picture"] = ["pictures/1.jpg", "pictures/2.jpg", *[""] * 8]
     return photos
 
@@ -80,7 +81,8 @@ def _survey(trend: bool) -> dict[str, Any]:
     return {
         "name": "spring",
         "made": "2026-11-28T12:00:00Z",
-        "scale": {"name": "severity", "title": "Severity", "grades": ["Clean", "Medium", "Litter"],
+        "scale": {"name": "severity", "title": "Severity",
+                  "grades": [{"grade": grade} for grade in ("Clean", "Medium", "Litter")],
                   "source": "this study", "note": "mapping not validated on streets"},
         "inputs": {"streets": "0" * 64},
         "assumptions": ["The streets are a random sample of the city's.", "<b>No</b> photo shows two streets."],
@@ -91,6 +93,7 @@ def _survey(trend: bool) -> dict[str, Any]:
             estimate("North", "district", "severity", "plug_in", 33.75, 10.0, 57.5),
             estimate("South", "district", "severity", "plug_in", 89.0, 70.0, 100.0),
         ],
-        "trend": [{"area": "all", "change": 2.0, "low": -20.0, "high": 24.0, "p": 0.8, "verdict": "not enough data",
-                   "n_segments": 3}] if trend else [],
+        "trend": [{"area": "all", "level": "all", "n_segments": 3, "change": 2.0, "low": -20.0, "high": 24.0, "p": 0.8,
+                   "p_adjusted": 0.8, "smallest": 31.0, "delta": 5.0, "verdict": "not enough data",
+                   "assumes": "the model errs now as it did then"}] if trend else [],
     }  # fmt: skip

@@ -16,6 +16,7 @@ pytest.importorskip("geopandas", reason="surveys need streetlab[survey]")
 from PIL import Image
 from shapely.geometry import LineString
 from tests.support.axe import faults
+from tests.support.pages import eventually
 from tests.support.survey_tables import HOSTILE, Tables, tables
 
 from streetlab.survey.page import write_page
@@ -155,6 +156,7 @@ def test_a_click_on_a_street_shows_its_photos(written, visit):
     assert page.locator("#street .file").all_text_contents() == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     assert page.locator("#street .label").first.inner_text() == "clean 98%"
     assert page.locator("#street .grade").first.inner_text() == "Clean · severity 2.0"
+    assert page.locator("#street .human").all_text_contents() == ["Clean by a person", "", "", ""]
     assert page.locator("#street .unlike").all_text_contents() == ["", "unlike the photos of training", "", ""]
     pictures = page.locator("#street img")
     assert pictures.count() == 2, "photos without a picture show none"
@@ -301,6 +303,7 @@ def test_the_same_tables_give_the_same_bytes_and_every_estimate(written, tmp_pat
     assert "<b>50.0%</b></td><td>[10.0%, 90.0%]</td><td>4</td><td>9</td><td>0</td>" in text
     assert "Only as good as the model is here" in text
     assert "Valid whatever the model" not in text, "there are no human grades"
+    assert "<b>+2.0</b></td><td>[-20.0, 24.0]</td><td>0.800</td><td>3</td><td>31.0</td>" in text
     assert "not enough data" in text
     assert "lost.jpg" in text
 
@@ -322,3 +325,16 @@ def test_streets_on_both_sides_of_the_antimeridian_lie_side_by_side(tmp_path):
     shown = data_of(write(tmp_path, made._replace(segments=segments)))["segments"]["shape"]
     starts = [part[0] / 1e6 for _, part in shown]
     assert abs(starts[0] - starts[1]) < 1
+
+
+@pytest.mark.slow
+def test_photos_on_two_continents_are_dots_until_one_is_chosen(tmp_path, visit):
+    made = tables()
+    far = made.segments.geometry.where(made.segments["segment"] != "d", made.segments.translate(-100, -10))
+    page = visit(write(tmp_path, made._replace(segments=made.segments.set_geometry(far), districts=None)))
+    dots = """document.getElementById('map').map.queryRenderedFeatures({layers: ['dots']})
+      .map(({properties}) => [properties.segment, properties.color])"""
+    colors = expected_colors(made)
+    assert dict(page.evaluate(dots)) == {street: colors[street] for street in "abcd"}
+    page.get_by_role("button", name="Long Road").click()
+    eventually(lambda: (list(drawn(page)), page.evaluate(dots)), (["d"], []))

@@ -104,7 +104,7 @@ def test_frames_and_photos_of_one_drive_lie_on_its_track(drive, folder, capfd):
     assert sum(int(row["photos"]) for row in segments) == 18
     before = {path.name: path.read_bytes() for path in Path("out").glob("*") if path.is_file()}
     journal = Path("out/predictions/predictions.jsonl").read_bytes()
-    next(Path("out/frames").glob("*/*.jpg")).unlink()  # what a kill may have left undone is done, the rest is not
+    next(Path(".out-frames").glob("*/*.jpg")).unlink()  # what a kill may have left undone is done, the rest is not
     survey("source=drive", *words)
     assert {path.name: path.read_bytes() for path in Path("out").glob("*") if path.is_file()} == before
     assert Path("out/predictions/predictions.jsonl").read_bytes() == journal

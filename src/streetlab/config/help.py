@@ -60,6 +60,8 @@ GROUPS = {
     "scheduler": "how the learning rate changes within a phase",
     "loss": "what training makes small",
     "augment": "random changes of training photos, and of their masks with them",
+    "transforms": "further changes of training photos, such as torchvision's",
+    "mix": "training photos mixed with others of their batch, and their labels with them",
     "trainer": "hardware and precision",
     "logger": "where numbers go besides the run record",
     "callbacks": "progress, the guard against NaN, averaged weights",

@@ -63,6 +63,7 @@ OFF_WHERE_NULL = (
     "mix",
     "model.drop_path",
     "regime.layer_decay",
+    "task.test_flip",
     "metrics",
     "model.zero_init_head",
 )

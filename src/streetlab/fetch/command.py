@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from streetlab.config.options import CLOSED, Folder, Listed, OneOf, command_options
 from streetlab.errors import UserError
-from streetlab.fetch.download import DownloadError, Show, download
+from streetlab.fetch.download import DownloadError, Show, download, stated_sha256
 from streetlab.fetch.sources import SOURCES, Source
 from streetlab.fetch.unpack import files_sha256, is_whole_zip, unpack
 from streetlab.io.filenames import one_line
@@ -68,8 +69,10 @@ def fetch(name: str, source: Source, output: Path) -> Path:
     elif source.packages:
         _bring_by_tool(name, source, place)
     else:
-        digest = _bring(name, source, place)
-        print(one_line(f"{name}: {place} ({_checksum_words(source, digest)})"))
+        stated = stated_sha256(source.url) if source.sha256 is None and not source.folders else None
+        digest = _bring(name, replace(source, sha256=stated) if stated else source, place)
+        checked = f"SHA-256 {digest} as its server states" if stated else _checksum_words(source, digest)
+        print(one_line(f"{name}: {place} ({checked})"))
     print(one_line(f"  {source.use.format(place=shlex.quote(str(place)))}"))
     return place
 

@@ -11,7 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 
 from streetlab import __version__
 from streetlab.errors import UserError
@@ -76,6 +76,32 @@ def download(url: str, target: Path, sha256: str | None = None, show: Show = lam
         _validator_file(part).unlink(missing_ok=True)
         part.replace(target)
     return digest
+
+
+def stated_sha256(url: str) -> str | None:
+    """Ask a server for the SHA-256 of a file, as hubs state it beside the address that they lead on to.
+
+    Hugging Face's hub names the SHA-256 of a large file in the header `X-Linked-ETag`; it has 64 digits then.
+
+    Returns:
+        None where the server states none, or can't be reached.
+    """
+    request = Request(url, headers={"User-Agent": f"streetlab/{__version__}"}, method="HEAD")
+    try:
+        with build_opener(_NoRedirect).open(request, timeout=_SILENCE) as response:
+            headers = response.headers
+    except HTTPError as error:  # which an answer that leads on elsewhere is, where that is not followed
+        headers = error.headers
+        error.close()
+    except (OSError, HTTPException):
+        return None
+    match = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("X-Linked-ETag") or "")
+    return match[1] if match else None
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing: what the first server states is lost on the way."""
 
 
 def _receive_all(url: str, part: Path, file: FileIO, checked: bool, show: Show) -> None:

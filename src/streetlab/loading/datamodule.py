@@ -9,6 +9,7 @@ from typing import Required, TypedDict, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -90,6 +91,9 @@ class StreetData(pl.LightningDataModule):
         seed: of order and augmentation.
         transforms: what happens to training images after `augment`.
         mix: what happens to whole training batches after that.
+
+    Attributes:
+        train_size: a smaller size that training images are reduced to at last, before `mix`; None leaves them.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class StreetData(pl.LightningDataModule):
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
+        self.train_size: tuple[int, int] | None = None
         self._tested = "test"
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
@@ -202,7 +207,9 @@ class StreetData(pl.LightningDataModule):
     def train_batch(self, count: int, device: torch.device) -> Batch:
         """The first rows of train as a training step gets them: augmented, on the device."""
         batch = self._rows("train", augmented=True).__getitems__([(0, row) for row in range(count)])
-        return self.on_after_batch_transfer(move_data_to_device(batch, device), 0)
+        whole = copy.copy(self)
+        whole.train_size = None  # a later phase may train at the full size
+        return whole.on_after_batch_transfer(move_data_to_device(batch, device), 0)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.source.on_device:
@@ -223,6 +230,11 @@ class StreetData(pl.LightningDataModule):
             batch["images"], transformed = self.transforms(batch["images"], uniforms, batch.get("masks"))
             if transformed is not None:
                 batch["masks"] = transformed
+        if self.train_size is not None:
+            batch["images"] = F.interpolate(batch["images"], self.train_size, mode="bilinear", antialias=True)
+            if masks is not None:
+                reduced = F.interpolate(batch["masks"][:, None].float(), self.train_size, mode="nearest-exact")
+                batch["masks"] = reduced[:, 0].long()
         if self.mix is not None:
             batch["images"], batch["soft_labels"] = self.mix(batch["images"], batch["labels"], uniforms)
         return batch

@@ -18,6 +18,7 @@ from torch import nn
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import classifier_groups, select_parameters
+from streetlab.networks.hub_weights import without_waiting
 from streetlab.networks.image_size import near_sizes, refusal, such_as, written
 from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
@@ -127,7 +128,8 @@ def _renormalize_images(network: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...
 
 def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, Any]) -> Any:
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        with without_waiting(pretrained):
+            return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     except Exception as error:
         # a refused option is a TypeError; what goes wrong on the way to the hub differs by its client
         unknown = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -37,7 +39,7 @@ def hub_file(source: str) -> Path:
         RevisionNotFoundError,
     )
 
-    hub = os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
+    hub = _address()
     offline = constants.HF_HUB_OFFLINE or not _answers(hub)
     for name in FILES:
         try:
@@ -64,6 +66,31 @@ def hub_file(source: str) -> Path:
         raise _fault(source, f"the repository has no {names}; pass a file: model.weights=FILE")
     reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{hub} can't be reached"
     raise _fault(source, f"not in the hub's cache, and {reason}; bring its {names} and pass model.weights=FILE")
+
+
+@contextmanager
+def without_waiting(asked: bool) -> Iterator[None]:
+    """Let the hub's client look at its cache alone where the hub can't be reached, for as long as the block lasts.
+
+    By itself it tries again for up to 50 seconds before it says so.
+
+    Args:
+        asked: the block asks for weights; without that nothing is done.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or (asked and not _answers(_address()))
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _address() -> str:
+    from huggingface_hub import constants
+
+    return os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
 
 
 def repository_of(path: Path) -> dict[str, str] | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import Groups
+from streetlab.networks.hub_weights import without_waiting
 from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.segmentation import (
@@ -185,7 +186,8 @@ def _maker_of_the_last_features(network: SmpNetwork) -> str | None:
 
 def _create(name: str, encoder: str, num_classes: int, options: dict[str, Any], hub: str | bool | None) -> Any:
     try:
-        return smp.create_model(name, encoder, hub, classes=num_classes, **options)
+        with without_waiting(hub is not None):
+            return smp.create_model(name, encoder, hub, classes=num_classes, **options)
     except Exception as error:  # smp, timm and the hubs' clients each have their own
         if hub is not None:
             _create(name, encoder, num_classes, options, None)  # blames the options where they are at fault

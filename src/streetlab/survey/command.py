@@ -259,7 +259,7 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
             return str(before["made"])
     except FileNotFoundError:
         others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
-        if foreign := set(others) - {"predictions", "frames", "pictures"}:
+        if foreign := set(others) - {"predictions", "pictures"}:
             raise UserError(
                 f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
             ) from None

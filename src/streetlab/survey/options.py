@@ -105,6 +105,12 @@ class Options(Keys):
     output: Path
 
     @property
+    def frames(self) -> Path:
+        """The folder of videos' frames: beside the output, so that who gets that gets no picture of people."""
+        output = self.output.resolve()
+        return output.with_name(f".{output.name}-frames")
+
+    @property
     def table(self) -> Path | None:
         """The table of predictions that is surveyed; None where a run predicts."""
         return None if self.run else Path(self.source[0]).expanduser()

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from streetlab.io.files import json_text, write_text
 from streetlab.plots.page import render
-from streetlab.survey.page_data import page_data
+from streetlab.survey.page_data import grade_names, kind_of, page_data
 from streetlab.survey.styles import CHANGES, COLORS, STEPS, UNSEEN, WIDE
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def write_page(
         program=Markup(program),
         data=Markup(json_text(page_data(photos, segments, districts, survey)).replace("<", "\\u003c")),
         streets=len(segments),
+        kind=kind_of(survey),
         trend_layer="change" in segments,
         districts=_names(segments.get("district", ())),
-        grades=list(survey.get("scale", {}).get("grades", ())) or _names(photos.get("grade", ())),
+        grades=grade_names(survey) or _names(photos.get("grade", ())),
         days=_days(photos),
         steps=[(low, high, color) for low, high, color in zip(STEPS, STEPS[1:], COLORS, strict=False)],
         unseen=UNSEEN,
@@ -77,7 +78,8 @@ def write_page(
         facts=_facts(survey.get("estimates", ())),
         areas=_areas(districts),
         estimates=_estimates(survey.get("estimates", ())),
-        trend=[_trend_row(row) for row in survey.get("trend") or ()],
+        trend=[_trend_row(row) for row in survey.get("trend", ())],
+        trend_assumes=sorted({row["assumes"] for row in survey.get("trend", ())}),
         assumptions=list(survey.get("assumptions", ())),
         without_place=[_without_place(item) for item in survey.get("photos", {}).get("without_place", ())],
         inputs=dict(survey.get("inputs", {})),
@@ -115,11 +117,10 @@ def _notes(survey: Mapping[str, Any]) -> list[str]:
     notes = []
     if photos:
         notes.append(
-            f"{photos['total']} photos: {photos['placed']} with a place, {photos['matched']} matched to a street."
+            f"{photos['total']} photos: {photos['placed']} with a place, {photos['matched']} in {kind_of(survey)}."
         )
     if scale:
-        parts = [f"Scale: {scale.get('title') or scale.get('name', '')}", scale.get("source"), scale.get("note")]
-        notes.append("; ".join(str(part) for part in parts if part) + ".")
+        notes.append(f"Scale: {scale['title']}; {scale['note']}.")
     pictures = survey.get("pictures")
     if isinstance(pictures, str) and pictures:
         notes.append(f"Pictures: {pictures}")
@@ -156,9 +157,9 @@ def _areas(districts: geopandas.GeoDataFrame | None) -> list[dict[str, Any]]:
             "name": row.district,
             "value": _number(row.severity, share=False),
             "interval": _interval(row.low, row.high, share=False),
-            "seen": f"{row.segments_seen} of {row.segments_total}",
-            "photos": row.photos,
-            "estimator": _ESTIMATORS.get(row.estimator, row.estimator),
+            "seen": f"{_count(row.segments_seen)} of {_count(row.segments_total)}",
+            "photos": _count(row.photos),
+            "estimator": _ESTIMATORS.get(row.estimator, ""),
         }
         for row in rows.itertuples()
     ]
@@ -198,13 +199,15 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trend_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    p, smallest = row["p_adjusted"], row["smallest"]
     return {
-        "area": "whole" if row.get("area") == "all" else row.get("area", ""),
-        "change": "–" if _missing(row.get("change")) else f"{row['change']:+.1f}",
-        "interval": _interval(row.get("low"), row.get("high"), share=False),
-        "p": "–" if _missing(row.get("p")) else ("< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"),
-        "n": row.get("n_segments"),
-        "verdict": row.get("verdict", ""),
+        "area": "whole" if row["level"] == "all" else row["area"],
+        "change": f"{row['change']:+.1f}",
+        "interval": _interval(row["low"], row["high"], share=False),
+        "p": "–" if _missing(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
+        "n": row["n_segments"],
+        "smallest": _number(smallest, share=False),
+        "verdict": row["verdict"],
     }
 
 
@@ -212,6 +215,10 @@ def _number(value: Any, share: bool) -> str:
     if _missing(value):
         return "–"
     return f"{100 * value:.1f}%" if share else f"{value:.1f}"
+
+
+def _count(value: float) -> str:
+    return "–" if _missing(value) else str(int(value))
 
 
 def _interval(low: Any, high: Any, share: bool) -> str:

@@ -31,8 +31,7 @@ def page_data(
     matched = photos.assign(_order=order)[order.notna()].sort_values("_order", kind="stable")
     counts = matched["_order"].value_counts()
     names = _distinct(segments, "district")
-    listed = survey.get("scale", {}).get("grades", ())
-    grades = [str(grade) for grade in listed] or _distinct(matched, "grade")
+    grades = grade_names(survey) or _distinct(matched, "grade")
     severity, low, high = (_numbers(segments, name) for name in ("severity", "severity_low", "severity_high"))
     uncertain = _flags(segments, "uncertain")
     columns = {
@@ -53,6 +52,7 @@ def page_data(
     if "change" in segments:
         columns |= {name: _numbers(segments, name) for name in _CHANGES}
     return {
+        "kind": kind_of(survey),
         "districts": names,
         "grades": grades,
         "steps": STEPS,
@@ -63,6 +63,16 @@ def page_data(
         "segments": columns,
         "photos": _photo_columns(matched, grades),
     }
+
+
+def grade_names(survey: Mapping[str, Any]) -> list[str]:
+    """The grades of the survey's scale, from the cleanest."""
+    return [str(grade["grade"]) for grade in survey.get("scale", {}).get("grades", ())]
+
+
+def kind_of(survey: Mapping[str, Any]) -> str:
+    """The word for the survey's segments: streets, stretches or cells."""
+    return str(survey.get("segments", {}).get("kind", "streets"))
 
 
 def _photo_columns(photos: pandas.DataFrame, grades: list[str]) -> dict[str, Any]:
@@ -77,7 +87,7 @@ def _photo_columns(photos: pandas.DataFrame, grades: list[str]) -> dict[str, Any
         "grade": _places(photos, "grade", grades),
         "unlike": _flags(photos, "unlike_training"),
     }
-    for name in ("picture", "evidence"):
+    for name in ("human_grade", "picture", "evidence"):
         texts = _texts(photos, name)
         if any(texts):
             columns[name] = texts

@@ -53,7 +53,7 @@ class Photos:
 def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None) -> Photos:
     """Predict the source with the run, into `predictions` below the output; goes on where an earlier call stopped.
 
-    Of videos, frames are taken as photos, into `frames`.
+    Of videos, frames are taken as photos, into `options.frames`.
 
     Raises:
         UserError: as of `streetlab predict`; or a run that gives pixels a class.
@@ -116,7 +116,7 @@ def _frames(
     frames: list[Sampled] = []
     notes = []
     for video in videos:
-        folder = options.output / "frames" / files.text_sha256(str(video.path))[:12]
+        folder = options.frames / files.text_sha256(str(video.path))[:12]
         try:
             frames += sample_frames(video, folder, options.every, start, options.clock_offset, track)
         except UnreadableVideo as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -18,27 +19,43 @@ from torch import Tensor, nn
 
 from streetlab.datasets.labels import IGNORE_INDEX
 from streetlab.errors import UserError, did_you_mean
+from streetlab.tasks.class_weights import weight_rule
+
+ClassWeights = Sequence[float] | str | Mapping[str, float] | None
+"""A number above 0 for each class, or a rule of `tasks.class_weights`."""
 
 
-class _ClassWeighted(nn.Module):
-    """Holds the classes' weights; they follow the module's device and are no part of a checkpoint."""
+class ClassWeighted(nn.Module):
+    """Holds the classes' weights; they follow the module's device and are no part of a checkpoint.
+
+    Attributes:
+        rule: what the weights follow from, where they are not given; `weigh` then has to be called.
+    """
 
     class_weights: Tensor | None
 
-    def __init__(self, class_weights: Sequence[float] | None, ignore_index: int) -> None:
+    def __init__(self, class_weights: ClassWeights, ignore_index: int) -> None:
         super().__init__()
         self.ignore_index = ignore_index
-        if class_weights is not None and (
-            isinstance(class_weights, str)
-            or not isinstance(class_weights, Sequence)
-            or not class_weights
-            or not all(is_number(weight) and weight > 0 for weight in class_weights)
+        self.rule = weight_rule(class_weights)
+        given: Any = class_weights if self.rule is None else None
+        if given is not None and (
+            not isinstance(given, Sequence)
+            or not given
+            or not all(is_number(weight) and weight > 0 for weight in given)
         ):
-            raise UserError(f"loss.class_weights: {class_weights} is not a list of numbers above 0, one per class")
-        tensor = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+            raise UserError(f"loss.class_weights: {given} is not a list of numbers above 0, one per class")
+        tensor = None if given is None else torch.tensor(given, dtype=torch.float32)
         self.register_buffer("class_weights", tensor, persistent=False)
 
+    def weigh(self, counts: Sequence[int]) -> None:
+        """Take the weights that the rule gives classes with that many training photos each."""
+        if self.rule is not None:
+            self.class_weights = torch.tensor(self.rule.weights(counts), dtype=torch.float32)
+
     def _fit(self, logits: Tensor) -> None:
+        if self.rule is not None and self.class_weights is None:
+            raise RuntimeError(f"class_weights={self.rule.name} needs the number of photos of each class: weigh()")
         if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
             raise UserError(f"loss.class_weights: {len(self.class_weights)} numbers for the {logits.shape[1]} classes")
 
@@ -68,12 +85,12 @@ class _ClassWeighted(nn.Module):
         return total / counts.sum().clamp(min=least)
 
 
-class CrossEntropy(_ClassWeighted):
+class CrossEntropy(ClassWeighted):
     """Mean cross-entropy over the valid labels: equals `torch.nn.CrossEntropyLoss` wherever a label is valid.
 
     Args:
         label_smoothing: the share of the target that is spread evenly over all classes (Szegedy et al. 2016).
-        class_weights: one number above 0 per class; the mean is the weighted one, as torch's.
+        class_weights: one number above 0 per class, or a `WeightRule`; the mean is the weighted one, as torch's.
         ignore_index: label that counts for nothing.
 
     Raises:
@@ -83,7 +100,7 @@ class CrossEntropy(_ClassWeighted):
     def __init__(
         self,
         label_smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        class_weights: ClassWeights = None,
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__(class_weights, ignore_index)
@@ -106,7 +123,7 @@ class CrossEntropy(_ClassWeighted):
         return self._mean(total, self._counts(labels))
 
 
-class OhemCrossEntropy(_ClassWeighted):
+class OhemCrossEntropy(ClassWeighted):
     """Mean cross-entropy over the hardest share of samples or pixels (online hard example mining, Shrivastava 2016).
 
     The share is taken of the batch's valid labels together, at least one of them. With class weights the hardest are
@@ -115,7 +132,7 @@ class OhemCrossEntropy(_ClassWeighted):
     Args:
         keep: the share that counts, of those that are not ignored.
         ignore_index: label that counts for nothing.
-        class_weights: one number above 0 per class.
+        class_weights: one number above 0 per class, or a `WeightRule`.
 
     Raises:
         UserError: a setting is out of range; in `forward`, the weights are not as many as the classes.
@@ -125,7 +142,7 @@ class OhemCrossEntropy(_ClassWeighted):
         self,
         keep: float = 0.25,
         ignore_index: int = IGNORE_INDEX,
-        class_weights: Sequence[float] | None = None,
+        class_weights: ClassWeights = None,
     ) -> None:
         super().__init__(class_weights, ignore_index)
         if not is_number(keep) or not 0 < keep <= 1:

@@ -32,6 +32,7 @@ from streetlab.networks.image_size import check_image_size
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.tasks.added_metrics import build_metrics
 from streetlab.tasks.base import StreetTask
+from streetlab.tasks.losses import ClassWeighted
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
 from streetlab.training.batch_size import written_batch_size
 from streetlab.training.compile_callback import CompileCallback
@@ -40,6 +41,9 @@ from streetlab.training.phases import PhaseSchedule
 from streetlab.training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
+
+_PHOTOS_PER_CLASS = "photos_per_class"
+"""The entry of the metadata for the number of training photos of each class, where the loss needs it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,23 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
         seed=cfg.seed,
     )
     regime.check(task.network)
+    _check_sizes(regime, task.network, data.image_size)
     return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
+
+
+def _check_sizes(regime: PhaseSchedule, network: nn.Module, size: tuple[int, int]) -> None:
+    for phase in regime.phases:
+        if phase.image_size is None:
+            continue
+        if phase.image_size[0] > size[0] or phase.image_size[1] > size[1]:
+            raise UserError(
+                f"phase '{phase.name}': image_size {list(phase.image_size)} is larger than the run's, {list(size)}, "
+                "which its photos are read at"
+            )
+        try:
+            check_image_size(network, phase.image_size)
+        except UserError as error:
+            raise UserError(f"phase '{phase.name}': {error}") from None
 
 
 def build_data(cfg: DictConfig, augment: Augment, source: DataSource | None = None) -> StreetData:
@@ -111,7 +131,8 @@ def build_task(
     """The config's network for the classes of a data set, and what it is trained and tested for.
 
     Args:
-        metadata: what checkpoints carry. A network that is fitted to an image size notes there how it was.
+        metadata: what checkpoints carry. A network that is fitted to an image size notes there how it was, a loss
+            whose class weights follow from the training photos how many there are.
         image_size: what a network that can be fitted to one is fitted to; None where it was, see `build_network`.
     """
     network, fitted = build_network(cfg.model, source.label_space, image_size)
@@ -123,8 +144,14 @@ def build_task(
     if check_checkpointing(cfg.trainer.get("checkpointing", False)):
         checkpoint_blocks(network)
     space = source.label_space
+    loss = _build_loss(cfg, space)
+    weighted = [part for part in loss.modules() if isinstance(part, ClassWeighted) and part.rule is not None]
+    if weighted:
+        metadata = {_PHOTOS_PER_CLASS: _photos_per_class(source), **metadata}
+    for part in weighted:
+        part.weigh(metadata[_PHOTOS_PER_CLASS])
     return instantiate(cfg.task)(
-        network=network, label_space=space, loss=_build_loss(cfg, space), metadata=metadata,
+        network=network, label_space=space, loss=loss, metadata=metadata,
         added=build_metrics(cfg.get("metrics"), space),
     )  # fmt: skip
 
@@ -135,6 +162,18 @@ def _build_loss(cfg: DictConfig, label_space: LabelSpace) -> nn.Module:
     if label_space.spec.per_pixel:
         offered["ignore_index"] = IGNORE_INDEX
     return instantiate_with(cfg.loss, **offered)
+
+
+def _photos_per_class(source: DataSource) -> list[int]:
+    if source.has_masks:
+        raise UserError(
+            "loss.class_weights: the rules count photos, and this data set has masks; give a list of numbers"
+        )
+    labels = [sample.label for sample in source.samples("train")]
+    counts = [labels.count(label) for label in range(len(source.label_space))]
+    if 0 in counts:
+        raise UserError(f"loss.class_weights: train has no photo of {source.label_space.names[counts.index(0)]}")
+    return counts
 
 
 def _check_takes_probabilities(loss: nn.Module, classes: int) -> None:

@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 from streetlab.checkpoints.write import in_folder
 from streetlab.errors import UserError, did_you_mean
 from streetlab.lightning_compat import batches_begun, set_max_epochs, stops_early
+from streetlab.loading.datamodule import StreetData
 from streetlab.networks.groups import freeze_except, layer_depths, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
 from streetlab.training.optimizers import build_fused, parameter_groups
@@ -37,7 +38,7 @@ from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, build
 log = logging.getLogger(__name__)
 
 START_FROM = ("current", "best")
-PHASE_KEYS = ("name", "epochs", "train", "lr_scale", "start_from", "optimizer", "scheduler")
+PHASE_KEYS = ("name", "epochs", "train", "lr_scale", "start_from", "optimizer", "scheduler", "image_size")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Phase:
         lr_scale: factor on `optimizer.lr`; or factors by group, 1 where none is named.
         start_from: `current` goes on with the weights as they are, `best` returns to the best epoch so far.
         optimizer, scheduler: instead of the run's own.
+        image_size: height and width of the images that train, at most the run's own, at which it is validated.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Phase:
     start_from: str = "current"
     optimizer: Callable[..., Optimizer] | None = None
     scheduler: BuildSchedule | None = None
+    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ def parse_phases(
         options = dict(mapping, train=tuple(mapping["train"]))
         if epochs is not None and number == len(phases) - 1:
             options["epochs"] = epochs
+        if options.get("image_size") is not None:
+            options["image_size"] = _size(options["image_size"], key)
         phase = Phase(**options)
         if phase.epochs < 1:
             name = "regime.epochs" if phase.epochs == epochs else f"{key}.epochs"
@@ -134,6 +139,12 @@ def parse_phases(
             phase = Phase(**{**options, "epochs": min(phase.epochs, max_epochs)})
         parsed.append(phase)
     return parsed
+
+
+def _size(value: Any, key: str) -> tuple[int, int]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2 or min(value) < 32:
+        raise UserError(f"{key}.image_size: {value} is not [height, width] of at least 32 each")
+    return value[0], value[1]
 
 
 class PhaseSchedule(pl.Callback):
@@ -233,6 +244,8 @@ class PhaseSchedule(pl.Callback):
             checkpoint = resumed.checkpoint if resumed is not None and index == first else None
             self.index = index
             self._enter(trainer, task, checkpoint is not None)
+            if isinstance(datamodule, StreetData):
+                datamodule.train_size = self.phase.image_size
             for callback, state in zip(stoppers, counters, strict=True):
                 callback.load_state_dict(state)  # of a phase that goes on, the checkpoint restores them after this
             set_max_epochs(trainer, self.first_epoch(index + 1))

@@ -5,7 +5,7 @@ import {Survey} from "./survey_data.js";
 import {StreetList} from "./street_list.js";
 import {StreetMap} from "./street_map.js";
 import {StreetPanel} from "./street_panel.js";
-import {counted} from "./texts.js";
+import {countedPhotos} from "./texts.js";
 
 /** @param {string} id @returns {any} */
 const byId = id => document.getElementById(id);
@@ -51,8 +51,8 @@ function start() {
     map.show(streets, layer());
     list.show(streets, layer());
     if (chosen) panel.show(chosen, filter());
-    byId("count").textContent = `${streets.length} of ${counted(survey.streets.length, "street")}, ` +
-      `${photos} of ${counted(survey.photos.file.length, "photo")}`;
+    byId("count").textContent = `${streets.length} of ${survey.streets.length} ${survey.kind}, ` +
+      `${photos} of ${countedPhotos(survey.photos.file.length)}`;
     for (const legend of document.querySelectorAll(".legend")) {
       if (legend instanceof HTMLElement) legend.hidden = legend.dataset.layer !== layer();
     }

@@ -74,7 +74,7 @@ export class StreetList {
     swatch.className = street.unsure ? "swatch unsure" : "swatch";
     swatch.style.setProperty("--color", this.survey.color(street, this.#layer));
     cell("", "left wrap").append(swatch, button);
-    cell(this.survey.districts[street.district] ?? "", "left wrap");
+    if (this.survey.districts.length) cell(this.survey.districts[street.district] ?? "", "left wrap");
     cell(street.photos ? points(street.severity) : "not seen");
     cell(interval(street.low, street.high));
     cell(String(street.photos));

@@ -2,14 +2,18 @@
 
 /** @import {Street, Survey} from "./survey_data.js" */
 
-const STREETS = ["areas", "unseen", "streets", "unsure"];
+const STREETS = ["dots", "areas", "unseen", "streets", "unsure"];
 /** Pixels around a click in which a street is hit. */
 const REACH = 6;
+/** The zoom below which streets are too small to be seen, and dots stand for them. */
+const DOTS = 11;
+/** The zoom from which on one street is large enough to be looked at. */
+const NEAR = 13;
 
 export class StreetMap {
   #layer = "severity";
   /** @type {Street[]} */
-  #shown = [];
+  #shown;
 
   /**
    * @param {HTMLElement} host
@@ -21,6 +25,7 @@ export class StreetMap {
     const {maplibregl} = /** @type {any} */ (globalThis);
     this.survey = survey;
     this.host = host;
+    this.#shown = survey.streets;
     const coarse = matchMedia("(pointer: coarse)").matches;
     this.map = new maplibregl.Map({
       container: host, style: this.#style(), bounds: survey.bounds(), fitBoundsOptions: {padding: 30, maxZoom: 17},
@@ -45,12 +50,17 @@ export class StreetMap {
     addEventListener("beforeprint", () => this.#print());
   }
 
-  /** Draw these streets in the colours of a layer, `severity` or `change`. */
+  /** Draw these streets in the colours of a layer, `severity` or `change`; at first all are drawn by severity. */
   show(streets, layer) {
+    if (layer === this.#layer && streets.length === this.#shown.length &&
+        streets.every((street, i) => street === this.#shown[i])) return;
     this.#shown = streets;
     this.#layer = layer;
     delete this.host.dataset.drawn;
-    const draw = () => this.map.getSource("streets").setData(this.#features());
+    const draw = () => {
+      this.map.getSource("streets").setData(this.#features());
+      this.map.getSource("dots").setData(this.#features(middleOf));
+    };
     if (this.map.getSource("streets")) draw();
     else this.map.once("load", draw);
   }
@@ -62,7 +72,7 @@ export class StreetMap {
     const lats = street.shape.parts.flat().map(([, lat]) => lat);
     const box = [[Math.min(...lons), Math.min(...lats)], [Math.max(...lons), Math.max(...lats)]];
     const view = this.map.getBounds();
-    if (!box.every(corner => view.contains(corner))) {
+    if (this.map.getZoom() < NEAR || !box.every(corner => view.contains(corner))) {
       const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
       this.map.fitBounds(box, {padding: 60, maxZoom: Math.max(16, this.map.getZoom()), animate: !still});
     }
@@ -74,9 +84,10 @@ export class StreetMap {
     return this.map.queryRenderedFeatures(box, {layers})[0]?.id ?? null;
   }
 
-  #features() {
+  /** @param {(shape: Street["shape"]) => object} geometry */
+  #features(geometry = geometryOf) {
     return {type: "FeatureCollection", features: this.#shown.map(street => ({
-      type: "Feature", id: street.index, geometry: geometryOf(street.shape),
+      type: "Feature", id: street.index, geometry: geometry(street.shape),
       properties: {
         segment: street.id, color: this.survey.color(street, this.#layer), unsure: street.unsure,
         seen: street.photos > 0, order: street.severity ?? -1,
@@ -93,7 +104,8 @@ export class StreetMap {
       version: 8,
       sources: {
         // the buffer is as wide as the widest line: what lies in it is drawn in both tiles
-        streets: {type: "geojson", buffer: 32, data: {type: "FeatureCollection", features: []}},
+        streets: {type: "geojson", buffer: 32, data: this.#features()},
+        dots: {type: "geojson", maxzoom: DOTS, data: this.#features(middleOf)},
         borders: {type: "geojson", data: {type: "FeatureCollection", features: this.survey.borders.map(shape => ({
           type: "Feature", properties: {}, geometry: geometryOf(shape),
         }))}},
@@ -111,6 +123,8 @@ export class StreetMap {
           layout: {"line-sort-key": ["get", "order"]}, paint: line},
         {id: "unsure", type: "line", source: "streets", filter: ["all", ["get", "seen"], ["get", "unsure"]],
           layout: {"line-sort-key": ["get", "order"]}, paint: {...line, "line-dasharray": [1.2, 0.8]}},
+        {id: "dots", type: "circle", source: "dots", maxzoom: DOTS, filter: ["get", "seen"],
+          layout: {"circle-sort-key": ["get", "order"]}, paint: {"circle-color": ["get", "color"], "circle-radius": 4}},
       ],
     };
   }
@@ -137,6 +151,10 @@ function papers() {
   const style = getComputedStyle(document.documentElement);
   const value = name => style.getPropertyValue(name).trim();
   return {ink: value("--ink"), paper: value("--paper"), rule: value("--muted")};
+}
+
+function middleOf({parts}) {
+  return {type: "Point", coordinates: parts[0][Math.floor(parts[0].length / 2)]};
 }
 
 function geometryOf({area, parts}) {

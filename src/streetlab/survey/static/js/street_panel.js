@@ -1,6 +1,6 @@
 /** One street: its numbers and its photos, which are listed a few at a time. */
 
-import {address, counted, interval, points, signed} from "./texts.js";
+import {address, countedPhotos, interval, points, signed} from "./texts.js";
 
 /** @import {Filter, Street, Survey} from "./survey_data.js" */
 
@@ -51,7 +51,7 @@ export class StreetPanel {
       street.photos ? `severity ${points(street.severity)} ${interval(street.low, street.high)}` : null,
       street.photos && street.unsure ? "uncertain: few photos, or a wide interval" : null,
       street.change === null ? null : `change ${signed(street.change)} ${interval(street.changeLow, street.changeHigh)}`,
-      counted(street.photos, "photo"),
+      countedPhotos(street.photos),
     ];
     return parts.filter(Boolean).join(" · ");
   }
@@ -71,7 +71,8 @@ export class StreetPanel {
     set(".file", photo.file);
     set(".label", `${photo.label}${confidence}`);
     set(".grade", [photo.grade, photo.severity === null ? "" : `severity ${points(photo.severity)}`].filter(Boolean).join(" · "));
-    set(".time", photo.time.replace("T", " ").replace("Z", " UTC"));
+    set(".time", photo.time.replace("T", " ").replace(/\.\d+/, "").replace("Z", " UTC"));
+    set(".human", photo.human ? `${photo.human} by a person` : "");
     set(".unlike", photo.unlike ? "unlike the photos of training" : "");
     const image = item.querySelector("img");
     const evidence = /** @type {HTMLButtonElement} */ (item.querySelector(".evidence"));

@@ -26,6 +26,7 @@
  * @property {number|null} confidence percent
  * @property {number|null} severity
  * @property {string} grade
+ * @property {string} human grade that a person gave, or empty
  * @property {boolean} unlike
  * @property {string} picture relative path, or empty
  * @property {string} evidence relative path, or empty
@@ -45,6 +46,7 @@ export class Survey {
     this.colors = rest.colors;
     this.unseen = rest.unseen;
     this.changes = rest.changes;
+    this.kind = rest.kind;
     this.borders = rest.borders.map(shapeOf);
     this.photos = photos;
     /** @type {number[]} the first photo of each street; photos are in the order of streets */
@@ -102,6 +104,7 @@ export class Survey {
       file: photos.file[number], time: photos.time[number], label: photos.classes[photos.label[number]] ?? "",
       confidence: photos.confidence[number], severity: photos.severity[number],
       grade: this.grades[photos.grade[number]] ?? "", unlike: Boolean(photos.unlike[number]),
+      human: photos.human_grade?.[number] ?? "",
       picture: photos.picture?.[number] ?? "", evidence: photos.evidence?.[number] ?? "",
     };
   }

@@ -16,8 +16,8 @@ export function signed(value) {
 }
 
 /** "1 photo", "2 photos". */
-export function counted(count, noun) {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+export function countedPhotos(count) {
+  return `${count} photo${count === 1 ? "" : "s"}`;
 }
 
 /** The address of a file beside the page; no part of its path is read as a scheme, a query or a fragment. */
