@@ -57,6 +57,11 @@ def _scale(value: object) -> Scale:
     return value if isinstance(value, Scale) else read_scale(value)
 
 
+def _flag(value: object) -> object:
+    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
+    return {"true": True, "false": False}.get(str(value).lower(), value)
+
+
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
 class Keys:
     """The keys of conf/survey.yaml, which says what each is for."""
@@ -65,6 +70,7 @@ class Keys:
     source: Annotated[tuple[str, ...], Listed]
     output: Output
     recursive: Flag
+    resume: Annotated[Flag, BeforeValidator(_flag)]
     checkpoint: str
     device: str
     precision: str
