@@ -298,3 +298,13 @@ def test_one_photo_and_a_district_without_any_have_rows_and_no_false_interval(su
     areas = gpd.read_file("out/survey.gpkg", layer="districts").set_index("district")
     assert list(areas["photos"]) == [1, 0]
     assert list(areas["segments_total"]) == [1, 1]
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules |= {'pandas': None, 'geopandas': None}; from streetlab import cli; "
+        "sys.exit(cli.run(['survey', 'source=a.csv']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "streetlab: survey: pandas, geopandas not installed: pip install 'streetlab[survey]'\n"

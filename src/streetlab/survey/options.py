@@ -27,10 +27,13 @@ from streetlab.config.options import (
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
-from streetlab.survey.grades import GRADES_SAMPLES
 from streetlab.survey.scales import Scale, scale_option
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
+
+GRADES_SAMPLES = ("random", "segments", "convenience")
+"""How photos were chosen for grading: drawn at random from all photos of the survey; drawn at random within segments
+that were drawn at random, as `streetlab survey plan` does; or neither."""
 
 Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
