@@ -251,7 +251,9 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
     Raises:
         UserError: the folder of the results holds something else.
     """
-    asked = {key: value for key, value in asdict(options).items() if key not in ("output", "device", "batch_size")}
+    asked = {
+        key: value for key, value in asdict(options).items() if key not in ("output", "resume", "device", "batch_size")
+    }
     request = json.loads(files.json_text({"options": _as_words(asked), "inputs": inputs}))
     path = options.output / REQUEST
     try:

@@ -105,7 +105,7 @@ def estimate(
         confusion: (K, K) counts of the run's test part, classes as those of the probabilities; the row is the truth.
         weights: whether a segment counts once or by its length.
         population: the segments are all there are, with photos or without.
-        grades_sample: one of `grades.GRADES_SAMPLES`.
+        grades_sample: one of `options.GRADES_SAMPLES`.
     """
     usable = photos[photos["severity"].notna() & photos["segment"].isin(segments["segment"])]
     table = add_segment_estimates(segments, usable, scale)
