@@ -28,7 +28,7 @@ from streetlab.config.options import (
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
 from streetlab.survey.grades import GRADES_SAMPLES
-from streetlab.survey.scales import Scale, read_scale
+from streetlab.survey.scales import Scale, scale_option
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
 
@@ -51,10 +51,6 @@ def _every(value: object) -> Every:
     if match is None or float(match[1]) <= 0:
         raise ValueError
     return Every(float(match[1]), match[2] or "s")
-
-
-def _scale(value: object) -> Scale:
-    return value if isinstance(value, Scale) else read_scale(value)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
@@ -85,7 +81,7 @@ class Keys:
     cells: Annotated[NaturalNumber, Field(le=15)]
     districts: OptionalFile
     district_name: str | None
-    scale: Annotated[Scale, BeforeValidator(_scale)]
+    scale: Annotated[Scale, BeforeValidator(scale_option)]
     weights: Annotated[Literal["equal", "length"], OneOf(("equal", "length"))]
     grades: OptionalFile
     grades_sample: Annotated[str, OneOf(GRADES_SAMPLES)]
@@ -128,7 +124,7 @@ def read_options(cfg: DictConfig) -> Options:
         UserError: a value that its key does not take, a file that is not there, or a package that is missing.
     """
     keys = command_options(Keys, cfg)
-    _check_installed()
+    check_installed()
     if not keys.source or not all(keys.source):
         raise UserError("source: nothing is named; give photos, a folder, a quoted glob, or a predictions.csv")
     if keys.run is None and not (len(keys.source) == 1 and keys.source[0].lower().endswith(".csv")):
@@ -169,7 +165,8 @@ def _name(source: str) -> str:
     return (plain.stem if plain.is_file() else plain.name) or "survey"
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Raise a UserError where a package of the extra `survey` is missing."""
     missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         raise UserError(f"survey: {', '.join(missing)} not installed: pip install 'streetlab[survey]'")
