@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from shapely.geometry import LineString, box
 from tests.support.axe import faults
 from tests.support.pages import eventually
+from tests.support.survey_pages import drawn, listed, wait_until_drawn
 from tests.support.survey_tables import HOSTILE, Tables, tables
 
 from streetlab.errors import UserError
@@ -43,32 +43,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("survey"), tables(trend=True))
 
 
-@pytest.fixture
-def visit(_chromium: Any) -> Iterator[Callable[..., Any]]:
-    """`visit(path, script=..., **context)`: the drawn page; in the end nothing has failed and nothing was asked for."""
-    contexts, errors, strange = [], [], []
-
-    def open_(path: Path, script: str = "", **options: Any) -> Any:
-        context = _chromium.new_context(offline=True, **{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        allowed = (path.as_uri(), (path.parent / "pictures").as_uri(), "blob:", "data:")
-        page.on("request", lambda asked: None if asked.url.startswith(allowed) else strange.append(asked.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-        if script:
-            page.add_init_script(script)
-        page.goto(path.as_uri())
-        page.wait_for_selector("#map[data-drawn]", timeout=60_000)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert errors == []
-    assert strange == [], "the page asked for something"
-
-
 def expected_colors(made: Tables) -> dict[str, str]:
     """The colour of each street, worked out from the table."""
     severity = made.segments["severity"].to_numpy()
@@ -77,31 +51,6 @@ def expected_colors(made: Tables) -> dict[str, str]:
         street: UNSEEN if np.isnan(value) else COLORS[step]
         for street, value, step in zip(made.segments["segment"], severity, steps, strict=True)
     }
-
-
-def drawn(page: Any) -> dict[str, tuple[str, str]]:
-    """Layer and colour by the id of each street that the map has drawn."""
-    features = page.evaluate(
-        """() => {
-          const {map} = document.getElementById("map");
-          const layers = ["unseen", "streets", "unsure"];
-          for (const id of layers) {
-            const paint = JSON.stringify(map.getPaintProperty(id, "line-color"));
-            if (paint !== '["get","color"]') throw new Error(`${id} has the colour ${paint}`);
-          }
-          return map.queryRenderedFeatures({layers}).map(({layer, properties}) =>
-            [properties.segment, layer.id, properties.color]);
-        }"""
-    )
-    return {street: (layer, color) for street, layer, color in features}
-
-
-def listed(page: Any) -> list[str]:
-    return page.locator("#streets button").all_text_contents()
-
-
-def wait_until_drawn(page: Any, layer: str = "severity") -> None:
-    page.wait_for_selector(f"#map[data-drawn={layer}]", timeout=60_000)
 
 
 def test_streets_have_the_colors_of_the_table_and_are_dashed_where_uncertain(written, visit):
