@@ -139,7 +139,7 @@ def _share(counts: NDArray[np.float64]) -> str:
 
 def _wilson(count: int, n: int) -> str:
     low, high = wilson_interval(count, n)
-    return f"{count / n:.1%} [{low:.1%}, {high:.1%}]"
+    return f"{count / n:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _confusion(truth: Masks, found: Masks, classes: int) -> NDArray[np.int64]:
