@@ -27,6 +27,7 @@ from streetlab.config.options import (
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
+from streetlab.records.locate import locate_run
 from streetlab.survey.scales import Scale, scale_option
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
@@ -152,6 +153,8 @@ def read_options(cfg: DictConfig) -> Options:
             raise UserError(f"{key}: '{value}' is an attribute of {needs}=, which is not given")
     if keys.stretch is not None and (keys.track is None or keys.streets is not None):
         raise UserError("stretch: it cuts a track into segments; give track=, and no streets=")
+    if keys.segmentation is not None:
+        locate_run(str(keys.segmentation), "segmentation")
     output = keys.output or Path("outputs", "survey", _name(keys.source[0]))
     return Options(**vars(keys) | {"output": output})
 
