@@ -18,6 +18,12 @@ test: .venv/ready
 test-all: .venv/ready
 	$(PYTEST) -m ""
 
+# every command disturbed at random: kills, no memory, no space, a clock that jumps; `make soak minutes=60 seed=1`
+minutes := 30
+seed := 0
+soak: .venv/ready
+	$(BIN)/python -m tests.soak.soak minutes=$(minutes) seed=$(seed) log=outputs/soak.jsonl
+
 # the lines and branches that `make test` reaches: a table here, the pages in htmlcov/
 coverage: .venv/ready
 	$(PYTEST) --cov --cov-report=term --cov-report=html
@@ -41,7 +47,7 @@ lint: .venv/ready
 JS := tests/app/js
 lint-js: $(JS)/node_modules
 	$(JS)/node_modules/.bin/tsc --project $(JS)
-	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js src/streetlab/app/static/js
+	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js src/streetlab/app/static/js src/streetlab/survey/static/js
 
 $(JS)/node_modules: $(JS)/package.json
 	npm install --prefix $(JS) --no-package-lock --no-audit --no-fund --silent

@@ -19,7 +19,7 @@ from tables import OUTPUT
 
 from streetlab.io import files
 
-QUESTIONS = ("training_speed", "step_breakdown", "inference_latency", "start_up", "peak_memory")
+QUESTIONS = ("training_speed", "step_breakdown", "segmentation_step", "inference_latency", "start_up", "peak_memory")
 
 
 def main(words: list[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.written_runs import make_record  # noqa: F401  (fixtures of all tests)
 
 from streetlab.records.record import RunRecord
+from tests.support.written_runs import make_record  # noqa: F401  (fixtures of all tests)
 
 PhotoTree = Callable[[Path, Mapping[str, int]], Path]
 

@@ -19,11 +19,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from tests.support.tiny_runs import TINY, write_photos
 
 import streetlab
 from streetlab import cli
 from streetlab.records.record import RunRecord
+from tests.support.tiny_runs import TINY, write_photos
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "python.md").read_text()
 EXAMPLES = {
@@ -229,6 +229,7 @@ def test_configs_and_classes_of_a_folder_of_ones_own_are_used(photos: Path):
         (lambda: streetlab.evaluate("nowhere"), "run: no folder nowhere"),
         (lambda: streetlab.explain("nowhere"), "run: no folder nowhere"),
         (lambda: streetlab.export("nowhere"), "run: no folder nowhere"),
+        (lambda: streetlab.survey(None, "nothing.csv"), "source: no file nothing.csv"),
         (lambda: streetlab.predict("nowhere", "a.jpg"), "run: no folder nowhere"),
     ],
 )
@@ -269,7 +270,7 @@ def test_a_function_stays_one_when_its_package_is_imported():
     assert python(code) == "True True True True\n"
 
 
-@pytest.mark.parametrize("name", ["audit", "compare", "explain", "export"])
+@pytest.mark.parametrize("name", ["audit", "compare", "explain", "export", "survey"])
 def test_the_signature_of_a_package_is_its_functions(name: str):
     from streetlab import api
 

@@ -6,9 +6,9 @@ import re
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from tests.support.private_parts import lines_that_touch
 
 from streetlab import hydra_compat as compat
+from tests.support.private_parts import lines_that_touch
 
 PRIVATE = re.compile(
     r"hydra\._|omegaconf\._|get_args_parser|\boverride\._|\._get_(root|node|full_key|parent)|\._apply_overrides"

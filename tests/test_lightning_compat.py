@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.support.private_parts import lines_that_touch
 from torch.utils.data import DataLoader
 
 from streetlab import lightning_compat as compat
+from tests.support.private_parts import lines_that_touch
 
 PRIVATE = re.compile(
     r"trainer\._|\b\w+_connector\b|\.fit_loop|\.epoch_loop|\.epoch_progress|\.batch_progress|lightning[\w.]*\._"

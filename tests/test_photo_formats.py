@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFilter
-from tests.support.app_stand_ins import wait_for
-from tests.support.icc_profiles import P3_TO_XYZ, cmyk_profile, rgb_profile, srgb_curve
-from tests.support.orientations import UPRIGHT
-from tests.support.short_runs import ONE_EPOCH
-from tests.support.tiny_runs import CLASSES, TINY
 
 from streetlab import cli
 from streetlab.datasets.decode import read_photo
 from streetlab.records.record import RunRecord
 from streetlab.synthetic import draw_scene
+from tests.support.app_stand_ins import wait_for
+from tests.support.icc_profiles import P3_TO_XYZ, cmyk_profile, rgb_profile, srgb_curve
+from tests.support.orientations import UPRIGHT
+from tests.support.short_runs import ONE_EPOCH
+from tests.support.tiny_runs import CLASSES, TINY
 
 pytestmark = pytest.mark.slow
 

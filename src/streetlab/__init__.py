@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streetlab.api import find_runs as find_runs
     from streetlab.api import load_run as load_run
     from streetlab.api import predict as predict
+    from streetlab.api import survey as survey
     from streetlab.api import train as train
     from streetlab.errors import UserError as UserError
     from streetlab.inference.predictor import Predictor as Predictor
@@ -28,7 +29,7 @@ _API = {
     "Predictor": "streetlab.inference.predictor",
     "UserError": "streetlab.errors",
 }
-_VERBS = ("audit", "compare", "explain", "export")
+_VERBS = ("audit", "compare", "explain", "export", "survey")
 """Functions that share their names with the packages that do their work."""
 
 __all__ = [*_API, *_VERBS, "__version__"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from streetlab.explain.command import Explanation
     from streetlab.export.command import Exported
     from streetlab.inference.command import PredictResult
+    from streetlab.survey.command import SurveyResult
 
 PathLike = str | os.PathLike[str]
 RunLike = RunRecord | PathLike
@@ -254,6 +255,34 @@ def export(
     return _call("export", own, overrides)
 
 
+def survey(
+    run: RunLike | None,
+    source: PathLike | Sequence[PathLike],
+    overrides: Sequence[str] = (),
+    *,
+    streets: PathLike | None = None,
+    output: PathLike | None = None,
+) -> SurveyResult:
+    """Put photos with places into streets, districts or cells of a grid; writes tables and maps.
+
+    Args:
+        run: the record or folder that predicts; None: `source` is a predictions.csv.
+        source: photos, videos, folders or globs; or the table.
+        overrides: further keys of `streetlab survey`: `["districts=districts.gpkg"]`.
+        streets: a file of lines; None: cells of a grid.
+        output: the folder of the results; None: `outputs/survey/<source>`.
+
+    Returns:
+        `photos` and `segments` as data frames, `survey` (what survey.json holds), `notes`, `errors`.
+
+    Raises:
+        UserError: as of `streetlab survey`.
+    """
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    values = {"run": None if run is None else _path(run), "source": sources, "streets": streets, "output": output}
+    return _call("survey", values, overrides)
+
+
 _MODULES = {
     "train": "streetlab.training.command",
     "evaluate": "streetlab.training.evaluate",
@@ -262,6 +291,7 @@ _MODULES = {
     "audit": "streetlab.audit.command",
     "explain": "streetlab.explain.command",
     "export": "streetlab.export.command",
+    "survey": "streetlab.survey.command",
 }
 """Where the `perform` of each command is."""
 

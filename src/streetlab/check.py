@@ -50,7 +50,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def check_all() -> list[Checked]:
-    """Compose every command's root, every choice of every group in the train command's, and every experiment.
+    """Compose every command's root, every choice of every group in a command that has it, and every experiment.
 
     A fault that an earlier composition has shown is not repeated: one in a default would be in all of them.
     """
@@ -63,11 +63,13 @@ def _compositions(compose: Composer) -> Iterator[tuple[str, str, list[str]]]:
     for root in compose.roots():
         yield root, "commands", []
     chosen = compose.defaults(ROOT)
+    of_others = {group: root for root in compose.roots() for group in compose.defaults(root)}
     groups = [group for group in compose.groups() if group != "experiment"]
     for group in [*groups, "experiment"]:
-        mark = "" if group in chosen else "+"
+        root = ROOT if group in chosen else of_others.get(group, ROOT)
+        mark = "" if group in chosen or root != ROOT else "+"
         for choice in compose.choices(group):
-            yield ROOT, group, [f"{mark}{group}={choice}"]
+            yield root, group, [f"{mark}{group}={choice}"]
 
 
 def _check(compose: Composer, root: str, group: str, words: list[str], seen: set[str]) -> Checked:

@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": Command("streetlab.training.evaluate", "test a finished run again: other data, size, split or views"),
     "compare": Command("streetlab.compare.command", "put finished runs side by side: table, curves, HTML page"),
     "predict": Command("streetlab.inference.command", "predict photos, folders and videos with a finished run"),
+    "survey": Command("streetlab.survey.command", "estimate streets and districts from photos with places"),
     "app": Command("streetlab.app.command", "serve the page that shows what finished runs see in photos and videos"),
     "explain": Command("streetlab.explain.command", "show what in its photos a run's network looks at, and score that"),
     "export": Command("streetlab.export.command", "write a run's network as one file for ONNX Runtime, and compare it"),
@@ -58,6 +59,11 @@ COMMANDS = {
         "streetlab.fetch.command", "list public data sets and weights, or bring them by name", first="name"
     ),
 }
+
+SUBCOMMANDS = {
+    "survey plan": Command("streetlab.survey.plan_command", "say how many streets to visit and grade, and draw them"),
+}
+"""Commands of two words; their config is called survey_plan."""
 
 
 class JobFailed(Exception):  # noqa: N818  (it is what happened to a job, not a kind of fault)
@@ -203,8 +209,8 @@ def _print_any_name() -> None:
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    width = max(map(len, COMMANDS | SUBCOMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in (COMMANDS | SUBCOMMANDS).items()]
     return "\n".join(
         [
             "streetlab <command> [key=value ...]",
@@ -221,6 +227,10 @@ def _help() -> str:
 
 def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome: Outcome) -> None:
     command = COMMANDS.get(name)
+    typed = name
+    if words and f"{name} {words[0]}" in SUBCOMMANDS:
+        typed, words = f"{name} {words[0]}", words[1:]
+        command, name = SUBCOMMANDS[typed], typed.replace(" ", "_")
     if command is None:
         raise UserError(f"no command '{name}'{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})")
 
@@ -235,12 +245,12 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
     if {"-h", "--help"} & set(line.options):
         from streetlab.config.help import introduction
 
-        print(introduction(name, command.help))
+        print(introduction(name, command.help, typed))
     # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    named = [f"hydra.job.name={name}", f"hydra.help.app_name='streetlab {name}'"]
-    argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
+    named = [f"hydra.job.name={name}", f"hydra.help.app_name='streetlab {typed}'"]
+    argv, sys.argv = sys.argv, [f"streetlab {typed}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
         with translated(name, line):

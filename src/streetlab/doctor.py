@@ -31,6 +31,7 @@ PURPOSES = {
     "pandas": "records as data frames",
     "photos": "HEIC photos of phones",
     "slurm": "jobs of a sweep on a SLURM cluster",
+    "survey": "streets and districts from photos with places",
     "sweep": "searches with Optuna, and jobs of a sweep in several processes",
     "tensorboard": "logger=tensorboard",
     "video": "videos in predict and app",

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tests" / "app" / "js"
+SCRIPTS = ("src/streetlab/app/static/js", "src/streetlab/survey/static/js")
 
 pytestmark = pytest.mark.skipif(
     not (TOOLS / "node_modules").is_dir(), reason="the tools of `make lint-js` are not installed"
@@ -26,5 +27,5 @@ def test_types_fit():
 
 
 def test_eslint_finds_nothing():
-    checked = run("eslint", "--config", str(TOOLS / "eslint.config.js"), "src/streetlab/app/static/js")
+    checked = run("eslint", "--config", str(TOOLS / "eslint.config.js"), *SCRIPTS)
     assert checked.returncode == 0, checked.stdout

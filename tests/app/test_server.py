@@ -48,6 +48,11 @@ def test_a_photo_goes_in_and_its_result_comes_out(served):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(ids.content))), expected)
 
 
+def test_the_switch_that_hides_people_reaches_the_job(served):
+    job = served.ended(served.upload(photo_bytes(), blur="true").json()["id"])
+    assert served.jobs.get(job["id"]).options["blur"] is True
+
+
 def test_maps_of_an_exported_classifier_are_refused_before_it_waits_in_the_queue(served, monkeypatch):
     entry = served.app.state.catalog.entry(MODEL) | {"task": "classification", "title": "Street · INT8 ONNX"}
     monkeypatch.setattr(served.app.state.catalog, "entry", lambda id_: entry)
@@ -234,7 +239,7 @@ def test_the_interface_is_described_in_full(served):
     upload = paths["/api/predict"]["post"]
     assert list(upload["requestBody"]["content"]) == ["application/octet-stream"]
     assert {p["name"] for p in upload["parameters"]} == {
-        "model", "name", "source", "mode", "flip", "scales", "smooth", "cam"
+        "model", "name", "source", "mode", "flip", "scales", "smooth", "cam", "blur"
     }  # fmt: skip
     assert set(upload["responses"]) == {
         "202", "400", "403", "404", "408", "411", "413", "415", "422", "429", "507"

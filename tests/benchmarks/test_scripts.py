@@ -45,3 +45,11 @@ def test_a_command_that_does_not_start_has_a_row_and_a_bad_exit_code(script, tmp
     assert "no command 'chekc'" in numbers["failed"]["chekc --help"]
     assert set(numbers["failed"]) == {"chekc --help", "chekc --cfg=job"}
     assert numbers["seconds"]["check --cfg=job"][0] > 0
+
+
+def test_a_step_before_and_now_is_measured_in_every_layout(script, tmp_path):
+    words = ["--networks", "linknet", "lite0", "--size", "32", "64", "--batch-size", "2", "--rounds", "1"]
+    script("segmentation_step").main([*words, "--output", str(tmp_path)])
+    numbers = json.loads((tmp_path / "segmentation_step.json").read_text())["numbers"]
+    assert list(numbers) == ["linknet", "lite0"]
+    assert all(len(ways) == 6 and min(values) > 0 for ways in numbers.values() for values in ways.values())

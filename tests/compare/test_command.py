@@ -110,6 +110,15 @@ def test_the_numbers_equal_scikit_learn_and_scipy(three_groups, capsys):
             assert float(row["test_accuracy_high95"]) == pytest.approx(wilson.high, abs=1e-6)
 
 
+def test_the_terminal_shows_as_many_rows_as_are_tested_and_the_baseline(three_groups, capsys):
+    command.run(OmegaConf.create({"runs": str(three_groups), "most_tested": 1, "baseline": "convnext"}))
+    printed = capsys.readouterr().out
+    names = {row.group.name: row.rank for row in command.compare([three_groups]).rows}
+    assert len(names) == 3
+    assert "1 more configurations are in leaderboard.md; most_tested=3 prints them too" in printed
+    assert len(re.findall(r"^ ?[123]  \S", printed.split("best epoch")[0], re.MULTILINE)) == 2
+
+
 def test_seeds_form_one_group_called_by_what_varies(three_groups):
     comparison = command.compare([three_groups])
     named = {row.group.name: row.group.seeds for row in comparison.rows}

@@ -45,17 +45,19 @@ def tested(make_record):
 
 @pytest.fixture
 def segmented(make_record):
-    """`segmented(name, skill)` → a finished segmentation run on 40 images."""
+    """`segmented(name, skill)` → a finished segmentation run on 40 images, each seen in so many `frames`."""
 
-    def make(name, skill, images=40):
+    def make(name, skill, images=40, frames=1, groups=()):
         rng = np.random.default_rng(0)
         pixels = rng.integers(100, 5000, (images, 11))
         hits = (pixels * np.clip(skill + 0.1 * rng.normal(size=(images, 11)), 0, 1)).astype(int)
         wrong = np.roll(np.eye(11, dtype=int), 1, axis=1)
         matrices = hits[..., None] * np.eye(11, dtype=int) + (pixels - hits)[..., None] * wrong
+        matrices = np.repeat(matrices, frames, axis=0)
         record = make_record(name)
-        record.write_confusions({"test": ([f"{i}.png" for i in range(images)], matrices)}, CAMVID.names)
-        summary = summarize_segmentation(matrices.sum(axis=0), CAMVID, images)
+        ids = [f"{i}.png" for i in range(len(matrices))]
+        record.write_confusions({"test": (ids, matrices, *([groups] if groups else []))}, CAMVID.names)
+        summary = summarize_segmentation(matrices.sum(axis=0), CAMVID, len(matrices))
         record.write_metrics(
             {"task": "segmentation", "objective": {"metric": "miou", "mode": "max"}, "eval_split": "test"}
             | {"label_space": CAMVID.to_dict(), "test": summary}
@@ -248,6 +250,39 @@ def test_images_with_hardly_a_pixel_that_counts_are_not_tested(segmented):
     assert found == []
     assert "too few of its images have pixels that count" in reason
     assert metric_interval(base, "miou") is None
+
+
+def test_frames_of_a_recording_are_one_piece_of_evidence(segmented):
+    recordings = [f"drive {i // 5}" for i in range(40)]
+    frames = [segmented(f"frames {skill}", skill, images=8, frames=5, groups=recordings) for skill in (0.8, 0.7)]
+    stills = [segmented(f"stills {skill}", skill, images=8) for skill in (0.8, 0.7)]
+    alone = metric_interval(stills[0], "miou")
+    # the draws differ, since names are sorted as text; five times as much evidence would halve the interval
+    assert metric_interval(frames[0], "miou") == pytest.approx(alone, abs=0.05 * (alone[1] - alone[0]))
+    (one,), _ = compare_with_baseline([_group(frames[1])], _group(frames[0]), "miou", "max")
+    (other,), _ = compare_with_baseline([_group(stills[1])], _group(stills[0]), "miou", "max")
+    assert one.interval == pytest.approx(other.interval, abs=0.1 * (other.interval[1] - other.interval[0]))
+    assert (one.n, one.clusters, other.n) == (40, 8, 8)
+    unsure = dataclasses.replace(one, verdict="not enough data")
+    assert unsure.sentence.partition("with ")[2].startswith("these 40 images (8 recordings)")
+
+
+def test_a_record_from_before_takes_the_recordings_from_the_other(segmented):
+    recordings = [f"drive {i // 5}" for i in range(40)]
+    known = segmented("known", 0.8, images=8, frames=5, groups=recordings)
+    older = segmented("older", 0.7, images=8, frames=5)
+    for base, other in ((known, older), (older, known)):
+        (found,), _ = compare_with_baseline([_group(other)], _group(base), "miou", "max")
+        assert found.clusters == 8
+    assert metric_interval(older, "miou") is not None
+
+
+def test_frames_of_one_recording_have_no_interval(segmented):
+    run = segmented("run", 0.8, groups=["drive"] * 40)
+    assert metric_interval(run, "miou") is None
+    found, ((_, reason),) = compare_with_baseline([_group(segmented("other", 0.7))], _group(run), "miou", "max")
+    assert found == []
+    assert "frames of one recording" in reason
 
 
 def test_accuracy_has_wilsons_interval_unless_photos_are_duplicates(tested):

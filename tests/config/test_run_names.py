@@ -8,7 +8,16 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from streetlab.config.run_names import MAX_LENGTH, config_hash, does_not_name_a_run, fresh, run_name, sweep_name
+from streetlab.config.run_names import (
+    MAX_LENGTH,
+    config_hash,
+    does_not_name_a_run,
+    file_keys,
+    fresh,
+    identity_hash,
+    run_name,
+    sweep_name,
+)
 
 CONFIG = {
     "dataset": {"name": "d", "root": "/data/photos", "cache_dir": "outputs/.cache"},
@@ -164,6 +173,16 @@ def test_further_transforms_and_metrics_change_a_name_only_where_there_are_some(
     assert len({config_hash(changed()), *used}) == 3
 
 
+OFF = {"mix": {"_target_": "a.Mix"}, "model__drop_path": 0.1, "regime__layer_decay": 0.75, "task__test_flip": True}
+
+
+@pytest.mark.parametrize(("key", "value"), OFF.items())
+def test_words_of_training_that_are_off_leave_the_names_of_older_runs(key, value):
+    older = {"model__name": "a", "regime__epochs": 3, "task__a": 1}
+    assert config_hash(changed(**older, **{key: None})) == config_hash(changed(**older))
+    assert config_hash(changed(**older, **{key: value})) != config_hash(changed(**older))
+
+
 def test_folds_that_are_off_find_the_records_from_before_there_were_any():
     assert config_hash(changed(dataset__folds=None, dataset__fold=None)) == config_hash(changed())
     folds = [config_hash(changed(dataset__folds=5, dataset__fold=fold)) for fold in range(5)]
@@ -205,3 +224,31 @@ def test_a_teacher_is_known_by_its_best_epoch_wherever_it_lies(tmp_path):
 
 def test_what_a_teacher_would_do_does_not_count_without_one():
     assert config_hash(changed(teacher=None, distillation={"weight": 0.5})) == config_hash(changed())
+
+
+def test_repositories_of_two_owners_are_two_runs_and_a_folder_counts_by_its_weights(tmp_path):
+    names = {run_name([], changed(model__weights=f"hf://{owner}/net")) for owner in ("mine", "theirs")}
+    assert len(names) == 2
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    weights = {"model": {"weights": str(tmp_path)}}
+    assert file_keys(weights) == {"model.weights": tmp_path / "model.safetensors"}
+    other = {"model": {"weights": "elsewhere/net"}}
+    contents = {"model.weights": hashlib.sha256(b"weights").hexdigest()}
+    assert identity_hash(weights, contents) == identity_hash(other, contents) != identity_hash(other, {})
+
+
+def test_a_null_split_file_counts_only_where_it_always_did():
+    def hashed(target, **options):
+        return config_hash(changed(dataset={"_target_": target, "root": "/data/x", **options}))
+
+    camvid, cityscapes, concat = (
+        f"streetlab.datasets.{name}" for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
+    )
+    later = {"split_file": None, "folds": None, "fold": None}
+    for target in (camvid, cityscapes, concat):
+        assert hashed(target, **later) == hashed(target)
+        assert hashed(target, split_file="/a/split.json") != hashed(target)
+    inside = {"sources": {"one": {"_target_": camvid, **later}}}
+    assert hashed(concat, **inside) == hashed(concat, sources={"one": {"_target_": camvid}})
+    masks = "streetlab.datasets.mask_folder.MaskFolder"
+    assert hashed(masks, split_file=None) != hashed(masks)

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from streetlab.datasets.camvid import CamVid
+from streetlab.datasets.everything import Everything
 from streetlab.datasets.labels import CAMVID, CITYSCAPES
+from streetlab.datasets.splits import write_split
 from streetlab.errors import UserError
+from streetlab.io.files import file_sha256
 
 SPLITS = ("train", "val", "test")
 
@@ -37,8 +40,34 @@ def test_frames_lie_in_their_splits_and_recordings(root: Path) -> None:
     source = camvid(root)
     assert [sample.id for sample in source.samples("val")] == ["val/0001TP_000.jpg", "val/0001TP_001.jpg"]
     assert {sample.group for sample in source.samples("val")} == {"0001TP"}
+    assert {source.recording(sample) for sample in source.samples("val")} == {"0001TP"}
     assert source.eval_split == "test"
     assert source.label_space == CAMVID
+
+
+def test_a_split_file_and_folds_take_the_place_of_the_folders(root: Path, tmp_path: Path) -> None:
+    every = [sample for split in SPLITS for sample in camvid(root).samples(split)]
+    for number, sample in enumerate(every):
+        Image.new("RGB", (12, 4), (40 * number, 0, 0)).save(sample.path)
+    entries = {file_sha256(sample.path): {"split": "test", "group": "g"} for sample in every}
+    moved = dict(zip((sample.id for sample in every), ("val", "train", None), strict=False))
+    for sample in every[:3]:
+        entries[file_sha256(sample.path)]["split"] = moved[sample.id]
+    write_split(tmp_path / "split.json", entries, 0)
+    source = camvid(root, split_file=tmp_path / "split.json")
+    found = {sample.id: split for split in SPLITS for sample in source.samples(split)}
+    assert found == {sample.id: moved.get(sample.id, "test") for sample in every if moved.get(sample.id, "test")}
+    assert source.split_file is not None
+    recordings = {sample.group for sample in every}
+    assert {source.recording(sample) for sample in source.samples("test")} <= recordings
+    together = Everything(camvid(root))
+    assert {together.recording(sample) for sample in together.samples("test")} == recordings
+    with pytest.raises(UserError, match=r"^dataset\.split_file: no file .*nowhere\.json"):
+        camvid(root, split_file=tmp_path / "nowhere.json")
+
+    folds = [camvid(root, folds=3, fold=fold) for fold in range(3)]
+    tested = [{source.recording(sample) for sample in source.samples("test")} for source in folds]
+    assert sorted(name for names in tested for name in names) == sorted({sample.group for sample in every})
 
 
 def test_its_classes_become_those_of_cityscapes_as_msegs_do(root: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from streetlab.datasets.cityscapes import Cityscapes
+from streetlab.datasets.files import content_hash
 from streetlab.datasets.labels import CITYSCAPES, to_label_ids
+from streetlab.datasets.splits import write_split
 from streetlab.errors import UserError
 from streetlab.loading.cache import open_cache
 
@@ -74,6 +76,8 @@ def test_ids_and_groups_are_those_of_the_recordings(root: Path) -> None:
     groups = [sample.group for split in SPLITS for sample in source.samples(split)]
     assert groups == ["aachen_000000", "aachen_000001", "bad-honnef_000000", "frankfurt_000000", "frankfurt_000000",
                       "berlin_000000"]  # fmt: skip
+    cities = [source.recording(sample) for split in SPLITS for sample in source.samples(split)]
+    assert cities == ["aachen", "aachen", "bad-honnef", "frankfurt", "frankfurt", "berlin"]
 
 
 def test_numbers_come_from_val_since_the_truth_of_test_is_withheld(root: Path) -> None:
@@ -84,6 +88,19 @@ def test_numbers_come_from_val_since_the_truth_of_test_is_withheld(root: Path) -
     for top in ("leftImg8bit", "gtFine"):
         shutil.rmtree(root / top / "test")
     assert cityscapes(root).samples("test") == []
+
+
+def test_a_split_file_deals_train_and_val_also_from_the_zips_and_leaves_the_withheld_out(root: Path) -> None:
+    zips = zipped(root, root.parent / "zips")
+    known = [sample for split in ("train", "val") for sample in cityscapes(zips).samples(split)]
+    splits = dict(zip((sample.id for sample in known), ("test", "val", "train", "train", "test"), strict=True))
+    entries = {content_hash(sample.path): {"split": splits[sample.id]} for sample in known}
+    write_split(root.parent / "split.json", entries, 0)
+    for tree in (root, zips):
+        source = cityscapes(tree, split_file=root.parent / "split.json")
+        assert {sample.id: split for split in SPLITS for sample in source.samples(split)} == splits
+        assert source.eval_split == "test"
+        assert all(source.read_pair(sample)[1].any() for sample in source.samples("test"))
 
 
 def test_label_ids_become_the_nineteen_train_ids_and_all_else_is_ignored(root: Path) -> None:

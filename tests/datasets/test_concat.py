@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
+from streetlab.config import instantiate
 from streetlab.datasets.concat import Concat
 from streetlab.datasets.image_folder import ImageFolder
 from streetlab.datasets.labels import CITYSCAPES
 from streetlab.datasets.mask_folder import MaskFolder
+from streetlab.datasets.splits import write_split
 from streetlab.datasets.synthetic_streets import SyntheticStreets
 from streetlab.errors import UserError
+from streetlab.io.files import file_sha256
 from streetlab.loading.cache import open_cache
 
 SPLITS = ("train", "val", "test")
@@ -26,9 +30,10 @@ def streets(cache: Path, first_seed: int = 0, **options) -> SyntheticStreets:
     )
 
 
-def masks(root: Path, splits=("train", "val"), **options) -> MaskFolder:
-    for split in splits:
-        for top, pixels in (("images", np.zeros((4, 6, 3), np.uint8)), ("masks", np.ones((4, 6), np.uint8))):
+def masks(root: Path, splits=("train", "val"), color: int | None = None, **options) -> MaskFolder:
+    for number, split in enumerate(splits):
+        photo = np.zeros((4, 6, 3), np.uint8) if color is None else np.full((4, 6, 3), 2 * color + number, np.uint8)
+        for top, pixels in (("images", photo), ("masks", np.ones((4, 6), np.uint8))):
             (root / top / split).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(root / top / split / "a.png")
     settings = {"name": "m", "root": root, "cache_dir": root.parent / "cache", "classes": ["road", "sky"]}
@@ -41,6 +46,7 @@ def test_ids_and_groups_say_where_a_sample_comes_from_and_reading_finds_it_there
     assert (both.eval_split, both.label_space, both.has_masks) == ("test", CITYSCAPES, True)
     assert [sample.id for sample in both.samples("val")] == ["one/3", "one/4", "two/103", "two/104"]
     assert [sample.group for sample in both.samples("test")] == ["one/5", "two/105"]
+    assert [both.recording(sample) for sample in both.samples("test")] == ["", ""]
     for sample, source, own in zip(both.samples("test"), (one, two), ("5", "105"), strict=True):
         (known,) = source.samples("test")
         assert known.id == own
@@ -80,6 +86,32 @@ def test_photos_with_labels_can_be_joined_too(tmp_path: Path, photo_tree) -> Non
     assert [sample.label for sample in both.samples("test")] == [0, 0, 2, 2, 1, 1] * 2
     assert both.samples("test")[0].id == "near/test/clean/0.png"
     assert both.split_hash() != sources["near"].split_hash()
+
+
+def test_a_split_file_deals_the_images_of_all_sources(tmp_path: Path) -> None:
+    sources = {key: masks(tmp_path / key, color=color) for color, key in enumerate(("near", "far"))}
+    both = Concat("both", sources, tmp_path / "cache")
+    samples = {sample.id: sample for split in ("train", "val") for sample in both.samples(split)}
+    wanted = {"near/train/a.png": "val", "near/val/a.png": "val", "far/train/a.png": "test", "far/val/a.png": "train"}
+    write_split(tmp_path / "split.json", {file_sha256(samples[key].path): {"split": wanted[key]} for key in wanted}, 0)
+    dealt = Concat("both", sources, tmp_path / "cache", split_file=tmp_path / "split.json")
+    assert {sample.id: split for split in SPLITS for sample in dealt.samples(split)} == wanted
+    assert dealt.eval_split == "test"
+    assert dealt.split_file is not None
+    (tested,) = dealt.samples("test")
+    assert dealt.read(tested).tobytes() == both.read(samples[tested.id]).tobytes()
+    with pytest.raises(UserError, match=r"^dataset\.sources\.drawn: s draws its images; dataset\.split_file"):
+        Concat("both", {**sources, "drawn": streets(tmp_path)}, tmp_path / "cache", folds=3, fold=0)
+
+
+def test_a_fault_inside_names_the_source(tmp_path: Path) -> None:
+    missing = {"_target_": "streetlab.datasets.camvid.CamVid", "name": "c", "root": tmp_path / "c", "cache_dir": "c"}
+    joined = {"_target_": "streetlab.datasets.concat.Concat", "name": "j", "cache_dir": str(tmp_path / "cache")}
+    for options, key in (({}, "root"), ({"folds": 2, "fold": 0}, "folds")):
+        node = {**missing, "root": str(missing["root"]), **options}
+        config = OmegaConf.create({"dataset": {**joined, "sources": {"mine": node}}})
+        with pytest.raises(UserError, match=rf"^dataset\.sources\.mine\.{key}: "):
+            instantiate(config.dataset)
 
 
 @pytest.mark.parametrize(

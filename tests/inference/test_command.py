@@ -389,3 +389,21 @@ def test_without_the_extra_a_video_is_named_with_the_way_to_have_it(segmenter, p
     _, err = predict(segmenter.path, "source=in", "output=out", code=1)
     assert err[1:] == ["  b.mp4: videos need PyAV: pip install 'streetlab[video]'"]
     assert set(table(Path("out/predictions.csv"))) == {"a.jpg"}
+
+
+def test_photos_with_a_place_have_columns_for_it_and_others_none(predict, tmp_path):
+    run = write_run(tmp_path / "classifier", CLASSIFIER)
+    streets(Path("in"), "a.jpg")
+    predict(run.path, "source=in", "output=out")
+    header = Path("out/predictions.csv").read_text().splitlines()[0]
+    assert header == "file,width,height,prediction,confidence,p_Clean,p_Medium,p_Litter"
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 30.0, 0.0), 3: "E", 4: (18.0, 15.0, 36.0), 16: "T", 17: 90.5})
+    exif.get_ifd(0x8769).update({0x9003: "2025:03:14 08:01:02", 0x9011: "+02:00"})
+    Image.fromarray(draw_scene(5, 33, 46).image).save("in/b.jpg", exif=exif.tobytes())
+    predict(run.path, "source=in", "output=out")  # the folder of an earlier call goes on
+    rows = table(Path("out/predictions.csv"))
+    assert list(rows["a.jpg"]) == [*header.split(","), "lat", "lon", "time", "heading"]
+    place = {key: rows["b.jpg"][key] for key in ("lat", "lon", "time", "heading")}
+    assert place == {"lat": "-33.5", "lon": "18.26", "time": "2025-03-14T06:01:02Z", "heading": "90.5"}
+    assert (rows["a.jpg"]["lat"], rows["a.jpg"]["time"]) == ("", "")

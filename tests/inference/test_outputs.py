@@ -90,15 +90,14 @@ def test_a_label_is_written_with_its_probabilities_and_the_map_of_the_predicted_
     assert difference(tmp_path / "overlay/dark.jpg", np.asarray(photo)) < 3
 
 
-def test_a_picture_that_no_format_takes_is_told_of_and_stops_nothing(tmp_path):
+def test_a_photo_wider_than_a_jpeg_can_be_has_its_overlay_as_png(tmp_path):
     wide = Image.new("RGB", (70_000, 1))  # a JPEG's side has 16 bits
     ids = np.zeros((1, 70_000), np.uint8)
-    written = PhotoResults(tmp_path, CAMVID, ("mask", "overlay"), PaintStyle(CAMVID.palette), False).write(
-        "wide", wide, Segmented(ids, ids)
-    )
-    assert "cannot be stored" in written.result["error"]
-    assert written.outputs == ()
-    assert not list(tmp_path.iterdir())
+    style = PaintStyle(CAMVID.palette)
+    written = PhotoResults(tmp_path, CAMVID, ("mask", "overlay"), style, False).write("wide", wide, Segmented(ids, ids))
+    assert written.outputs == ("masks/wide.png", "overlay/wide.png")
+    assert (np.asarray(Image.open(tmp_path / "masks/wide.png")) == ids).all()
+    assert (np.asarray(Image.open(tmp_path / "overlay/wide.png")) == paint(np.asarray(wide), ids, style)).all()
 
 
 def test_tables_have_a_row_for_each_file_with_results_in_the_order_of_the_names(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from torchvision.transforms.v2 import functional as TF
 
 from streetlab.datasets.image_folder import ImageFolder
 from streetlab.loading.augment import Augment, draws, normalize
@@ -137,3 +139,18 @@ def test_a_skipped_photo_takes_its_label_with_it(source: ImageFolder, tmp_path: 
     assert len(samples) == 11
     for _, rows, _, labels in recorder.train_batches:
         assert labels.tolist() == [samples[row].label for row in rows]
+
+
+def test_a_smaller_training_size_reduces_images_smoothly_and_masks_to_the_nearest(source: ImageFolder) -> None:
+    data = StreetData(source, Augment(), (64, 64), 4)
+    data.trainer = cast("pl.Trainer", SimpleNamespace(training=True))
+    data.train_size = (32, 32)
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    masks = (torch.arange(64) // 16).to(torch.uint8).expand(2, 64, 64).clone()
+    uniforms = draws(sample_keys(["a", "b"]), 0, 0)
+    batch = data.on_after_batch_transfer(
+        {"images": pixels, "masks": masks, "uniforms": uniforms, "rows": torch.arange(2), "split": "train"}, 0
+    )
+    expected = TF.resize(normalize(pixels.permute(0, 3, 1, 2)), [32, 32], antialias=True)
+    torch.testing.assert_close(batch["images"], expected)
+    assert torch.equal(batch["masks"], (torch.arange(32) // 8).expand(2, 32, 32))

@@ -8,10 +8,12 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from streetlab.config.composition import composer
 from streetlab.errors import UserError
 from streetlab.loading.augment import draws, normalize
 from streetlab.loading.sampler import sample_keys
 from streetlab.loading.transforms import Transforms, build_transforms
+from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = (32, 48)
 
@@ -90,6 +92,22 @@ def test_what_a_transform_fills_is_ignored_whatever_it_fills_with(fill):
 def test_a_transform_that_does_not_fit_is_named_before_data_are_read(target, masks, line):
     with pytest.raises(UserError, match=line):
         Transforms({"mine": target}, SIZE, masks)
+
+
+def test_rand_augment_of_the_group_is_torchvisions_and_refuses_masks_that_it_would_not_move():
+    with composer() as compose:
+        node = compose.compose("train", ["transforms=rand_augment"]).transforms
+    images, _, uniforms = batch()
+    found = build_transforms(node, SIZE, False)(images, uniforms)[0]
+    pixels = (images * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)).clamp(0, 1)
+    expected = []
+    for image, seed in zip(pixels, uniforms[:, 18] * 2**53, strict=True):
+        torch.manual_seed(int(seed))
+        expected.append(v2.RandAugment(num_ops=2, magnitude=9)(image))
+    torch.testing.assert_close(found, normalize(torch.stack(expected) * 255), rtol=0, atol=1e-4)
+    assert not torch.equal(found, images)
+    with pytest.raises(UserError, match=r"transforms\.rand_augment: RandAugment does not take an image"):
+        build_transforms(node, SIZE, True)
 
 
 def test_null_switches_a_transform_off():

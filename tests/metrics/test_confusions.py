@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streetlab.errors import UserError
-from streetlab.metrics.confusions import Confusions
+from streetlab.metrics.confusions import Confusions, join_confusions
 from streetlab.records.record import RunRecord
 
 NAMES = ("road", "sky", "Straße $x$")
@@ -87,3 +87,19 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, damage):
     with pytest.raises(UserError, match=r"confusions\.npz: damaged .*streetlab evaluate") as caught:
         record.confusions("val")
     assert "\n" not in str(caught.value)
+
+
+def test_groups_return_as_they_were_written_and_older_files_have_none(tmp_path) -> None:
+    ids, matrices = ["a", "b", "c"], np.arange(27).reshape(3, 3, 3)
+    record = RunRecord(tmp_path)
+    record.write_confusions({"val": (ids, matrices), "test": (ids, matrices, ["s1", "s1", ""])}, NAMES)
+    with np.load(tmp_path / "confusions.npz") as archive:
+        assert sorted(archive.files) == [
+            "names", "test_groups", "test_ids", "test_matrices", "val_ids", "val_matrices",
+        ]  # fmt: skip
+    assert list(record.confusions("test").groups) == ["s1", "s1", ""]
+    assert list(record.confusions("val").groups) == ["", "", ""]
+    joined = join_confusions([record.confusions("val"), record.confusions("test")])
+    assert list(joined.groups) == ["", "", "", "s1", "s1", ""]
+    with pytest.raises(ValueError, match="2 names for 3 ids"):
+        Confusions(ids, matrices, NAMES, ["s1", "s1"])

@@ -20,6 +20,7 @@ from streetlab.metrics.segmentation import (
     image_mious,
     report_rows,
     segmentation_report,
+    summarize_groups,
     summarize_segmentation,
 )
 
@@ -188,3 +189,15 @@ def test_a_boundary_score_finds_its_column():
     report = segmentation_report(summary)
     assert report.splitlines()[1].split() == ["a", *["1.000"] * 4, "0.250", "1"]
     assert any(line.split() == ["boundary", "F", "0.500"] for line in report.splitlines())
+
+
+def test_each_recordings_numbers_are_those_of_its_images_alone():
+    matrices = np.random.default_rng(0).integers(1, 99, (6, 3, 3))
+    groups = ["b", "a", "", "b", "a", "alone"]
+    found = summarize_groups(matrices, groups)
+    assert list(found) == ["a", "b"]
+    for name, images in (("a", [1, 4]), ("b", [0, 3])):
+        alone = summarize_segmentation(matrices[images].sum(axis=0), SPACE, 2)
+        assert found[name]["n"] == 2
+        assert all(found[name][key] == alone[key] for key in ("miou", "pixel_accuracy", "mean_accuracy"))
+    assert summarize_groups(matrices, [""] * 6) == {}

@@ -128,3 +128,28 @@ def test_no_weights_means_no_download(monkeypatch):
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", refuse)
     timm_classifier(3, "resnet18.tv_in1k", weights="none")
+
+
+def test_stochastic_depth_leaves_out_later_blocks_more_often():
+    network = timm_classifier(3, "resnet18", drop_path=0.2)
+    shares = [block.drop_path.drop_prob for layer in range(1, 5) for block in getattr(network, f"layer{layer}")
+              if block.drop_path is not None]  # fmt: skip
+    assert shares == pytest.approx([0.2 * block / 7 for block in range(1, 8)])
+    assert list(network.state_dict()) == list(timm_classifier(3, "resnet18").state_dict())
+    with pytest.raises(UserError, match=r"model\.drop_path=1.0: allowed is 0 up to below 1"):
+        timm_classifier(3, "resnet18", drop_path=1.0)
+    with pytest.raises(UserError, match=r"model\.drop_path: timm's vgg11 has no such option"):
+        timm_classifier(3, "vgg11", drop_path=0.2)
+
+
+def test_a_head_that_begins_at_zero_favours_no_class_and_learns(tmp_path):
+    network = timm_classifier(3, "test_resnet", zero_init_head=True)
+    images = torch.rand(4, 3, 32, 32)
+    logits = network(images)
+    assert torch.equal(logits, torch.zeros(4, 3))
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
+    assert network.get_classifier().weight.grad.abs().sum() > 0
+    ordinary = timm_classifier(3, "test_resnet")
+    torch.save(ordinary.state_dict(), tmp_path / "whole.pth")
+    loaded = timm_classifier(3, "test_resnet", weights=str(tmp_path / "whole.pth"), zero_init_head=True)
+    assert torch.equal(loaded.get_classifier().weight, ordinary.get_classifier().weight)

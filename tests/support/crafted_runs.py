@@ -31,6 +31,7 @@ CLASSIFIER = {
     "name": "test_resnet",
     "weights": "imagenet",
 }
+RED_IS_PERSON = {"_target_": "tests.support.crafted_runs.RedIsPerson", "_partial_": True}
 POINTWISE = {"_target_": "tests.support.crafted_runs.Convolutions", "_partial_": True, "sides": [1]}
 
 
@@ -58,6 +59,21 @@ class Convolutions(nn.Module):
         for layer in self.layers[:-1]:
             images = layer(images).relu()
         return self.layers[-1](images)
+
+
+class RedIsPerson(nn.Module):
+    """A segmentation network of Cityscapes' classes that takes red pixels for people (11) and all others for road."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, num_classes, 1)
+        with torch.no_grad():
+            self.head.weight.zero_()
+            self.head.weight[11, :2, 0, 0] = torch.tensor([1.0, -1.0])
+            self.head.bias.fill_(-9).index_fill_(0, torch.tensor([0]), 0).index_fill_(0, torch.tensor([11]), -1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(images)
 
 
 def metadata_of(model: dict[str, Any], space: LabelSpace, image_size: tuple[int, int]) -> dict[str, Any]:

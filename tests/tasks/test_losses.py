@@ -56,6 +56,24 @@ def test_cross_entropy_and_its_gradient_are_torchs(batch, weights: list[float] |
     torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "weighted", "ohem", "weighted_ohem"])
+def test_probabilities_of_one_class_are_its_label(loss: str) -> None:
+    logits = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(16) % 4
+    found = LOSSES[loss](logits, F.one_hot(labels, 4).float())
+    torch.testing.assert_close(found, LOSSES[loss](logits, labels))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_probabilities_and_its_gradient_are_torchs(smoothing: float) -> None:
+    logits, targets = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0))
+    logits.requires_grad_()
+    found = CrossEntropy(smoothing)(logits, targets.softmax(dim=1))
+    wanted = F.cross_entropy(logits, targets.softmax(dim=1), label_smoothing=smoothing)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
+
+
 def test_small_class_weights_leave_the_mean_as_it_is() -> None:
     logits, labels = torch.tensor([[0.0, 2.0]]), torch.tensor([0])
     found = CrossEntropy(class_weights=[1e-6, 1e-3])(logits, labels)
@@ -148,6 +166,17 @@ def test_a_weighted_sum_is_one_and_skips_what_weighs_nothing(batch) -> None:
 
     found = WeightedSum({"ce": CrossEntropy(), "never": Never()}, {"ce": 1.0, "never": 0.0})(logits, labels)
     torch.testing.assert_close(found, parts["ce"](logits, labels))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_a_softmax_that_losses_share_changes_neither_their_sum_nor_its_gradient(batch, weights, smoothing) -> None:
+    logits, labels = batch
+    parts = {"ce": CrossEntropy(smoothing, weights), "dice": DiceLoss(), "ohem": OhemCrossEntropy()}
+    found = WeightedSum(parts, dict.fromkeys(parts, 1.0))(logits, labels)
+    wanted = torch.stack([loss(logits, labels) for loss in parts.values()]).sum()
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
 
 
 @every_loss

@@ -10,11 +10,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from scipy.ndimage import distance_transform_edt
+from sklearn.metrics import confusion_matrix
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from streetlab.datasets.labels import CITYSCAPES
 from streetlab.metrics.segmentation import summarize_segmentation
-from streetlab.tasks.metrics import BoundaryScore, ImageConfusions, MeanLoss, dilate
+from streetlab.tasks.metrics import BoundaryScore, Confusion, ImageConfusions, MeanLoss, dilate
 
 K = 19
 
@@ -73,15 +74,30 @@ def test_miou_equals_torchmetrics_also_where_a_class_is_absent():
 
 def test_ids_outside_the_classes_and_wrong_shapes_are_refused():
     predictions, masks = _batch(2)
+    for seen, true, count in (
+        (predictions, torch.where(masks == 3, 19, masks), int((masks == 3).sum())),
+        (torch.full_like(masks, -1), masks, int((masks != 255).sum())),
+    ):
+        metric = ImageConfusions(K)
+        metric.update(seen, true, torch.arange(2))
+        with pytest.raises(ValueError, match=rf"{count} true or predicted ids are outside 0\.\.18"):
+            metric.compute()
     metric = ImageConfusions(K)
-    with pytest.raises(ValueError, match=r"masks: ids 0\.\.19, allowed 0\.\.18"):
-        metric.update(predictions, torch.where(masks == 3, 19, masks), torch.arange(2))
-    with pytest.raises(ValueError, match=r"predictions: ids -1\.\."):
-        metric.update(torch.full_like(masks, -1), masks, torch.arange(2))
     for wrong in ((predictions[:1], masks, torch.arange(2)), (predictions, masks, torch.arange(3))):
         with pytest.raises(ValueError, match=r"are expected"):
             metric.update(*wrong)
     assert metric.compute()[0].size == 0
+
+
+def test_labels_of_photos_are_counted_as_scikit_learn_counts_them():
+    labels, predictions = torch.randint(0, 3, (2, 50), generator=torch.manual_seed(0))
+    metric = Confusion(3)
+    for start in range(0, 50, 8):
+        metric.update(predictions[start : start + 8], labels[start : start + 8])
+    assert np.array_equal(metric.compute(), confusion_matrix(labels, predictions))
+    metric.update(torch.tensor([3]), torch.tensor([0]))
+    with pytest.raises(ValueError, match="1 true or predicted ids are outside"):
+        metric.compute()
 
 
 def test_the_mean_loss_weighs_batches_by_their_images_and_keeps_a_nan():

@@ -141,3 +141,8 @@ def test_objective_that_is_not_measured(complain):
 def test_unknown_scheduler_of_a_phase(complain):
     message = complain("regime.phases=[{name: a, epochs: 1, train: [all], scheduler: cosin}]")
     assert "did you mean 'cosine'" in message
+
+
+def test_a_loss_that_cannot_learn_from_mixed_labels(complain):
+    message = complain("mix=mixup", "loss=dice_cross_entropy")
+    assert "loss: WeightedSum does not take probabilities (B, 3) for labels, which mix needs" in message

@@ -47,7 +47,10 @@ def changed(phase: dict) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-@pytest.mark.parametrize("callback", [(), ("callbacks.ema={_target_: streetlab.training.ema.EMA}",)], ids=["", "ema"])
+AVERAGED = "callbacks.ema={_target_: streetlab.training.ema.EMA, warmup: true}"
+
+
+@pytest.mark.parametrize("callback", [(), (AVERAGED,)], ids=["", "ema"])
 def test_frozen_layers_stay_bit_equal_and_unfrozen_ones_change(train, watched, callback):
     train(*TWO_PHASES, *callback)
     probe, tune = watched

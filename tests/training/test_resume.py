@@ -28,7 +28,15 @@ MOMENTS = {
 }
 OPTIONS = {
     "plateau": ("model.dropout=0.5", "scheduler=plateau", "scheduler.patience=0"),
-    "workers-cosine-strong": ("model.dropout=0.5", "num_workers=2", "scheduler=cosine", "augment=strong"),
+    "workers-cosine-strong": (
+        "model.dropout=0.5",
+        "num_workers=2",
+        "scheduler=cosine",
+        "augment=strong",
+        "mix=mixup_cutmix",
+        "model.drop_path=0.2",
+        "regime.layer_decay=0.8",
+    ),
 }
 
 
@@ -83,7 +91,7 @@ def test_every_schedule_goes_on_where_it_was(train, monkeypatch, scheduler):
 
 
 def test_averaged_weights_survive_a_kill(train, monkeypatch):
-    words = (*TWO_PHASES, "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9}")
+    words = (*TWO_PHASES, "callbacks.ema={_target_: streetlab.training.ema.EMA, decay: 0.9, warmup: true}")
     whole = train(*words, output="whole")
     run_killed(train, monkeypatch, 4, 1, *words)
     assert_same_bits(whole, train(*words, output="killed"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -12,9 +14,12 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW
 
+from streetlab import cli
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.loading import cache, datamodule
-from streetlab.training.phases import PhaseSchedule, build_fused
+from streetlab.networks.segmentation import resize_logits
+from streetlab.training.optimizers import build_fused
+from streetlab.training.phases import PhaseSchedule
 
 STEPS = 20
 PLAIN = (
@@ -29,7 +34,7 @@ class Enough(BaseException):
 
 @pytest.fixture
 def losses(train, monkeypatch: pytest.MonkeyPatch):
-    """`losses("key=value", ...)`: the loss of each of the first 20 steps."""
+    """`losses("key=value", ...)`: the loss of each of the first 20 steps; of another run than `train` with `run=`."""
     seen: list[float] = []
     runs = count()
     original = PhaseSchedule.on_train_batch_end
@@ -42,12 +47,12 @@ def losses(train, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(PhaseSchedule, "on_train_batch_end", hook)
 
-    def of(*words: str) -> list[float]:
+    def of(*words: str, run: Callable[..., Any] = train) -> list[float]:
         seen.clear()
         given = {word.partition("=")[0].lstrip("+") for word in words}
         kept = [word for word in PLAIN if word.partition("=")[0].lstrip("+") not in given]
         with pytest.raises(Enough):
-            train(*kept, *words, output=f"run-{next(runs)}")
+            run(*kept, *words, output=f"run-{next(runs)}")
         assert len(set(seen)) == STEPS, "nothing was learned"
         return list(seen)
 
@@ -84,6 +89,31 @@ def test_the_losses_of_the_first_steps_are_the_same(losses, monkeypatch) -> None
     monkeypatch.setattr(datamodule, "open_cache", decoding)
     assert losses() == plain, "without the cache"
     assert sum(array.read for array in arrays) > 100
+
+
+def test_depthwise_convolutions_in_bf16_have_the_same_losses_with_either_backward_pass(losses, monkeypatch) -> None:
+    words = "model.name=test_efficientnet", "trainer.precision=bf16-mixed", "trainer.channels_last=true"
+    fast = losses(*words)
+    monkeypatch.setattr("streetlab.tasks.base.FastDepthwise", nullcontext)
+    assert losses(*words) == pytest.approx(fast, rel=5e-3)  # of a weight, bf16 keeps three digits
+
+
+def test_what_spares_passes_over_all_logits_leaves_the_losses_of_masks_alone(losses, tmp_path, monkeypatch) -> None:
+    words = (
+        "dataset=synthetic_streets", "dataset.train=8", "dataset.val=1", "dataset.test=1", "image_size=[40,64]",
+        "batch_size=2", "model=smp", "model.decoder=fpn", "model.encoder=tu-test_efficientnet",
+        "+model.decoder_merge_policy=cat", "loss=dice_cross_entropy", "trainer=cpu", "trainer.precision=32-true",
+        f"dataset.cache_dir={tmp_path / 'cache'}", "logger=none",
+    )  # fmt: skip
+
+    def segment(*given: str, output: str) -> None:
+        assert cli.run(["train", *given, f"output={tmp_path / output}"]) == 0
+
+    cheap = losses(*words, "trainer.channels_last=true", run=segment)
+    monkeypatch.setattr("streetlab.tasks.losses._SHARED", "never")
+    monkeypatch.setattr("streetlab.networks.smp_network.at_size", resize_logits)
+    monkeypatch.setattr("streetlab.networks.smp_network.crop", lambda logits, size: logits[..., : size[0], : size[1]])
+    assert losses(*words, run=segment) == pytest.approx(cheap, rel=1e-4)
 
 
 @pytest.mark.slow

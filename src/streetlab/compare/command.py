@@ -66,10 +66,15 @@ def run(cfg: DictConfig) -> None:
     comparison = perform(cfg)
     console = Console()
     selection, verdicts = comparison.selection, comparison.verdicts
-    tables = terminal_tables(verdicts.rows, verdicts.baseline, selection.metric, console.width)
-    for table in [*tables, *measures_terminal(verdicts.rows)]:
+    best = comparison.options.most_tested
+    shown = [row for row in verdicts.rows if row.rank <= best or row is verdicts.baseline]
+    tables = terminal_tables(shown, verdicts.baseline, selection.metric, console.width)
+    for table in [*tables, *measures_terminal(shown)]:
         console.print(table)
         console.print()
+    if hidden := len(verdicts.rows) - len(shown):
+        note = f"{hidden} more configurations are in leaderboard.md; most_tested={len(verdicts.rows)} prints them too"
+        console.print(Text(note, style="dim"), soft_wrap=True)
     for note in comparison.notes:
         console.print(Text(note, style="dim"), soft_wrap=True)
     for record, reason in selection.skipped:

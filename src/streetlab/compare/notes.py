@@ -70,7 +70,7 @@ def _intervals(selection: Selection, rows: Sequence[Row]) -> list[str]:
     if any(row.interval for row in alone):
         told.append(
             f"Brackets: 95% interval of one run's {words(selection.metric)} over the {unit(selection)}"
-            f"{', duplicates drawn together' if not selection.spec.per_pixel else ''}."
+            f"{', frames of one recording' if selection.spec.per_pixel else ', duplicates'} drawn together."
         )
     if not selection.spec.per_pixel and alone and selection.metric != "accuracy":
         told.append("Brackets beside accuracy: Wilson's 95% interval, as if no photo had a duplicate.")

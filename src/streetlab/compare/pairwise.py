@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,6 @@ from streetlab.metrics.statistics.differences import FEWEST_A_SIDE, Difference, 
 from streetlab.metrics.statistics.intervals import score_interval, student_interval
 from streetlab.metrics.statistics.scores import Score, sum_by_cluster
 from streetlab.metrics.statistics.significance import holm, mcnemar_exact, mcnemar_mid_p
-
-_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class PairedComparison:
     Args:
         metric: key of the split's numbers: macro_f1, accuracy, miou or pixel_accuracy.
         n: photos or images.
-        clusters: duplicate groups among them; n where each stands alone.
+        clusters: duplicate groups or recordings among them; n where each stands alone.
         seeds: runs of the group, runs of the baseline.
         difference: metric of the group minus that of the baseline, means over seeds.
         interval: 95%, over photos and, with two runs and more a side, over seeds; see
@@ -87,10 +86,11 @@ class PairedComparison:
 
     @property
     def _evidence(self) -> str:
-        noun = self.group.runs[0].spec.noun
-        apart = f" ({self.clusters} without their duplicates)" if self.clusters < self.n else ""
+        spec = self.group.runs[0].spec
+        apart = f"{self.clusters} recordings" if spec.per_pixel else f"{self.clusters} without their duplicates"
+        apart = f" ({apart})" if self.clusters < self.n else ""
         runs = f" and {self.seeds[0]} against {self.seeds[1]} runs" if min(self.seeds) >= FEWEST_A_SIDE else ""
-        return f"these {self.n} {noun}{apart}{runs}"
+        return f"these {self.n} {spec.noun}{apart}{runs}"
 
 
 def compare_with_baseline(
@@ -114,7 +114,8 @@ def compare_with_baseline(
         base = [_answers(run, metric) for run in baseline.runs]
         for answers in base[1:]:
             answers.require_same_photos(base[0])
-        resampling = _Resampling(base[0], resampled(baseline.runs[0].task)[metric], draws, seed)
+        grouped = next((answers for answers in _all_answers(others, metric, base) if any(answers.groups)), base[0])
+        resampling = _Resampling(grouped, resampled(baseline.runs[0].task)[metric], draws, seed)
         base_scores, base_drawn = resampling.side(base)
     except UserError as error:
         return [], [(group, f"the baseline cannot be tested: {error}") for group in others]
@@ -149,7 +150,7 @@ def compare_with_baseline(
             mcnemar=mcnemar,
             smallest_difference=difference.smallest,
             delta=delta,
-            verdict=_verdict(difference, float(p), mode, delta),
+            verdict=difference.verdict(float(p), delta, higher_is_better=mode == "max"),
         )
         for (group, difference, mcnemar), p in zip(tested, adjusted, strict=True)
     ]
@@ -160,7 +161,7 @@ def metric_interval(run: FinishedRun, metric: str, draws: int = 2000, seed: int 
     """95% interval of one run's metric over the photos; None where it cannot be had.
 
     Wilson's for the accuracy of photos without duplicates; else from a bootstrap, of photos by class and duplicate
-    group, of images one by one.
+    group, of images by recording.
     """
     try:
         answers = _answers(run, metric)
@@ -185,7 +186,7 @@ class _Answers:
     Args:
         where: the run's folders, for messages.
         ids: N ids.
-        groups: N names of duplicate groups.
+        groups: N names of duplicate groups, or of the recordings that images are frames of.
         strata: (N,) what is resampled apart: the labels of photos; 0 for all images.
         counts: (N, K, 3) hits, predicted and true, see `statistics.scores`.
         right: (N,) whether a photo's class was found; None for images.
@@ -236,6 +237,16 @@ def _answers(run: FinishedRun, metric: str) -> _Answers:
     )
 
 
+def _all_answers(groups: Sequence[RunGroup], metric: str, base: Sequence[_Answers]) -> Iterator[_Answers]:
+    """The baseline's answers, and those of other runs on its photos: records from before know no recordings."""
+    yield from base
+    for run in (run for group in groups for run in group.runs):
+        with suppress(UserError):
+            answers = _answers(run, metric)
+            answers.require_same_photos(base[0])
+            yield answers
+
+
 def _by_id(ids: Sequence[str], run: FinishedRun) -> list[int]:
     if len(set(ids)) < len(ids):
         raise UserError(f"{run.where}: a photo stands twice in its {run.eval_split} split")
@@ -249,7 +260,7 @@ class _Resampling:
         reference: whose photos, duplicate groups and labels count.
 
     Raises:
-        UserError: the photos are all of one duplicate group.
+        UserError: the photos are all of one duplicate group or recording.
     """
 
     def __init__(self, reference: _Answers, score: Score, draws: int, seed: int) -> None:
@@ -257,7 +268,9 @@ class _Resampling:
         self._cluster_of = cluster_photos(reference.groups)
         self.clusters = len(np.unique(self._cluster_of))
         if self.clusters < 2:
-            raise UserError(f"{reference.where}: one photo, or duplicates of one, tell nothing of others")
+            raise UserError(
+                f"{reference.where}: one photo, duplicates of one, or frames of one recording tell nothing of others"
+            )
         self._strata = strata_of(self._cluster_of, reference.strata)
         self.df = degrees_of_freedom(self._strata)
 
@@ -282,9 +295,3 @@ def _mcnemar(group: Sequence[_Answers], baseline: Sequence[_Answers]) -> McNemar
         return None
     only_base, only_own = int((base & ~own).sum()), int((own & ~base).sum())
     return McNemar(only_base, only_own, mcnemar_exact(only_base, only_own), mcnemar_mid_p(only_base, only_own))
-
-
-def _verdict(difference: Difference, p: float, mode: str, delta: float) -> str:
-    if p < _LEVEL:
-        return "better" if (difference.value > 0) == (mode == "max") else "worse"
-    return "equivalent" if difference.equivalent(delta) else "not enough data"

@@ -211,7 +211,10 @@ def _names_the_layer(network: nn.Module) -> Iterator[None]:
 
 
 def _unfit(network: nn.Module, layer: str, why: str) -> UserError:
-    return UserError(f"compress: {title(network)} can't be pruned: {layer} does not take fewer channels ({why})")
+    return UserError(
+        f"compress: {title(network)} can't be pruned: {layer} does not take fewer channels ({why}); "
+        "`streetlab export precision=int8` makes it smaller too"
+    )
 
 
 def fits(narrow: nn.Module, network: nn.Module) -> None:

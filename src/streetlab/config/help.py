@@ -20,6 +20,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("runs=[outputs/a,outputs/b] delta=0.01", "two folders of runs; a difference below 0.01 counts as none"),
     ),
     "predict": (("run=outputs/cleanliness/RUN source=~/new-photos", "classes or masks of a folder of photos"),),
+    "survey": (
+        ("run=outputs/cleanliness/RUN source=~/week streets=streets.gpkg", "how clean each street is"),
+        ("source=outputs/predict/RUN/predictions.csv cells=9", "of photos that are predicted, by cells of a grid"),
+        (
+            "plan streets=streets.gpkg run=outputs/cleanliness/RUN half_width=3",
+            "how many streets to visit",
+        ),
+    ),
     "app": (("open=true", "serve the page on this machine and open it"),),
     "explain": (("run=outputs/cleanliness/RUN n=8", "eight photos with what the network looked at"),),
     "export": (("run=outputs/cleanliness/RUN", "a file for ONNX Runtime"),),
@@ -52,10 +60,13 @@ GROUPS = {
     "scheduler": "how the learning rate changes within a phase",
     "loss": "what training makes small",
     "augment": "random changes of training photos, and of their masks with them",
+    "transforms": "further changes of training photos, such as torchvision's",
+    "mix": "training photos mixed with others of their batch, and their labels with them",
     "trainer": "hardware and precision",
     "logger": "where numbers go besides the run record",
     "callbacks": "progress, the guard against NaN, averaged weights",
     "sweep": "with -m: which presets and seeds, or what is searched",
+    "scale": "the scale of a city on which a survey reports its grades",
     "debug": "small versions of everything, for a first try",
 }
 """What each group of `conf/` decides."""
@@ -63,15 +74,20 @@ GROUPS = {
 _INDENT = " " * 6
 
 
-def introduction(command: str, summary: str) -> str:
+def introduction(command: str, summary: str, typed: str | None = None) -> str:
     """Return the words before Hydra's own help of a command.
 
     Args:
+        command: the name of its config.
         summary: the command's line in the list of commands.
+        typed: what is typed for it; None: the same as its config.
     """
-    lines = [f"streetlab {command} [key=value ...]", "", f"{summary[0].upper()}{summary[1:]}.", "", "Examples:"]
-    for words, meaning in EXAMPLES.get(command, ()):
-        lines += [f"  streetlab {command} {words}".rstrip(), f"      {meaning}"]
+    name = typed or command
+    lines = [f"streetlab {name} [key=value ...]", "", f"{summary[0].upper()}{summary[1:]}.", "", "Examples:"]
+    first, _, second = name.partition(" ")
+    for words, meaning in EXAMPLES.get(first, ()):
+        if words.startswith(second):
+            lines += [f"  streetlab {first} {words}".rstrip(), f"      {meaning}"]
     with composer() as compose:
         chosen = compose.defaults(command)
         groups = [group for group in GROUPS if group in chosen]
@@ -84,7 +100,7 @@ def introduction(command: str, summary: str) -> str:
     lines += [
         "",
         "Any key of the config below is changed in the same way: optimizer.lr=0.01 sets lr in optimizer.",
-        f"`streetlab {command} ... --cfg job` prints the config that the words make, and runs nothing.",
+        f"`streetlab {name} ... --cfg job` prints the config that the words make, and runs nothing.",
         "",
     ]
     return "\n".join(lines)

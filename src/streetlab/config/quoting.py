@@ -20,9 +20,18 @@ PATH_KEYS = frozenset(
         "run",
         "runs",
         "baseline",
+        "blur",
         "checkpoint",
+        "segmentation",
         "source",
         "models",
+        "streets",
+        "base_map",
+        "districts",
+        "grades",
+        "pilot",
+        "track",
+        "positions",
     }
 )
 

@@ -18,6 +18,7 @@ from streetlab.config.moved import first_target
 from streetlab.config.quoting import unquote
 from streetlab.config.values import without_hydra
 from streetlab.io.files import file_sha256
+from streetlab.io.hub_folder import is_of_hub, weights_file
 
 # What does not change the result: where it is written, who watches, and on what it computes.
 LEFT_OUT = (
@@ -59,7 +60,16 @@ OFF_WHERE_NULL = (
     TEACHER,
     "distillation",
     "transforms",
+    "mix",
+    "model.drop_path",
+    "regime.layer_decay",
+    "task.test_flip",
     "metrics",
+    "model.zero_init_head",
+)
+# Data sets that take a split file since then; of the others the key was always there.
+_SPLIT_FILE_OFF = tuple(
+    first_target(f"streetlab.datasets.{name}") for name in ("camvid.CamVid", "cityscapes.Cityscapes", "concat.Concat")
 )
 
 MAX_LENGTH = 100
@@ -141,7 +151,7 @@ def file_keys(config: Mapping[str, Any]) -> dict[str, Path]:
 
     def note(key: str, value: str) -> str:
         if matches(key, FILES):
-            files[key] = Path(value).expanduser()
+            files[key] = weights_file(Path(value).expanduser())
         elif key == TEACHER:
             files[key] = Path(value).expanduser() / "checkpoints" / "best.ckpt"
         return value
@@ -202,7 +212,7 @@ def _reduced(tree: Mapping[str, Any], text: Callable[[str, str], Any]) -> dict[s
             return {
                 str(name): reduce(node[name], path)
                 for name, path in children.items()
-                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node[name], path)
+                if not matches(path, LEFT_OUT) and not _is_progress(node[name], path) and not _is_off(node, name, path)
             }
         if isinstance(node, (list, tuple)):
             return [reduce(item, key) for item in node]  # members of a list keep the list's key
@@ -229,8 +239,11 @@ def _is_progress(node: object, key: str) -> bool:
     )
 
 
-def _is_off(node: object, key: str) -> bool:
-    return node is None and matches(key, OFF_WHERE_NULL)
+def _is_off(parent: Mapping[str, Any], name: str, key: str) -> bool:
+    if parent[name] is not None:
+        return False
+    later = name == "split_file" and first_target(str(parent.get("_target_"))) in _SPLIT_FILE_OFF
+    return later or matches(key, OFF_WHERE_NULL)
 
 
 def _content_hash(path: str) -> str | None:
@@ -316,6 +329,8 @@ def _number(text: str) -> str:
 
 
 def _last_component(text: str) -> str:
+    if is_of_hub(text):
+        return text
     return Path(os.path.abspath(Path(text))).name or "root"  # noqa: PTH100  (resolve() would follow links)
 
 

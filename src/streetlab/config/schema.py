@@ -22,6 +22,7 @@ class TrainConfig:
     loss: dict[str, Any] = MISSING
     augment: dict[str, Any] = MISSING
     transforms: dict[str, Any] | None = None
+    mix: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] = field(default_factory=dict)

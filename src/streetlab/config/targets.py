@@ -31,7 +31,9 @@ _COMPLETED_LATER = {
     "scheduler": "the optimizer of each phase is added to it",
 }
 """Nodes that have to be partials, and why."""
-_COMPLETE = ("augment", "callbacks.*", "dataset", "logger.*", "loss", "metrics.*", "regime", "trainer", "transforms.*")
+_COMPLETE = (
+    "augment", "callbacks.*", "dataset", "logger.*", "loss", "metrics.*", "mix", "regime", "trainer", "transforms.*",
+)  # fmt: skip
 """Nodes that must not be: all that their targets need is there when they are called."""
 _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_"})
 
@@ -112,10 +114,16 @@ def _make(tree: object, key: str) -> Any:
         return hydra_instantiate(tree, _convert_="all")
     except InstantiationException as error:
         cause: BaseException | None = error
+        place = ""
         while isinstance(cause, InstantiationException):
+            found = re.search(r"^full_key: (\S+)$", str(cause), re.MULTILINE)
+            place = found[1] if found else place
             cause = cause.__cause__
         if cause is None:
             raise UserError(f"{key or 'config'}: {' '.join(str(error).split())}") from error
+        if place and key == "dataset" and isinstance(cause, UserError):
+            # a data set inside another one calls its keys as if it stood alone
+            cause = UserError(re.sub(r"(?<![\w.])dataset\.(?=\w)", f"dataset.{place}.", str(cause)))
         raise cause from None  # what the target itself raised
 
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from streetlab.datasets.labels import CITYSCAPES
-from streetlab.datasets.mask_source import MaskSource
+from streetlab.datasets.mask_source import MaskSource, place_pairs
 from streetlab.datasets.pairs import Pair, check_partners, listing, names_in, permitted, wrong_root
 from streetlab.datasets.scan import SPLITS, check_root, photos_below
+from streetlab.datasets.source import Sample
+from streetlab.datasets.split_assignment import SplitAssignment
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.archive import File, ZipMember, zip_names
 from streetlab.io.filenames import as_text
@@ -22,7 +24,8 @@ class Cityscapes(MaskSource):
     """`root/leftImg8bit/{train,val,test}/<city>/` and `root/gtFine/...`, or the two zips that hold them.
 
     Numbers are reported on `val`: the truth of `test` is withheld (its published masks are dummies), so that its
-    samples have no mask. Test may be absent.
+    samples have no mask. Test may be absent. A split file or folds deal the images of train and val alone; then `test`
+    has masks and is reported, and the images of the published test are left out.
 
     Args:
         root: holds the two folders or `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip`.
@@ -30,6 +33,7 @@ class Cityscapes(MaskSource):
             cityscapesScripts.
         labels: null: the 19 training classes.
         map: see `MaskSource`.
+        split_file, folds, fold: in place of the published split, see `SplitAssignment`; folds keep recordings together.
     """
 
     eval_split = "val"
@@ -44,15 +48,27 @@ class Cityscapes(MaskSource):
         map: Mapping[str, str | None] | None = None,
         on_error: str = "fail",
         on_device: bool = False,
+        split_file: str | Path | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
     ) -> None:
+        assignment = SplitAssignment(split_file, folds=folds, fold=fold, on_error=on_error)
         if mask_files not in MASK_FILES:
             near = did_you_mean(str(mask_files), MASK_FILES)
             raise UserError(f"dataset.mask_files: '{mask_files}' is not one of {', '.join(MASK_FILES)}{near}")
         root = Path(root).expanduser()
         pairs = scan_cityscapes(root, "dataset.root", mask_files)
+        pairs, read = place_pairs(pairs, root, Path(cache_dir).expanduser(), assignment)
         space = CITYSCAPES if mask_files == "labelIds" else replace(CITYSCAPES, file_ids=(), void_ids=())
         labels = labels or CITYSCAPES.name  # one space for both kinds of mask files
         super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device)
+        self.split_file = read
+        if not assignment.by_folders and self.samples("test"):
+            self.eval_split = "test"
+
+    def recording(self, sample: Sample) -> str:
+        """The city: its frames share a car, a camera, a season and often a street."""
+        return sample.id.split("/")[1]
 
 
 def scan_cityscapes(root: Path, key: str, mask_files: str) -> list[Pair]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,6 +188,17 @@ class _Stored:
             most = 255 if self._largest < 256 else 65_535
             values = np.rint(values.astype(np.float64) * self._largest / most).astype(np.int32)
         return values
+
+
+@contextmanager
+def opened_photo(path: File) -> Iterator[ImageFile.ImageFile]:
+    """Open a photo for what its file says besides the pixels, of any number.
+
+    Raises:
+        UnreadablePhoto: as `read_photo`, also for a fault inside the block.
+    """
+    with _opened(path, "photo", sys.maxsize) as opened:
+        yield opened
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

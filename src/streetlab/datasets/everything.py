@@ -36,6 +36,9 @@ class Everything(DataSource):
     def read_pair(self, sample: Sample, min_side: int | None = None) -> tuple[Image.Image, np.ndarray]:
         return self._source.read_pair(sample, min_side)
 
+    def recording(self, sample: Sample) -> str:
+        return self._source.recording(sample)
+
     def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
         return self._source.evidence(sample)
 

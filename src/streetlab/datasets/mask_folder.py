@@ -10,14 +10,12 @@ from streetlab.datasets.content import PassedOver
 from streetlab.datasets.files import refuse_cache_below
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace, categorical_palette, class_name
 from streetlab.datasets.mapping import target_space
-from streetlab.datasets.mask_source import MaskSource
-from streetlab.datasets.pairs import Pair, scan_mask_folder
-from streetlab.datasets.scan import Photo, report_passed
+from streetlab.datasets.mask_source import MaskSource, place_pairs
+from streetlab.datasets.pairs import scan_mask_folder
+from streetlab.datasets.scan import report_passed
 from streetlab.datasets.split_assignment import SplitAssignment
-from streetlab.datasets.splits import SplitFile
 from streetlab.datasets.task_spec import SEGMENTATION
 from streetlab.errors import UserError, did_you_mean
-from streetlab.io.archive import ZipMember
 from streetlab.io.filenames import as_text, encodable, fold
 
 Classes = Sequence[str] | Mapping[str, int]
@@ -74,7 +72,7 @@ class MaskFolder(MaskSource):
         report_passed(passed, "dataset.root", root)
         tree_splits = frozenset(pair.split for pair in pairs if pair.split)
         refuse_cache_below(root, Path(cache_dir).expanduser())
-        pairs, read = _placed(pairs, root, Path(cache_dir).expanduser(), assignment)
+        pairs, read = place_pairs(pairs, root, Path(cache_dir).expanduser(), assignment)
         super().__init__(name, root, cache_dir, pairs, space, labels, map, on_error, on_device, further)
         if not self.samples("test") and self.samples("val"):
             self.eval_split = "val"
@@ -156,17 +154,3 @@ def _colors(palette: Sequence[Sequence[int]] | None, names: Sequence[str]) -> tu
         if len(color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in color):
             raise UserError(f"dataset.palette: {list(color)} is not [red, green, blue], each 0 to 255")
     return tuple((red, green, blue) for red, green, blue in palette)
-
-
-def _placed(
-    pairs: list[Pair], root: Path, cache_dir: Path, assignment: SplitAssignment
-) -> tuple[list[Pair], SplitFile | None]:
-    """The pairs with their splits and groups, by the contents of their images, and the split file if one was read."""
-    photos = []
-    for pair in pairs:
-        assert not isinstance(pair.image, ZipMember)
-        photos.append(Photo(pair.id, pair.image, pair.split, 0))
-    placed, read = assignment.place(photos, root, cache_dir, ())
-    by_id = {photo.id: photo for photo in placed}
-    kept = [(pair, by_id[pair.id]) for pair in pairs if pair.id in by_id]
-    return [replace(pair, split=photo.split, group=photo.group or pair.group) for pair, photo in kept], read

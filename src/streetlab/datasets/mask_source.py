@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from streetlab.datasets.hashes import content_hashes
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.datasets.mapping import mask_table, number_ranges, target_space
 from streetlab.datasets.pairs import Pair
-from streetlab.datasets.scan import SPLITS
+from streetlab.datasets.scan import SPLITS, Photo
 from streetlab.datasets.source import DataSource, Sample
+from streetlab.datasets.split_assignment import SplitAssignment
+from streetlab.datasets.splits import SplitFile
 from streetlab.io.archive import File
 
 
@@ -125,3 +128,21 @@ class MaskSource(DataSource):
 
 def _files(sample: Sample) -> list[File]:
     return [file for file in (sample.path, sample.mask_path) if file is not None]
+
+
+def place_pairs(
+    pairs: Sequence[Pair], root: Path, cache_dir: Path, assignment: SplitAssignment
+) -> tuple[list[Pair], SplitFile | None]:
+    """The pairs with their splits and groups, by the contents of their images, and the split file if one was read.
+
+    Frames that the tree keeps together are dealt to folds together. Images whose truth is withheld are in no split file
+    and no fold, and are left out where there is one.
+    """
+    known = list(pairs) if assignment.by_folders else [pair for pair in pairs if pair.mask is not None]
+    photos = [
+        Photo(pair.id, pair.image, pair.split, 0, None if pair.group == pair.id else pair.group) for pair in known
+    ]
+    placed, read = assignment.place(photos, root, cache_dir, ())
+    by_id = {photo.id: photo for photo in placed}
+    kept = [(pair, by_id[pair.id]) for pair in known if pair.id in by_id]
+    return [replace(pair, split=photo.split, group=photo.group or pair.group) for pair, photo in kept], read

@@ -62,7 +62,7 @@ def scan_camvid(root: Path, key: str, passed: PassedOver | None = None) -> list[
                 raise UserError(f"{key}: {folder} holds no images")
             check_partners(images, masks, key, *_in_folders(f"{split}annot", split))
             pairs += [
-                Pair(_id(images[stem], root), _recording(stem), split, images[stem], masks[stem])
+                Pair(_id(images[stem], root), recording_of(stem), split, images[stem], masks[stem])
                 for stem in sorted(images)
             ]
     return pairs
@@ -236,7 +236,8 @@ def listing(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more if names else "nothing"
 
 
-def _recording(stem: str) -> str:
+def recording_of(stem: str) -> str:
+    """The recording that a frame of CamVid is of, by the frame's name: `0001TP_006690` → `0001TP`."""
     return stem.partition("_")[0]
 
 

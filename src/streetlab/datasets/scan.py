@@ -12,6 +12,7 @@ from streetlab.datasets.content import HIDDEN, NO_CLASS, NO_SPLIT, PHOTO_SUFFIXE
 from streetlab.datasets.labels import LabelSpace, categorical_palette
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
+from streetlab.io.archive import File
 from streetlab.io.filenames import as_text, fold
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Photo:
     """One labelled photo: `id` is its path under the root as text, with forward slashes, on every system."""
 
     id: str
-    path: Path
+    path: File
     split: str | None  # null: the tree has no split folders
     label: int
     group: str | None = None  # photos of one group show the same thing; null: nothing is known

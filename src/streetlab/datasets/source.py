@@ -120,6 +120,13 @@ class DataSource(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no masks")
 
+    def recording(self, sample: Sample) -> str:
+        """Name of what the image is a frame of: a video, a sequence, a city; empty where nothing is known.
+
+        Frames of one recording are no independent evidence, so that intervals and tests resample recordings.
+        """
+        return "" if sample.group == sample.id else sample.group
+
     def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
         """The pixels (H, W) that the label follows from, at the image's own size; None where unknown."""
         return None

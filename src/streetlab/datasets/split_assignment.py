@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streetlab.datasets import splits
+from streetlab.datasets.decode import UnreadablePhoto
+from streetlab.datasets.files import content_hash
 from streetlab.datasets.scan import Photo
 from streetlab.datasets.source import make_cache_folder
 from streetlab.datasets.splits import SplitFile, group_of
 from streetlab.errors import UserError, did_you_mean
-from streetlab.io.files import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,11 @@ class SplitAssignment:
             )
         if not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < folds:
             raise UserError(f"dataset.fold: {fold!r} is not one of 0 to {folds - 1} (dataset.folds={folds})")
+
+    @property
+    def by_folders(self) -> bool:
+        """Tell whether the tree's own folders say which photo is in which split."""
+        return self.split_file is None and self.folds is None and self.test_from is None
 
     def place(
         self, photos: Sequence[Photo], root: Path, cache_dir: Path, names: Sequence[str]
@@ -140,10 +146,10 @@ class SplitAssignment:
         kept, hashes, unreadable = [], [], []
         for photo in photos:
             try:
-                hashes.append(file_sha256(photo.path))
+                hashes.append(content_hash(photo.path))
                 kept.append(photo)
-            except OSError as error:
-                unreadable.append(f"{photo.path}: cannot be read ({error.strerror or error})")
+            except UnreadablePhoto as error:
+                unreadable.append(str(error))
         if unreadable and self.on_error == "fail":
             raise UserError(f"{unreadable[0]} (dataset.on_error=skip leaves such photos out)")
         if not kept:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.names import training_data_name
+from streetlab.errors import UserError
 from streetlab.inference.journal import LINES, Journal
 from streetlab.inference.options import Options, read_options, refuse_other_task
 from streetlab.inference.outputs import UNLIKE, Names, PhotoResults, Written, write_tables
 from streetlab.inference.photos import Named, predict_photos
+from streetlab.inference.picture_blur import PictureBlur
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Found, Item, find_items
 from streetlab.inference.video_files import VideoResults, predict_videos
 from streetlab.io.filenames import one_line
 from streetlab.io.frames import data_frame
 from streetlab.progress import track
+from streetlab.records.locate import locate_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,23 +97,36 @@ def run(cfg: DictConfig) -> None:
 
 def perform(cfg: DictConfig) -> PredictResult:
     """Predict what the config asks for, and write the results; see `run` for its errors."""
-    started = time.perf_counter()
     options = read_options(cfg)
-    found = find_items(options.source, options.output, options.recursive)
+    return predict_found(options, find_items(options.source, options.output, options.recursive))
+
+
+def predict_found(
+    options: Options, found: Found, check: Callable[[LabelSpace], object] = lambda _: None
+) -> PredictResult:
+    """Predict these files, whatever `options.source` is, and write the results; see `run` for its errors.
+
+    Args:
+        check: gets the run's classes before anything is predicted, and raises where they are of no use.
+    """
+    started = time.perf_counter()
     predictor = _predictor(options)
+    check(predictor.label_space)
     if options.compile:
         predictor = predictor.compiled()
     refuse_other_task(options, predictor.label_space)
+    blur = _picture_blur(options, predictor)
     made_with = {
         "model": predictor.name,
         "checkpoint": predictor.sha256,
         "task": predictor.task,
         "settings": options.settings(predictor.label_space, predictor.views)
-        | {"temperature": predictor.temperature, "precision": predictor.precision},
+        | {"temperature": predictor.temperature, "precision": predictor.precision}
+        | ({} if blur is None else {"blur": blur.predictor.sha256 if blur.predictor else True}),
     }
     with Journal(options.output, made_with, options.resume) as journal:
         left = [item for item in found.items if not journal.is_done(item)]
-        for item, stem, written in _predicted(predictor, options, _named(left, journal)):
+        for item, stem, written in _predicted(predictor, options, blur, _named(left, journal)):
             own = {"model": predictor.name, "checkpoint": predictor.sha256}
             journal.record(item, stem, written.outputs, written.result | own)
         journal.compact()
@@ -130,6 +147,20 @@ def _predictor(options: Options) -> Predictor:
     return Predictor.from_run(options.run, options.checkpoint, **how)
 
 
+def _picture_blur(options: Options, predictor: Predictor) -> PictureBlur | None:
+    """What hides people and vehicles in the pictures, where that is asked for."""
+    if not options.blur:
+        return None
+    if options.blur is True:
+        return PictureBlur(predictor.label_space)
+    segmentation = Predictor.from_run(
+        locate_run(str(options.blur), "blur"), device=options.device, batch_size=options.batch_size
+    )
+    if not segmentation.per_pixel:
+        raise UserError(f"blur: {options.blur} gives a photo one label; name a segmentation run")
+    return PictureBlur(segmentation.label_space, segmentation)
+
+
 def _named(items: Sequence[Item], journal: Journal) -> list[Named]:
     """Each file with the stem of its results: the one it had, if it was seen before, else a new one.
 
@@ -147,17 +178,19 @@ def _named(items: Sequence[Item], journal: Journal) -> list[Named]:
     return named
 
 
-def _predicted(predictor: Predictor, options: Options, files: Sequence[Named]) -> Iterator[tuple[Item, str, Written]]:
+def _predicted(
+    predictor: Predictor, options: Options, blur: PictureBlur | None, files: Sequence[Named]
+) -> Iterator[tuple[Item, str, Written]]:
     """Predict the photos, then the videos; yield each file when its results are on disk."""
     look = options.look(predictor.label_space)
     photos = [named for named in files if named[0].kind == "photo"]
     videos = [named for named in files if named[0].kind == "video"]
     if photos:
-        pictures = PhotoResults(options.output, predictor.label_space, options.parts, look, options.cam)
+        pictures = PhotoResults(options.output, predictor.label_space, options.parts, look, options.cam, blur)
         yield from track(predict_photos(predictor, photos, pictures, options.most_pixels), "photos", len(photos))
     if videos:
         clips = VideoResults(
-            options.output, predictor.label_space, "overlay" in options.parts, look, options.ids, options.audio
+            options.output, predictor.label_space, options.parts, look, options.ids, options.audio, blur
         )
         yield from predict_videos(predictor, videos, clips, options.smooth)
 

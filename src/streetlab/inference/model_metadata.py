@@ -85,9 +85,10 @@ class ModelMetadata:
                 dict(plain["made_with"]), plain.get("data_set"),
                 None if domain is None else TrainingDomain.from_dict(domain),
             )  # fmt: skip
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            space = metadata.label_space
+            whole = space.task in TASKS and 1 <= len(space) <= IGNORE_INDEX and min(metadata.image_size) >= 1
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise UserError(f"what {file} says of itself is damaged ({type(error).__name__}: {error})") from None
-        space = metadata.label_space
-        if space.task not in TASKS or not 1 <= len(space) <= IGNORE_INDEX or min(metadata.image_size) < 1:
+        if not whole:
             raise UserError(f"what {file} says of itself is damaged ({len(space)} classes of '{space.task}')")
         return metadata

@@ -20,6 +20,7 @@ from streetlab.config.options import (
     OneOf,
     Output,
     PositiveInt,
+    Says,
     Share,
     command_options,
 )  # fmt: skip
@@ -33,12 +34,22 @@ from streetlab.plots.paint import PaintStyle
 from streetlab.records.locate import locate_run
 
 _MOST_IN_WINDOWS = 500_000_000
-PARTS = ("mask", "palette", "overlay", "confidence")
+PARTS = ("mask", "palette", "overlay", "photo", "confidence")
 
 
 def _as_typed(value: Any) -> Any:
     """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
     return {"true": True, "false": False}.get(str(value).lower(), value)
+
+
+def _blur(value: Any) -> Any:
+    """True, false, or the path of a run."""
+    value = _as_typed(value)
+    if isinstance(value, bool | Path):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return Path(value).expanduser()
 
 
 def _each_once(parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,6 +84,7 @@ class Keys:
     ids: Flag
     audio: Flag
     cam: Flag
+    blur: Annotated[Any, BeforeValidator(_blur), Says("true, false or the folder of a segmentation run")]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
@@ -85,9 +97,11 @@ class Options(Keys):
         output: where the results go.
         pixels: of the largest photo; None: `most_pixels` chooses.
         hide: as it was typed.
+        blur: true: by the run's own masks; a path: by those of the segmentation run that it names.
     """
 
     output: Path
+    blur: bool | Path
     views: Views
 
     @property
@@ -147,10 +161,24 @@ def refuse_other_task(options: Options, label_space: LabelSpace) -> None:
         raise UserError(f"cam: {options.run} is an exported model; maps are made of runs and checkpoints")
     if options.cam and label_space.spec.per_pixel:
         raise UserError("cam: the run gives each pixel a class, which its overlay shows; cam=true is for labels")
+    _refuse_blur(options, label_space)
     if not label_space.spec.per_pixel:
         for key, asked in (("ids", options.ids), ("hide", options.hide), ("outlines", options.outlines)):
             if asked:
                 raise UserError(f"{key}: the run gives a photo one label; only a run with masks has class ids to show")
+
+
+def _refuse_blur(options: Options, label_space: LabelSpace) -> None:
+    if label_space.spec.per_pixel and isinstance(options.blur, Path):
+        raise UserError(f"blur: {options.run} has masks of its own; blur=true hides what they find, not {options.blur}")
+    if not label_space.spec.per_pixel and options.blur:
+        if options.blur is True:
+            raise UserError(
+                f"blur: {options.run} gives a photo one label and finds no people in it; name a segmentation run that "
+                f"does, blur=DIR"
+            )
+        if not options.cam:
+            raise UserError("blur: of labels no picture is written; cam=true writes overlays, or leave blur out")
 
 
 def _run_and_name(path: Path, checkpoint: str) -> tuple[Path, str]:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.datasets.labels import LabelSpace
+from streetlab.datasets.places import COLUMNS as PLACE
+from streetlab.errors import UserError
+from streetlab.inference.picture_blur import PictureBlur
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.io import files
 from streetlab.io.filenames import as_text, fold
@@ -27,6 +30,8 @@ UNLIKE = "unlike_training"
 UNLIKE_SHARE = "unlike_share"
 """Of a video, the key and column of the share of its frames that are."""
 _JPEG_QUALITY = 92
+_JPEG_LONGEST = 65_500
+"""Pixels of a side: libjpeg's JPEG_MAX_DIMENSION."""
 _DIGITS = 8
 """Decimals of shares and probabilities."""
 RESULT_SUFFIXES = (".png", ".jpg", ".mp4", ".webm", ".csv")
@@ -62,6 +67,7 @@ class PhotoResults:
         parts: which files a mask is written as, of `options.PARTS`.
         look: how overlays of masks are painted.
         cam: whether labels have an overlay.
+        blur: hides people and vehicles in every picture of the photo; None: they are shown.
     """
 
     output: Path
@@ -69,6 +75,7 @@ class PhotoResults:
     parts: Sequence[str]
     look: PaintStyle
     cam: bool
+    blur: PictureBlur | None = None
 
     def write(self, stem: str, photo: Image.Image, answer: Classified | Segmented) -> Written:
         """Write the files of one photo, each in one step.
@@ -77,6 +84,11 @@ class PhotoResults:
             UserError: one cannot be written.
         """
         pixels = np.asarray(photo)
+        if self.blur is not None:
+            try:
+                pixels = self.blur.photo(pixels, answer)
+            except UserError as error:
+                return failed(str(error))
         try:
             if isinstance(answer, Segmented):
                 contents, result = self._mask(stem, pixels, answer)
@@ -97,7 +109,9 @@ class PhotoResults:
         if "palette" in self.parts:
             contents[f"palette/{stem}.png"] = palette_png(answer.ids, self.label_space.palette)
         if "overlay" in self.parts:
-            contents[f"overlay/{stem}.jpg"] = _jpeg(paint(pixels, answer.ids, self.look))
+            contents |= _picture(f"overlay/{stem}", paint(pixels, answer.ids, self.look))
+        if "photo" in self.parts:
+            contents |= _picture(f"photo/{stem}", pixels)
         if "confidence" in self.parts:
             contents[f"confidence/{stem}.png"] = ids_png(answer.confidence)
         return contents, {"shares": by_name(class_shares(answer.ids, len(self.label_space)), self.label_space)}
@@ -105,11 +119,11 @@ class PhotoResults:
     def _label(
         self, stem: str, pixels: NDArray[np.uint8], answer: Classified
     ) -> tuple[dict[str, bytes], dict[str, Any]]:
-        contents = {}
+        contents: dict[str, bytes] = {}
         if self.cam and answer.activations is not None:
             strongest = float(answer.activations.max(initial=0))
             heat = answer.activations[answer.activated.index(answer.prediction)] / (strongest or 1)
-            contents[f"overlay/{stem}.jpg"] = _jpeg(heat_overlay(pixels, np.clip(heat, 0, 1)))
+            contents |= _picture(f"overlay/{stem}", heat_overlay(pixels, np.clip(heat, 0, 1)))
         return contents, label_result(answer.probabilities, self.label_space)
 
 
@@ -131,7 +145,7 @@ def by_name(values: Sequence[float] | NDArray[Any], label_space: LabelSpace) -> 
 def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: LabelSpace) -> list[Path]:
     """Write predictions.csv and videos.csv from the journal's lines, as far as there are such files; return them.
 
-    Files without any result have no row.
+    Files without any result have no row. Where a photo has a place or a time, there are columns for them.
     """
     if label_space.spec.per_pixel:
         values, prefix, own = "shares", "share_", []
@@ -148,8 +162,9 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     done = sorted((line for line in lines if values in line), key=lambda line: line["file"])
     written = []
     for name, (kind, header) in columns.items():
-        marks = [key for key in (UNLIKE_SHARE, UNLIKE) if any(key in line for line in done if line["kind"] == kind)]
-        header = [*header, *marks]
+        keys = {key for line in done if line["kind"] == kind for key in line}
+        marks = [key for key in (UNLIKE_SHARE, UNLIKE) if key in keys]
+        header = [*header, *marks, *(PLACE if keys.intersection(PLACE) else ())]
         rows = [
             {key: line[key] for key in header if key in line}
             | {"file": as_text(line["file"])}
@@ -164,10 +179,15 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     return written
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def _picture(name: str, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
+    """A picture's file by its name: a JPEG, or a PNG where a side is longer than a JPEG's can be.
+
+    Of the photo's file nothing is carried over but pixels: no EXIF, place, profile, comment or thumbnail.
+    """
+    fits = max(pixels.shape) <= _JPEG_LONGEST
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    Image.fromarray(pixels).save(buffer, "JPEG" if fits else "PNG", quality=_JPEG_QUALITY)  # a PNG has no quality
+    return {f"{name}{'.jpg' if fits else '.png'}": buffer.getvalue()}
 
 
 class Names:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from PIL import Image
 
 from streetlab.datasets.decode import MOST_PIXELS, TooManyPixels, UnreadablePhoto, read_photo
+from streetlab.datasets.places import read_place
 from streetlab.errors import UserError
 from streetlab.inference.outputs import PhotoResults, Written, failed
 from streetlab.inference.predictions import Classified, Segmented
@@ -62,7 +63,7 @@ def predict_photos(
                     if isinstance(answer, str):
                         yield item, stem, failed(answer)
                     else:
-                        future = writers.submit(_write, results, stem, picture, answer, seconds)
+                        future = writers.submit(_write, results, item, stem, picture, answer, seconds)
                         writing.append((item, stem, future))
                 batch = []
             while writing and (len(writing) > size + _WORKERS or writing[0][2].done()):
@@ -80,7 +81,7 @@ def _predict_alone(predictor: Predictor, named: Named, results: PhotoResults, mo
     if isinstance(photo, UnreadablePhoto):
         return failed(_reason(item, photo))
     ((_, _, answer, seconds),) = _predict(predictor, [(named, photo)], results.cam)
-    return failed(answer) if isinstance(answer, str) else _write(results, stem, photo, answer, seconds)
+    return failed(answer) if isinstance(answer, str) else _write(results, item, stem, photo, answer, seconds)
 
 
 def _predict(
@@ -117,7 +118,11 @@ def _reason(item: Item, error: object) -> str:
 
 
 def _write(
-    results: PhotoResults, stem: str, photo: Image.Image, answer: Classified | Segmented, seconds: float
+    results: PhotoResults, item: Item, stem: str, photo: Image.Image, answer: Classified | Segmented, seconds: float
 ) -> Written:
     written = results.write(stem, photo, answer)
-    return replace(written, result=written.result | {"seconds": round(seconds, 4)})
+    try:
+        place = read_place(item.path).entry()
+    except UnreadablePhoto:  # its pixels have decoded: what is wrong is its EXIF, or the file is gone by now
+        place = {}
+    return replace(written, result=written.result | place | {"seconds": round(seconds, 4)})

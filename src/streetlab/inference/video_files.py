@@ -11,11 +11,12 @@ from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
 from streetlab.inference.outputs import UNLIKE, UNLIKE_SHARE, Written, by_name, failed, label_result
 from streetlab.inference.photos import Named
+from streetlab.inference.picture_blur import BlurredSink, FrameBlur, PictureBlur
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Item
 from streetlab.inference.video.pipeline import VideoReport, predict_video
 from streetlab.inference.video.reader import VideoInfo, probe
-from streetlab.inference.video.sinks import IdsSink, OverlaySink, ProbabilitiesSink, SharesSink
+from streetlab.inference.video.sinks import IdsSink, OverlaySink, PhotoSink, ProbabilitiesSink, SharesSink
 from streetlab.plots.paint import PaintStyle
 from streetlab.progress import counting
 
@@ -27,18 +28,20 @@ class VideoResults:
     Args:
         output: the folder of the results.
         label_space: the classes.
-        overlay: of masks, a video with their colours is written.
+        parts: of masks, `overlay` is a video with their colours, `photo` the video itself.
         look: how it is painted.
         ids: of masks, the class ids are written too.
-        audio: the overlay has the video's sound.
+        audio: these videos have the video's sound.
+        blur: hides people and vehicles in both; None: they are shown.
     """
 
     output: Path
     label_space: LabelSpace
-    overlay: bool
+    parts: Sequence[str]
     look: PaintStyle
     ids: bool
     audio: bool
+    blur: PictureBlur | None = None
 
     def sinks(self, stem: str, path: Path, info: VideoInfo) -> dict[str, Any]:
         """The writer of each result of one video, by the result's path under the folder."""
@@ -47,11 +50,15 @@ class VideoResults:
             name = f"probabilities/{stem}.csv"
             return {name: ProbabilitiesSink(self.output / name, names)}
         sinks: dict[str, Any] = {}
+        sound = path if self.audio and info.audio else None
+        blur = FrameBlur(self.blur) if self.blur else None
         try:
-            if self.overlay:
+            if "overlay" in self.parts:
                 name = f"overlay/{stem}.mp4"
-                sound = path if self.audio and info.audio else None
-                sinks[name] = OverlaySink(self.output / name, self.look, info, sound)
+                sinks[name] = _blurred(OverlaySink(self.output / name, self.look, info, sound), blur)
+            if "photo" in self.parts:
+                name = f"photo/{stem}.mp4"
+                sinks[name] = _blurred(PhotoSink(self.output / name, info, sound), blur)
             if self.ids:
                 name = f"ids/{stem}.webm"
                 sinks[name] = IdsSink(self.output / name, info, len(names))
@@ -62,6 +69,10 @@ class VideoResults:
                 sink.abort()
             raise
         return sinks
+
+
+def _blurred(sink: Any, blur: FrameBlur | None) -> Any:
+    return sink if blur is None else BlurredSink(sink, blur)
 
 
 def predict_videos(

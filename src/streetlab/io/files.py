@@ -128,6 +128,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def text_sha256(text: str) -> str:
+    """Hash a text in UTF-8, names as `write_text` writes them: SHA-256, in hex."""
+    return hashlib.sha256(text.encode("utf-8", errors=ERRORS)).hexdigest()
+
+
 def to_plain(value: object) -> Any:
     """Convert a value to JSON's types: NumPy → Python, tuples → lists, paths → strings, NaN → None."""
     if isinstance(value, Mapping):

@@ -29,7 +29,8 @@ _DRAWS = 24
 """Uniform numbers per image and epoch; all are drawn always, so that one setting does not shift another's.
 
 Their places: 0 scale, 1 ratio, 2-3 where the crop lies, 4 flip, 5 rotation, 6 shear, 7 brightness, 8 contrast,
-9 saturation, 10 hue, 11 grayscale, 12-16 erase, 17 zoom, 18 the seed of further transforms; the others are free.
+9 saturation, 10 hue, 11 grayscale, 12-16 erase, 17 zoom, 18 the seed of further transforms, 19 of the batch's mix; the
+others are free.
 """
 
 _MOST_ZOOM = 4.0

@@ -9,6 +9,7 @@ from typing import Required, TypedDict, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -20,6 +21,7 @@ from streetlab.lightning_compat import next_epoch
 from streetlab.loading.augment import Augment, draws, normalize
 from streetlab.loading.cache import CachedSplit, open_cache
 from streetlab.loading.coverage import check_classes, check_labels
+from streetlab.loading.mix import Mix
 from streetlab.loading.sampler import EpochBatches, Key, sample_keys
 from streetlab.loading.transforms import Transforms
 from streetlab.loading.workers import PREFETCHED, check_shared_memory, share
@@ -31,6 +33,7 @@ class Batch(TypedDict, total=False):
     Attributes:
         images: (B, H, W, 3) uint8 as they are cached; on the device (B, 3, H, W) float32, ImageNet-normalised.
         labels: (B,) int64, where photos carry labels.
+        soft_labels: (B, K) float32, the classes' probabilities that a training batch learns instead of its labels.
         masks: (B, H, W), 255 = ignore, where pixels do; on the device int64.
         uniforms: of the augmentation (see `draws`), in training.
         rows: (B,) int64, the samples' places in `StreetData.samples(split)`.
@@ -39,6 +42,7 @@ class Batch(TypedDict, total=False):
 
     images: Tensor
     labels: Tensor
+    soft_labels: Tensor
     masks: Tensor
     uniforms: np.ndarray
     rows: Required[Tensor]
@@ -86,6 +90,10 @@ class StreetData(pl.LightningDataModule):
         num_workers: processes that copy rows; the batches are the same for any number.
         seed: of order and augmentation.
         transforms: what happens to training images after `augment`.
+        mix: what happens to whole training batches after that.
+
+    Attributes:
+        train_size: a smaller size that training images are reduced to at last, before `mix`; None leaves them.
     """
 
     def __init__(
@@ -97,12 +105,14 @@ class StreetData(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         transforms: Transforms | None = None,
+        mix: Mix | None = None,
     ) -> None:
         super().__init__()
-        self.transforms = transforms
+        self.transforms, self.mix = transforms, mix
         self.source, self.augment = source, augment.for_masks() if source.has_masks else augment
         self.image_size, self.batch_size = image_size, batch_size
         self.num_workers, self.seed = num_workers, seed
+        self.train_size: tuple[int, int] | None = None
         self._tested = "test"
         self._cached: dict[str, CachedSplit] = {}
         self._keys: dict[str, np.ndarray] = {}
@@ -197,7 +207,9 @@ class StreetData(pl.LightningDataModule):
     def train_batch(self, count: int, device: torch.device) -> Batch:
         """The first rows of train as a training step gets them: augmented, on the device."""
         batch = self._rows("train", augmented=True).__getitems__([(0, row) for row in range(count)])
-        return self.on_after_batch_transfer(move_data_to_device(batch, device), 0)
+        whole = copy.copy(self)
+        whole.train_size = None  # a later phase may train at the full size
+        return whole.on_after_batch_transfer(move_data_to_device(batch, device), 0)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.source.on_device:
@@ -218,6 +230,13 @@ class StreetData(pl.LightningDataModule):
             batch["images"], transformed = self.transforms(batch["images"], uniforms, batch.get("masks"))
             if transformed is not None:
                 batch["masks"] = transformed
+        if self.train_size is not None:
+            batch["images"] = F.interpolate(batch["images"], self.train_size, mode="bilinear", antialias=True)
+            if masks is not None:
+                reduced = F.interpolate(batch["masks"][:, None].float(), self.train_size, mode="nearest-exact")
+                batch["masks"] = reduced[:, 0].long()
+        if self.mix is not None:
+            batch["images"], batch["soft_labels"] = self.mix(batch["images"], batch["labels"], uniforms)
         return batch
 
     def _arrays(self, split: str) -> dict[str, np.ndarray]:

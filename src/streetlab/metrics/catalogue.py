@@ -20,7 +20,7 @@ _CALIBRATED = "_calibrated"
 _NO_METRICS = (
     "absent_classes", "best_epoch", "checkpoint_bytes", "confusion", "costs", "expected_precision", "gmacs",
     "images_per_second", "interval", "measures", "minutes", "n", "objective", "parameters", "peak_memory_bytes",
-    "per_category", "per_class", "pixels", "resolution", "seed", "temperature", "temperature_from",
+    "per_category", "per_class", "per_group", "pixels", "resolution", "seed", "temperature", "temperature_from",
 )  # fmt: skip
 """Names in metrics.json and in leaderboards that are no metric's."""
 _ERRORS = ("error", "errors", "error_share")
@@ -228,6 +228,7 @@ CATALOGUE = (
         from_counts=scores.frequency_weighted_iou,
     ),
     Metric("boundary_f", SEGMENTATION, "boundary F", Place.TERMINAL | Place.REPORT),
+    Metric("boundary_iou", SEGMENTATION, "boundary IoU", Place.REPORT, words="boundary IoU"),
     replace(_LOSS, task=SEGMENTATION),
 )
 BY_KEY = {metric.key: metric for metric in CATALOGUE}

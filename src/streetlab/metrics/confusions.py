@@ -18,6 +18,7 @@ from streetlab.metrics.statistics.scores import image_counts
 _NAMES = "names"
 _IDS = "_ids"
 _MATRICES = "_matrices"
+_GROUPS = "_groups"
 _LARGEST = np.iinfo(np.uint32).max
 # what NumPy and zipfile raise for half a file, another kind of file, and missing or ill-shaped arrays
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
@@ -32,15 +33,21 @@ class Confusions:
         matrices: (N, K, K) int64 pixel counts; the row is the true class, the column the predicted one; ignored
             pixels are in none.
         names: K class names; the position is the class's id.
+        groups: N names of what each image is a frame of (a video, a sequence, a city); empty for one that stands
+            alone. Images of one group are no independent evidence. Records from before have none.
     """
 
     ids: Sequence[str]
     matrices: NDArray[np.int64]
     names: Sequence[str]
+    groups: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrices", np.asarray(self.matrices, dtype=np.int64))
         n, k = len(self.ids), len(self.names)
+        object.__setattr__(self, "groups", list(self.groups) or [""] * n)
+        if len(self.groups) != n:
+            raise ValueError(f"Confusions.groups: {len(self.groups)} names for {n} ids")
         if self.matrices.shape != (n, k, k):
             raise ValueError(
                 f"Confusions.matrices: shape {self.matrices.shape}, expected {(n, k, k)} for {n} ids and {k} names"
@@ -52,11 +59,6 @@ class Confusions:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def groups(self) -> Sequence[str]:
-        """N empty names: no image is known to be a duplicate."""
-        return [""] * len(self)
 
     @property
     def counts(self) -> NDArray[np.float64]:
@@ -91,14 +93,21 @@ def join_confusions(parts: Sequence[Confusions]) -> Confusions:
         ids=[identity for part in parts for identity in part.ids],
         matrices=np.concatenate([part.matrices for part in parts]),
         names=parts[0].names,
+        groups=[group for part in parts for group in part.groups],
     )
 
 
-def write_confusions(path: Path, by_split: Mapping[str, tuple[Sequence[str], ArrayLike]], names: Sequence[str]) -> Path:
+SplitConfusions = tuple[Sequence[str], ArrayLike] | tuple[Sequence[str], ArrayLike, Sequence[str]]
+"""N ids, their (N, K, K) matrices, and where known the N groups."""
+
+
+def write_confusions(path: Path, by_split: Mapping[str, SplitConfusions], names: Sequence[str]) -> Path:
     """Write confusions.npz atomically: `names`, and `<split>_ids`, `<split>_matrices` (uint32) for each split.
 
+    Where an image is in a group there are `<split>_groups` too.
+
     Args:
-        by_split: for each split its N ids and their (N, K, K) matrices.
+        by_split: what is known of each split.
         names: K class names, shared by the splits.
 
     Raises:
@@ -106,10 +115,12 @@ def write_confusions(path: Path, by_split: Mapping[str, tuple[Sequence[str], Arr
         UserError: the file cannot be written.
     """
     arrays: dict[str, NDArray] = {_NAMES: np.asarray(list(names), dtype=np.str_)}
-    for split, (ids, matrices) in by_split.items():
-        part = Confusions(list(ids), np.asarray(matrices, dtype=np.int64), names)
+    for split, (ids, matrices, *groups) in by_split.items():
+        part = Confusions(list(ids), np.asarray(matrices, dtype=np.int64), names, *groups)
         arrays[split + _IDS] = np.asarray(part.ids, dtype=np.str_)
         arrays[split + _MATRICES] = part.matrices.astype(np.uint32)
+        if any(part.groups):
+            arrays[split + _GROUPS] = np.asarray(part.groups, dtype=np.str_)
     return files.write_bytes(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
@@ -129,6 +140,7 @@ def read_confusions(path: Path, split: str) -> Confusions:
                 ids=archive[split + _IDS].tolist(),
                 matrices=archive[split + _MATRICES].astype(np.int64),
                 names=tuple(archive[_NAMES].tolist()),
+                groups=archive[split + _GROUPS].tolist() if split + _GROUPS in archive.files else (),
             )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; only completed segmentation runs have one") from None

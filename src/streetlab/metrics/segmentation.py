@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,26 @@ def summarize_segmentation(matrix: ArrayLike, label_space: LabelSpace, n: int) -
         summary["per_category"] = {name: _or_none(value) for name, value in zip(names, by_category, strict=True)}
         summary["category_miou"] = float(miou(image_counts(merged)))
     return summary | {"confusion": counts.tolist()}
+
+
+def summarize_groups(matrices: ArrayLike, groups: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The numbers of each group of several images (a video, a sequence, a city), by its name in alphabetical order.
+
+    Args:
+        matrices: (N, K, K) of the images.
+        groups: N names; empty for an image that stands alone.
+
+    Returns:
+        `{name: {miou, pixel_accuracy, ..., n}}`; empty where there is no such group.
+    """
+    stack, names = np.asarray(matrices, dtype=np.int64), np.asarray(groups, dtype=np.str_)
+    found = {}
+    for name in sorted({group for group in groups if group}):
+        images = names == name
+        total = stack[images].sum(axis=0)
+        if images.sum() > 1 and total.any():
+            found[name] = values_from_counts(SEGMENTATION, image_counts(total)) | {"n": int(images.sum())}
+    return found
 
 
 def merge_categories(matrix: NDArray[np.int64], label_space: LabelSpace) -> tuple[tuple[str, ...], NDArray[np.int64]]:

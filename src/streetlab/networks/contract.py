@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
 from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION
 from streetlab.errors import UserError
 from streetlab.networks.groups import Groups, found_groups
-from streetlab.networks.segmentation import SegmentationOutput, resize_logits
+from streetlab.networks.segmentation import SegmentationOutput, at_size
 from streetlab.networks.weights import LoadReport, title
 
 
@@ -92,16 +91,11 @@ def _pixel_output(network: nn.Module, inputs: tuple[Any, ...], output: object) -
             "SegmentationOutput"
         )
     size = inputs[0].shape[-2:]
-    return SegmentationOutput(_at(logits, size), None if aux is None else _at(aux, size))
+    return SegmentationOutput(at_size(logits, size), None if aux is None else at_size(aux, size))
 
 
 _OUTPUTS = {CLASSIFICATION: _label_output, SEGMENTATION: _pixel_output}
 """The form of output that each task asks of a network."""
-
-
-def _at(logits: Tensor, size: Sequence[int]) -> Tensor:
-    same = not torch.compiler.is_exporting() and logits.shape[-2:] == tuple(size)
-    return logits if same else resize_logits(logits, size)
 
 
 def _kind(output: object) -> str:

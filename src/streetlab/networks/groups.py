@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from timm.models import group_parameters
 from torch import nn
 
 from streetlab.errors import UserError, did_you_mean
@@ -127,6 +128,23 @@ def set_training_mode(network: nn.Module, names: Sequence[str]) -> None:
     network.train()
     for module in frozen:
         module.training = False
+
+
+def layer_depths(network: nn.Module) -> dict[str, int]:
+    """The number of layers above each parameter's own: 0 for the head, most for the stem.
+
+    The layers are those that timm names for its networks (`group_matcher(coarse=False)`: each residual or transformer
+    block is one), by which its `param_groups_layer_decay` scales learning rates.
+
+    Raises:
+        UserError: the network names no layers.
+    """
+    matcher: Any = getattr(network, "group_matcher", None)
+    if matcher is None:
+        raise UserError(f"regime.layer_decay: {type(network).__name__} names no layers, as timm's classifiers do")
+    layers: dict[str, int] = group_parameters(network, matcher(coarse=False), reverse=True)
+    highest = max(layers.values())
+    return {name: highest - layer for name, layer in layers.items()}
 
 
 def modules_to_keep_in_eval(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:

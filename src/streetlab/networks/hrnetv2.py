@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from streetlab.errors import UserError
 from streetlab.networks.groups import Groups
+from streetlab.networks.hub_weights import without_waiting
 from streetlab.networks.segmentation import (
     SegmentationOutput,
     check_choice,
@@ -112,7 +113,8 @@ def hrnetv2(
 def _backbone(name: str, pretrained: bool) -> Any:
     options: dict[str, Any] = {"features_only": True, "feature_location": "", "out_indices": (1, 2, 3, 4)}
     try:
-        backbone = timm.create_model(name, pretrained=pretrained, **options)
+        with without_waiting(pretrained):
+            backbone = timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # what goes wrong on the way to the hub differs by its client
         if not pretrained:
             raise

@@ -54,7 +54,10 @@ def crop(logits: Tensor, size: Sequence[int]) -> Tensor:
         # a slice is a view or a copy depending on the example's size, and torch.export would ask that of every image;
         # negative padding is one copy, where gathering rows and columns takes a quarter of a small network's time
         return F.pad(logits, (0, width - logits.shape[-1], 0, height - logits.shape[-2]))
-    return logits[..., :height, :width]
+    # each slice of a side costs the backward pass a copy of all logits
+    if width != logits.shape[-1]:
+        logits = logits[..., :width]
+    return logits if height == logits.shape[-2] else logits[..., :height, :]
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -62,9 +65,25 @@ def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
 
     Half precision would round neighbouring pixels to the same scores, and argmax would take the first of them.
     """
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+    return F.interpolate(_in_float32(logits), size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """`resize_logits` that computes nothing where they have that size already."""
+    if not torch.compiler.is_exporting() and logits.shape[-2:] == tuple(size):
+        return _in_float32(logits)
+    return resize_logits(logits, size)
+
+
+class UpsampleInFloat32(nn.Upsample):
+    """torch's layer of that name, in float32 at the least, for the reason that `resize_logits` gives."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return super().forward(_in_float32(logits))
+
+
+def _in_float32(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def check_options(num_classes: int, dropout: float) -> None:

@@ -14,17 +14,19 @@ from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.networks.groups import Groups
+from streetlab.networks.hub_weights import without_waiting
 from streetlab.networks.installed_weights import installed_weights
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, Renormalize
 from streetlab.networks.segmentation import (
     SegmentationOutput,
+    UpsampleInFloat32,
+    at_size,
     check_choice,
     check_options,
     crop,
     fulfil_contract,
     module_groups,
     pad_to_multiple,
-    resize_logits,
 )
 from streetlab.networks.weights import first_sentence, hub_error, weights_source
 
@@ -73,8 +75,7 @@ class SmpNetwork(nn.Module):
         padded = pad_to_multiple(images, self.multiple, self.least)
         if self.renormalize is not None:
             padded = self.renormalize(padded)
-        logits = resize_logits(self.model(padded), padded.shape[-2:])
-        return SegmentationOutput(crop(logits, images.shape[-2:]))
+        return SegmentationOutput(crop(at_size(self.model(padded), padded.shape[-2:]), images.shape[-2:]))
 
     @property
     def cam_layer(self) -> str | None:
@@ -135,6 +136,10 @@ def smp_network(
         source = str(installed_weights(encoder.removeprefix("tu-")) or source)
 
     model = _create(name, encoder, num_classes, options, _hub_weights(encoder) if source == "imagenet" else None)
+    head = model.segmentation_head
+    for place, layer in head.named_children():
+        if isinstance(layer, nn.Upsample):
+            setattr(head, place, UpsampleInFloat32(layer.size, layer.scale_factor, layer.mode, layer.align_corners))
     if dropout:
         if not isinstance(model.segmentation_head, nn.Sequential):
             raise UserError(f"model.dropout={dropout}: the decoder {name} has no place for it; use 0")
@@ -181,7 +186,8 @@ def _maker_of_the_last_features(network: SmpNetwork) -> str | None:
 
 def _create(name: str, encoder: str, num_classes: int, options: dict[str, Any], hub: str | bool | None) -> Any:
     try:
-        return smp.create_model(name, encoder, hub, classes=num_classes, **options)
+        with without_waiting(hub is not None):
+            return smp.create_model(name, encoder, hub, classes=num_classes, **options)
     except Exception as error:  # smp, timm and the hubs' clients each have their own
         if hub is not None:
             _create(name, encoder, num_classes, options, None)  # blames the options where they are at fault

@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from streetlab.errors import UserError, did_you_mean
+from streetlab.io.hub_folder import FILES, is_of_hub, weights_file
 from streetlab.networks.groups import declared_groups
+from streetlab.networks.hub_weights import hub_file
 from streetlab.networks.installed_weights import INSTALL_WEIGHTS, has_wheel, timms_names
+from streetlab.networks.segformer_names import smps_names
 
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "backbone.")
@@ -78,7 +81,7 @@ def load_weights(
     Args:
         network: any module; where it declares a `head`, the rest is its backbone. Where it has `num_classes`,
             tensors of its head may differ in shape only if they are of that length.
-        path: the file; `~` and relative paths work.
+        path: the file, or a folder with one in the layout of the Hugging Face hub; `~` and relative paths work.
         parts: submodules (`backbone`) that also take keys without their own name in front (`layer1.0...`).
         resample: fits the file's tensors to the network's image size, where any outside the head has another shape.
 
@@ -87,7 +90,7 @@ def load_weights(
             The network is unchanged then.
     """
     file = _existing_file(path)
-    found = timms_names(_state_dict(file))
+    found = smps_names(timms_names(_state_dict(file)))
     needed = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     found = _without_prefix(found, needed, parts)
     head = _head_keys(network, needed)
@@ -123,17 +126,21 @@ def load_weights(
 
 
 def weights_source(weights: str | Path | None, hub: Sequence[str] = ("imagenet",)) -> str:
-    """`none`, one of `hub`, or the path of a file.
+    """`none`, one of `hub`, or the path of a file; that of a repository of the Hugging Face hub is brought first.
 
     Raises:
-        UserError: a bare word that is no file: a misspelt choice, not a missing file.
+        UserError: a bare word that is no file: a misspelt choice, not a missing file; a repository that can't be had.
     """
     source = "none" if weights is None else str(weights)
+    if is_of_hub(source):
+        return str(hub_file(source))
     choices = ("none", *hub)
     path = Path(source).expanduser()
     if source not in choices and not path.exists() and path.name == source and not path.suffix:
         hint = did_you_mean(source, choices) or ";"
-        raise UserError(f"model.weights={source}: no such file{hint} allowed: {', '.join(choices)} or a file")
+        raise UserError(
+            f"model.weights={source}: no such file{hint} allowed: {', '.join(choices)}, a file or hf://OWNER/NAME"
+        )
     return source
 
 
@@ -154,11 +161,11 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _existing_file(path: str | Path) -> Path:
-    file = Path(path).expanduser()
+    file = weights_file(Path(path).expanduser())
     if file.is_file():
         return file
     if file.is_dir():
-        raise UserError(f"{file} is a folder; a file of weights is needed")
+        raise UserError(f"{file} is a folder; a file of weights, or a folder with {' or '.join(FILES)}, is needed")
     if not file.parent.is_dir():
         raise UserError(f"{file}: there is no folder {file.parent}")
     near = did_you_mean(file.name, [entry.name for entry in file.parent.iterdir() if entry.is_file()])

@@ -26,6 +26,7 @@ KINDS = {
     "summary.html": "summary of a sweep",
     "explain.html": "explanation",
     "audit.html": "audit",
+    "survey.html": "survey",
 }
 """The pages that commands write, by file name."""
 

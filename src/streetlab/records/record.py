@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from numpy.typing import ArrayLike
 
 from streetlab.config.moved import with_current_targets
 from streetlab.config.run_names import located
 from streetlab.datasets.manifest import Entry, Manifest, read_entries
 from streetlab.errors import UserError, first_line
 from streetlab.io import files
-from streetlab.metrics.confusions import Confusions, read_confusions, write_confusions
+from streetlab.metrics.confusions import Confusions, SplitConfusions, read_confusions, write_confusions
 from streetlab.metrics.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = ["Confusions", "Predictions", "RunRecord", "find_runs", "split_usable"]
@@ -230,8 +229,8 @@ class RunRecord:
         """Write predictions.csv, all splits at once: `{"val": ..., "test": ...}`."""
         write_predictions(self.path / "predictions.csv", by_split)
 
-    def write_confusions(self, by_split: Mapping[str, tuple[Sequence[str], ArrayLike]], names: Sequence[str]) -> None:
-        """Write confusions.npz, all splits at once: `{"val": (ids, (N, K, K) matrices), "test": ...}`."""
+    def write_confusions(self, by_split: Mapping[str, SplitConfusions], names: Sequence[str]) -> None:
+        """Write confusions.npz, all splits at once: `{"val": (ids, (N, K, K) matrices[, groups]), "test": ...}`."""
         write_confusions(self.path / "confusions.npz", by_split, names)
 
 

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import CLASSIFICATION
+from streetlab.errors import UserError
 from streetlab.loading.datamodule import Batch
 from streetlab.metrics.classification import summarize_confusion
 from streetlab.tasks.base import StreetTask
+from streetlab.tasks.metrics import Confusion
+from streetlab.tasks.test_time import log_probabilities
 
 
 class ClassificationTask(StreetTask):
@@ -23,6 +26,10 @@ class ClassificationTask(StreetTask):
 
     `probabilities` holds, after a validation or test, the softmax of every sample seen by this process:
     `(rows (N,), probabilities (N, K))` as NumPy arrays.
+
+    Args:
+        test_flip: outside of `fit` (the best epoch's evaluation) the mirrored photos are predicted too, and
+            probabilities are averaged.
     """
 
     task = CLASSIFICATION
@@ -35,9 +42,13 @@ class ClassificationTask(StreetTask):
         objective: Mapping[str, str],
         metadata: dict[str, Any] | None = None,
         added: MetricCollection | None = None,
+        test_flip: bool | None = None,
     ) -> None:
         super().__init__(network, label_space, loss, objective, metadata, added)
-        self.confusion = MulticlassConfusionMatrix(len(label_space), validate_args=False)
+        if test_flip is not None and not isinstance(test_flip, bool):
+            raise UserError(f"task.test_flip: {test_flip} is not true or false")
+        self.test_flip = bool(test_flip)
+        self.confusion = Confusion(len(label_space))
         self._rows: list[Tensor] = []
         self._probabilities: list[Tensor] = []
         self.probabilities = np.zeros(0, np.int64), np.zeros((0, len(label_space)))
@@ -49,7 +60,7 @@ class ClassificationTask(StreetTask):
         return loss
 
     def label_loss(self, output: Tensor, batch: Batch) -> Tensor:
-        return self.loss(output.float(), batch["labels"])
+        return self.loss(output.float(), batch["soft_labels"] if "soft_labels" in batch else batch["labels"])
 
     def reset_evaluation(self) -> None:
         self.confusion.reset()
@@ -57,10 +68,13 @@ class ClassificationTask(StreetTask):
         self._probabilities.clear()
 
     def evaluate_batch(self, batch: Batch) -> None:
-        logits = self.network(batch["images"]).float()
+        images = batch["images"]
+        logits = self.network(images).float()
+        if self.test_flip and self.trainer.state.fn != TrainerFn.FITTING:
+            logits = log_probabilities(logits.softmax(dim=1) + self.network(images.flip(-1)).float().softmax(dim=1))
         loss = self.loss(logits, batch["labels"])
         self.mean_loss.update(loss, len(batch["rows"]))
-        self.confusion.update(logits, batch["labels"])
+        self.confusion.update(logits.argmax(dim=1), batch["labels"])
         self.count_added(logits, batch["labels"])
         self._rows.append(batch["rows"])
         self._probabilities.append(logits.softmax(dim=1))
@@ -70,4 +84,4 @@ class ClassificationTask(StreetTask):
             torch.cat(self._rows).cpu().numpy(),
             torch.cat(self._probabilities).double().cpu().numpy(),
         )
-        return summarize_confusion(self.confusion.compute().cpu().numpy(), self.label_space.names)
+        return summarize_confusion(self.confusion.compute(), self.label_space.names)

@@ -1,4 +1,7 @@
-"""Metrics that are exact under DDP: the mean loss; a confusion matrix per image and the boundary F-score of masks."""
+"""Metrics that are exact under DDP: mean loss, confusion matrices of labels and masks, boundary F-score of masks.
+
+Their updates never wait for the device.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,41 @@ class MeanLoss(Metric):
         return self.total / self.count
 
 
+class Confusion(Metric):
+    """The (K, K) confusion matrix of labels of whole photos; the row is the true class.
+
+    torchmetrics' own (1.9) counts with `bincount`, which waits for the device once a batch.
+
+    Args:
+        num_classes: K.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = None
+    counts: Tensor
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        empty = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
+        self.add_state("counts", default=empty, dist_reduce_fx="sum")
+
+    def update(self, predictions: Tensor, labels: Tensor) -> None:
+        """Count one batch: (B,) integer class ids twice, on one device."""
+        self.counts = (
+            self.counts + confusions_of(predictions[None, :, None], labels[None, :, None], self.num_classes)[0]
+        )
+
+    def compute(self) -> NDArray[np.int64]:
+        """(K, K) int64.
+
+        Raises:
+            ValueError: an id was outside 0..K-1.
+        """
+        return _without_stray(self.counts.cpu().numpy(), self.num_classes)
+
+
 class ImageConfusions(Metric):
     """The (K, K) confusion matrix of each image, kept by the image's row in its split.
 
@@ -76,7 +114,7 @@ class ImageConfusions(Metric):
             rows: (B,) int64, the position of each image in its split.
 
         Raises:
-            ValueError: shapes that differ, or ids outside 0..K-1.
+            ValueError: shapes that differ.
         """
         if predictions.shape != masks.shape or masks.ndim != 3 or rows.shape != masks.shape[:1]:
             raise ValueError(
@@ -93,13 +131,17 @@ class ImageConfusions(Metric):
         """Rows (N,) in ascending order without repeats, and their matrices (N, K, K) int64.
 
         NumPy arrays, since torchmetrics takes all axes from a tensor of one element: one image, one class.
+
+        Raises:
+            ValueError: an id was outside 0..K-1 on a pixel that counts.
         """
         self._fill_empty()
         rows, matrices = dim_zero_cat(self.rows), dim_zero_cat(self.matrices)
         rows, order = torch.sort(rows, stable=True)
         first = torch.ones_like(rows, dtype=torch.bool)
         first[1:] = rows[1:] != rows[:-1]
-        return rows[first].cpu().numpy(), matrices[order[first]].cpu().numpy()
+        counts = matrices[order[first]].cpu().numpy()
+        return rows[first].cpu().numpy(), _without_stray(counts, self.num_classes)
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Join the processes' states; see `torchmetrics.Metric.sync`."""
@@ -111,28 +153,30 @@ class ImageConfusions(Metric):
         if isinstance(self.rows, list) and isinstance(self.matrices, list) and not self.rows:
             k = self.num_classes
             self.rows.append(torch.empty(0, dtype=torch.int64, device=self.device))
-            self.matrices.append(torch.empty(0, k, k, dtype=torch.int64, device=self.device))
+            self.matrices.append(torch.empty(0, k, k + 1, dtype=torch.int64, device=self.device))
 
 
 def confusions_of(predictions: Tensor, masks: Tensor, num_classes: int, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """(B, K, K) int64 counts of a batch (B, H, W); the row is the true class. Memory is O(B·H·W).
+    """(B, K, K + 1) int64 counts of a batch (B, H, W); the row is the true class. Memory is O(B·H·W).
 
-    Raises:
-        ValueError: an id outside 0..K-1 on a pixel that counts; added up, it would land in another cell.
+    The last column counts pixels whose ids are outside 0..K-1, in whatever row: whether there are any is known on the
+    device only, and asking for it would wait for the device. Each image costs a tenth of what bincount does.
     """
     k = num_classes
-    batch = len(masks)
-    counted = masks != ignore_index
     # int64 before any arithmetic: uint8 wraps at 18 * 19
-    truth, predicted = masks.long()[counted], predictions.long()[counted]
-    if truth.numel():
-        bounds = torch.stack([*truth.aminmax(), *predicted.aminmax()]).tolist()
-        for what, low, high in (("masks", *bounds[:2]), ("predictions", *bounds[2:])):
-            if low < 0 or high >= k:
-                raise ValueError(f"{what}: ids {low}..{high}, allowed 0..{k - 1} (and {ignore_index} in masks)")
-    image = torch.arange(batch, device=masks.device).view(-1, 1, 1).expand_as(masks)[counted]
-    cells = (image * k + truth) * k + predicted
-    return torch.bincount(cells, minlength=batch * k * k).view(batch, k, k)
+    truth, predicted = masks.long(), predictions.long()
+    inside = (truth >= 0) & (truth < k) & (predicted >= 0) & (predicted < k)
+    cells = torch.where(inside, truth * (k + 1) + predicted, k)
+    counted = (masks != ignore_index).long()
+    empty = torch.zeros(len(masks), k * (k + 1), dtype=torch.int64, device=masks.device)
+    return empty.scatter_add(1, cells.flatten(1), counted.flatten(1)).view(-1, k, k + 1)
+
+
+def _without_stray(counts: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """The counts without their last column; a ValueError where something stands in it."""
+    if stray := int(counts[..., num_classes].sum()):
+        raise ValueError(f"{stray} true or predicted ids are outside 0..{num_classes - 1} (ignored ones aside)")
+    return np.ascontiguousarray(counts[..., :num_classes])
 
 
 class BoundaryScore(Metric):

@@ -16,6 +16,7 @@ from streetlab.loading.datamodule import Batch
 from streetlab.metrics.segmentation import summarize_segmentation
 from streetlab.networks.segmentation import SegmentationOutput
 from streetlab.tasks.base import StreetTask
+from streetlab.tasks.boundary_iou import BoundaryIoU
 from streetlab.tasks.metrics import BoundaryScore, ImageConfusions
 from streetlab.tasks.test_time import TestTime
 
@@ -63,6 +64,7 @@ class SegmentationTask(StreetTask):
         self.test_time = test_time or TestTime()
         self.confusions = ImageConfusions(len(label_space))
         self.boundary = BoundaryScore(len(label_space), boundary_tolerance)
+        self.boundary_iou = BoundaryIoU(len(label_space))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         output: SegmentationOutput = self.training_forward(batch["images"])
@@ -83,6 +85,7 @@ class SegmentationTask(StreetTask):
     def reset_evaluation(self) -> None:
         self.confusions.reset()
         self.boundary.reset()
+        self.boundary_iou.reset()
 
     def evaluate_batch(self, batch: Batch) -> None:
         fitting = self.trainer.state.fn == TrainerFn.FITTING
@@ -95,6 +98,7 @@ class SegmentationTask(StreetTask):
         self.count_added(logits, masks)
         if not fitting:
             self.boundary.update(predictions, masks)
+            self.boundary_iou.update(predictions, masks)
 
     def summarize_evaluation(self) -> dict[str, Any]:
         matrices = self.confusions.compute()[1]

@@ -23,6 +23,7 @@ from streetlab.datasets.task_spec import TASKS
 from streetlab.errors import UserError, did_you_mean, first_line
 from streetlab.loading.augment import Augment
 from streetlab.loading.datamodule import StreetData
+from streetlab.loading.mix import build_mix
 from streetlab.loading.transforms import build_transforms
 from streetlab.loading.workers import checked_workers
 from streetlab.networks.build import build_network
@@ -31,6 +32,7 @@ from streetlab.networks.image_size import check_image_size
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.tasks.added_metrics import build_metrics
 from streetlab.tasks.base import StreetTask
+from streetlab.tasks.losses import ClassWeighted
 from streetlab.training.activation_checkpointing import check_checkpointing, checkpoint_blocks
 from streetlab.training.batch_size import written_batch_size
 from streetlab.training.compile_callback import CompileCallback
@@ -39,6 +41,9 @@ from streetlab.training.phases import PhaseSchedule
 from streetlab.training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
+
+_PHOTOS_PER_CLASS = "photos_per_class"
+"""The entry of the metadata for the number of training photos of each class, where the loss needs it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     """
     data = build_data(cfg, instantiate(cfg.augment), source)
     data.transforms = build_transforms(cfg.get("transforms"), data.image_size, source.has_masks)
+    data.mix = build_mix(cfg.get("mix"), len(data.label_space), source.has_masks)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     metadata = {
         "config": plain,
@@ -76,6 +82,8 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     compiled = CompileCallback(cfg.trainer.get("compile", False))
     task = build_task(cfg, data.source, metadata, data.image_size)
     check_image_size(task.network, data.image_size)
+    if data.mix is not None:
+        _check_takes_probabilities(task.loss, len(data.label_space))
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
         optimizer=instantiate(cfg.optimizer),
@@ -83,7 +91,23 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
         seed=cfg.seed,
     )
     regime.check(task.network)
+    _check_sizes(regime, task.network, data.image_size)
     return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
+
+
+def _check_sizes(regime: PhaseSchedule, network: nn.Module, size: tuple[int, int]) -> None:
+    for phase in regime.phases:
+        if phase.image_size is None:
+            continue
+        if phase.image_size[0] > size[0] or phase.image_size[1] > size[1]:
+            raise UserError(
+                f"phase '{phase.name}': image_size {list(phase.image_size)} is larger than the run's, {list(size)}, "
+                "which its photos are read at"
+            )
+        try:
+            check_image_size(network, phase.image_size)
+        except UserError as error:
+            raise UserError(f"phase '{phase.name}': {error}") from None
 
 
 def build_data(cfg: DictConfig, augment: Augment, source: DataSource | None = None) -> StreetData:
@@ -107,7 +131,8 @@ def build_task(
     """The config's network for the classes of a data set, and what it is trained and tested for.
 
     Args:
-        metadata: what checkpoints carry. A network that is fitted to an image size notes there how it was.
+        metadata: what checkpoints carry. A network that is fitted to an image size notes there how it was, a loss
+            whose class weights follow from the training photos how many there are.
         image_size: what a network that can be fitted to one is fitted to; None where it was, see `build_network`.
     """
     network, fitted = build_network(cfg.model, source.label_space, image_size)
@@ -119,8 +144,14 @@ def build_task(
     if check_checkpointing(cfg.trainer.get("checkpointing", False)):
         checkpoint_blocks(network)
     space = source.label_space
+    loss = _build_loss(cfg, space)
+    weighted = [part for part in loss.modules() if isinstance(part, ClassWeighted) and part.rule is not None]
+    if weighted:
+        metadata = {_PHOTOS_PER_CLASS: _photos_per_class(source), **metadata}
+    for part in weighted:
+        part.weigh(metadata[_PHOTOS_PER_CLASS])
     return instantiate(cfg.task)(
-        network=network, label_space=space, loss=_build_loss(cfg, space), metadata=metadata,
+        network=network, label_space=space, loss=loss, metadata=metadata,
         added=build_metrics(cfg.get("metrics"), space),
     )  # fmt: skip
 
@@ -131,6 +162,29 @@ def _build_loss(cfg: DictConfig, label_space: LabelSpace) -> nn.Module:
     if label_space.spec.per_pixel:
         offered["ignore_index"] = IGNORE_INDEX
     return instantiate_with(cfg.loss, **offered)
+
+
+def _photos_per_class(source: DataSource) -> list[int]:
+    if source.has_masks:
+        raise UserError(
+            "loss.class_weights: the rules count photos, and this data set has masks; give a list of numbers"
+        )
+    labels = [sample.label for sample in source.samples("train")]
+    counts = [labels.count(label) for label in range(len(source.label_space))]
+    if 0 in counts:
+        raise UserError(f"loss.class_weights: train has no photo of {source.label_space.names[counts.index(0)]}")
+    return counts
+
+
+def _check_takes_probabilities(loss: nn.Module, classes: int) -> None:
+    logits = torch.zeros(2, classes)
+    try:
+        loss(logits, logits.softmax(dim=1))
+    except Exception as error:
+        raise UserError(
+            f"loss: {type(loss).__name__} does not take probabilities (B, {classes}) for labels, which mix needs "
+            f"({first_line(error)}); loss=cross_entropy does"
+        ) from error
 
 
 def _check_task(network: nn.Module, source: DataSource) -> None:

@@ -19,6 +19,7 @@ from streetlab.tasks.added_metrics import number
 from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment
 from streetlab.training.fit_domain import fit_domain
+from streetlab.training.provenance import weights_provenance
 from streetlab.training.report import Report
 from streetlab.training.report_classification import ClassificationReport
 from streetlab.training.report_segmentation import SegmentationReport
@@ -62,7 +63,7 @@ def evaluate_best(
     record.write_metrics(metrics)
     record.write_model(
         describe(task.network, data.image_size)
-        | {"checkpoint_bytes": best.stat().st_size, "weights": _weights_report(experiment)}
+        | {"checkpoint_bytes": best.stat().st_size, "weights": weights_provenance(as_network(task.network).load_report)}
         | experiment.stopwatch.summary()
     )
     report.write(metrics)
@@ -113,8 +114,3 @@ def summarize(task: StreetTask, numbers: Numbers, eval_split: str, epoch: int, *
         "label_space": task.label_space.to_dict(),
         **numbers,
     }
-
-
-def _weights_report(experiment: Experiment) -> dict[str, Any] | None:
-    report = as_network(experiment.task.network).load_report
-    return None if report is None else {"path": str(report.path), "sha256": report.sha256, "summary": report.summary()}

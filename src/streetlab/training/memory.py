@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from streetlab.errors import UserError
 
 _SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What torch says where it raises a plain RuntimeError for want of memory."""
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of glibc's malloc.h."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -20,6 +24,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+@contextmanager
+def kept_memory(accelerator: str) -> Iterator[None]:
+    """Keep the memory that the block frees for its next activations, where it computes on the CPU under glibc.
+
+    glibc gives blocks of megabytes back to the system and gets them again page by page, zeroed: on two cores of an AMD
+    EPYC that was 5 to 16% of a training step of a segmentation network at 480x360. At the end it is given back.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" and accelerator == "cpu" else None
+    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_MMAP_MAX, 65536)  # glibc's own
+        libc.mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
+        libc.malloc_trim(0)
 
 
 def peak_memory(device: torch.device) -> str:

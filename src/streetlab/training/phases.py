@@ -13,7 +13,6 @@ and steps run on while optimizer, schedule and (under DDP) the wrapper are fresh
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,21 +24,21 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from streetlab.checkpoints.write import in_folder
 from streetlab.errors import UserError, did_you_mean
 from streetlab.lightning_compat import batches_begun, set_max_epochs, stops_early
-from streetlab.networks.groups import freeze_except, select_parameters, set_training_mode
+from streetlab.loading.datamodule import StreetData
+from streetlab.networks.groups import freeze_except, layer_depths, select_parameters, set_training_mode
 from streetlab.tasks.base import StreetTask
+from streetlab.training.optimizers import build_fused, parameter_groups
 from streetlab.training.schedules import BuildSchedule, Horizon, Schedule, build_schedule, check_schedule, none
 
 log = logging.getLogger(__name__)
 
 START_FROM = ("current", "best")
-_IMPLEMENTATION_KEYS = ("fused", "foreach", "capturable", "differentiable")
-"""Keywords with which a config chooses among the implementations itself."""
-PHASE_KEYS = ("name", "epochs", "train", "lr_scale", "start_from", "optimizer", "scheduler")
+PHASE_KEYS = ("name", "epochs", "train", "lr_scale", "start_from", "optimizer", "scheduler", "image_size")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class Phase:
         lr_scale: factor on `optimizer.lr`; or factors by group, 1 where none is named.
         start_from: `current` goes on with the weights as they are, `best` returns to the best epoch so far.
         optimizer, scheduler: instead of the run's own.
+        image_size: height and width of the images that train, at most the run's own, at which it is validated.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Phase:
     start_from: str = "current"
     optimizer: Callable[..., Optimizer] | None = None
     scheduler: BuildSchedule | None = None
+    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def parse_phases(
         options = dict(mapping, train=tuple(mapping["train"]))
         if epochs is not None and number == len(phases) - 1:
             options["epochs"] = epochs
+        if options.get("image_size") is not None:
+            options["image_size"] = _size(options["image_size"], key)
         phase = Phase(**options)
         if phase.epochs < 1:
             name = "regime.epochs" if phase.epochs == epochs else f"{key}.epochs"
@@ -138,12 +141,19 @@ def parse_phases(
     return parsed
 
 
+def _size(value: Any, key: str) -> tuple[int, int]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2 or min(value) < 32:
+        raise UserError(f"{key}.image_size: {value} is not [height, width] of at least 32 each")
+    return value[0], value[1]
+
+
 class PhaseSchedule(pl.Callback):
     """The regime: runs the phases one after the other and owns freezing, optimizers and schedules.
 
     Args:
         phases: plain mappings, see `Phase` for their keys.
         epochs: length of the last phase, where another than its own is wanted.
+        layer_decay: factor on the learning rate from each layer to the one below it, see `parameter_groups`.
         max_epochs: caps every phase; null leaves them as they are.
         optimizer: a partial of an optimizer class with `lr` among its keywords.
         scheduler: builds the schedule of every phase that names none.
@@ -157,10 +167,13 @@ class PhaseSchedule(pl.Callback):
         scheduler: BuildSchedule = none,
         max_epochs: int | None = None,
         epochs: int | None = None,
+        layer_decay: float | None = None,
         seed: int = 0,
     ) -> None:
+        if layer_decay is not None and not 0 < layer_decay <= 1:
+            raise UserError(f"regime.layer_decay: {layer_decay} is not a factor above 0 and at most 1")
         self.phases = parse_phases(phases, max_epochs, epochs)
-        self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
+        self.optimizer, self.scheduler, self.seed, self.layer_decay = optimizer, scheduler, seed, layer_decay
         self.index = 0
         self._ended: list[int] = []  # epochs that each phase had which is over: a callback may have stopped it early
         self.schedule = Schedule(None)
@@ -195,6 +208,8 @@ class PhaseSchedule(pl.Callback):
 
     def check(self, network: nn.Module) -> None:
         """Check that every name of every phase matches a parameter and every optimizer has a rate to scale."""
+        if self.layer_decay is not None:
+            layer_depths(network)
         for phase in self.phases:
             build = phase.optimizer or self.optimizer
             if isinstance(build, partial) and "lr" not in build.keywords:
@@ -229,6 +244,8 @@ class PhaseSchedule(pl.Callback):
             checkpoint = resumed.checkpoint if resumed is not None and index == first else None
             self.index = index
             self._enter(trainer, task, checkpoint is not None)
+            if isinstance(datamodule, StreetData):
+                datamodule.train_size = self.phase.image_size
             for callback, state in zip(stoppers, counters, strict=True):
                 callback.load_state_dict(state)  # of a phase that goes on, the checkpoint restores them after this
             set_max_epochs(trainer, self.first_epoch(index + 1))
@@ -254,16 +271,7 @@ class PhaseSchedule(pl.Callback):
         """Build the optimizer of a phase's parameters, at the phase's learning rates."""
         build = phase.optimizer or self.optimizer
         base: float = build.keywords["lr"] if isinstance(build, partial) else 1e-3
-        scales = phase.lr_scale if isinstance(phase.lr_scale, Mapping) else {}
-        rest = 1.0 if scales else float(phase.lr_scale)  # type: ignore[arg-type]
-        remaining = dict(select_parameters(network, phase.train))
-        groups = []
-        for name, scale in scales.items():
-            chosen = [remaining.pop(key) for key, _ in select_parameters(network, [name]) if key in remaining]
-            if chosen:
-                groups.append({"params": chosen, "lr": base * scale, "name": name})
-        if remaining:
-            groups.append({"params": list(remaining.values()), "lr": base * rest, "name": "+".join(phase.train)})
+        groups = parameter_groups(network, phase.train, base, phase.lr_scale, self.layer_decay)
         return build_fused(build, groups, self._may_fuse)
 
     def _enter(self, trainer: pl.Trainer, task: StreetTask, resuming: bool) -> None:
@@ -375,26 +383,3 @@ class PhaseSchedule(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict["schedule"]
         self._steps_per_epoch = state_dict.get("steps_per_epoch")
-
-
-def build_fused(
-    build: Callable[..., Optimizer], groups: Sequence[Mapping[str, Any]], may_fuse: bool = True
-) -> Optimizer:
-    """The optimizer of these groups, fused where that is at hand and the config does not choose.
-
-    On the CPU that halves the time of Adam's step and makes no difference to SGD's, which stays as it is (measured,
-    see experiments/speed). The state dict is the same, so that either resumes from the other's.
-
-    Args:
-        build: a partial of an optimizer class.
-        groups: with `params`, all on one device.
-        may_fuse: False builds what the config says and no more.
-    """
-    if not may_fuse or not isinstance(build, partial) or any(key in build.keywords for key in _IMPLEMENTATION_KEYS):
-        return build(groups)
-    kind = build.func
-    devices = {parameter.device.type for group in groups for parameter in group["params"]}
-    known = isinstance(kind, type) and "fused" in inspect.signature(kind).parameters
-    if not known or not devices <= {"cuda", "cpu"} or (kind is SGD and "cpu" in devices):
-        return build(groups)
-    return build(groups, fused=True)

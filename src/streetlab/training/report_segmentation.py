@@ -18,6 +18,7 @@ from streetlab.metrics.segmentation import (
     image_mious,
     report_rows,
     segmentation_report,
+    summarize_groups,
 )
 from streetlab.plots.bars import iou_bars
 from streetlab.plots.confusion import confusion_matrix
@@ -39,18 +40,23 @@ class SegmentationReport(Report):
 
     def __init__(self, trainer: pl.Trainer, task: SegmentationTask, data: StreetData, record: RunRecord) -> None:
         super().__init__(trainer, task, data, record)
-        self.confusions: dict[str, tuple[list[str], np.ndarray]] = {}
+        self.confusions: dict[str, tuple[list[str], np.ndarray, list[str]]] = {}
 
     def collect(self, split: str) -> dict[str, dict[str, Any]]:
         data, names = self.data, self.task.label_space.names
         rows, matrices = self.task.confusions.compute()
         samples = data.samples(split)
-        self.confusions[split] = [samples[row].id for row in rows], matrices
-        boundary = self.task.boundary.compute()
+        groups = [data.source.recording(samples[row]) for row in rows]
+        self.confusions[split] = [samples[row].id for row in rows], matrices, groups
         summary = self.task.summarize_evaluation()
-        for name, score in zip(names, boundary["per_class"], strict=True):
-            summary["per_class"][name]["boundary_f"] = None if np.isnan(score) else score
-        summary = {"resolution": list(data.image_size), "boundary_f": boundary["mean"]} | summary
+        outlines = {"boundary_f": self.task.boundary.compute(), "boundary_iou": self.task.boundary_iou.compute()}
+        for key, scores in outlines.items():
+            for name, score in zip(names, scores["per_class"], strict=True):
+                summary["per_class"][name][key] = None if np.isnan(score) else score
+        means = {key: scores["mean"] for key, scores in outlines.items()}
+        summary = {"resolution": list(data.image_size), **means} | summary
+        if by_group := summarize_groups(matrices, groups):
+            summary["per_group"] = by_group
         found = {split: summary}
         if self.task.full_resolution != "none":
             found[f"{split}_full_resolution"] = evaluate_full_resolution(self.trainer, self.task, data, split)
@@ -77,7 +83,7 @@ class SegmentationReport(Report):
         self._draw_best_median_worst(shown)
 
     def _draw_best_median_worst(self, split: str) -> None:
-        ids, matrices = self.confusions[split]
+        ids, matrices, _ = self.confusions[split]
         scores = image_mious(matrices)
         rows = {sample.id: row for row, sample in enumerate(self.data.samples(split))}
         items = []

@@ -190,8 +190,8 @@ def _refuse_other_config(path: Path, before: Mapping[str, Any], config: Mapping[
         )
         further = f" and {len(keys) - _MOST_SHOWN} more" * (len(keys) > _MOST_SHOWN)
         raise UserError(
-            f"resume: {path} is of a run with another config: {shown}{further}; only regime.* may differ "
-            "(model.weights=FILE begins a new run with the weights of a checkpoint)"
+            f"resume: {path} is of a run with another config: {shown}{further}; only regime.phases and their epochs "
+            "may differ (model.weights=FILE begins a new run with the weights of a checkpoint)"
         )
 
 
@@ -200,7 +200,9 @@ def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
 
     def collect(node: object, key: str) -> None:
-        if matches(key, (*LEFT_OUT, "regime")) or node is None:
+        # the optimizer's state is of the groups that layer_decay makes
+        is_regime = key.startswith("regime.") and key != "regime.layer_decay"
+        if matches(key, LEFT_OUT) or is_regime or node is None:
             return
         if isinstance(node, Mapping):
             for name, child in node.items():

@@ -23,7 +23,7 @@ from streetlab.training.batch_size import AUTO, AutoBatchSize
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers, loading_numbers
 from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.loggers import RecordLogger
-from streetlab.training.memory import is_out_of_memory, no_room
+from streetlab.training.memory import is_out_of_memory, kept_memory, no_room
 from streetlab.training.prune_callback import PruneCallback
 from streetlab.training.rendezvous import check_size, decide_once, is_first
 from streetlab.training.resuming import Start, find_start, take_over
@@ -31,6 +31,7 @@ from streetlab.training.run_log import RunLog
 from streetlab.training.session import RunSession
 from streetlab.training.teacher import Teacher, teach
 from streetlab.training.terminal import quiet_lightning
+from streetlab.training.trainer import resolve_accelerator
 from streetlab.training.wandb_results import log_results
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def run(
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
     session = RunSession(record, checkpoint, identity, run_log, list(HydraConfig.get().overrides.task), choices)
     metrics: dict[str, Any] = {}
-    with session.running():
+    with session.running(), kept_memory(resolve_accelerator(cfg.trainer.accelerator)):
         metrics = train(cfg, session, source)
     return record, metrics
 

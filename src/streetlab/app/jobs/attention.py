@@ -2,67 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.app.media import results
-from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
+from streetlab.metrics.ground_attention import ground_attention
 
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
-
-_GROUND_WORDS = frozenset(
-    ("ground", "grass", "kerb", "curb", "parking", "path", "pavement", "road", "sidewalk", "street", "terrain")
-)
-
-
-def ground_classes(label_space: LabelSpace) -> list[int]:
-    """The ids of ground: classes of the category `flat`, and those whose name says so (terrain, kerb).
-
-    A name counts by its last word, so that a street lamp is no ground.
-    """
-    categories = label_space.categories or ("",) * len(label_space)
-    return [
-        index
-        for index, (name, category) in enumerate(zip(label_space.names, categories, strict=True))
-        if category == "flat" or re.split(r"[\W_]+", name.lower())[-1] in _GROUND_WORDS
-    ]
-
-
-def ground_attention(activation: NDArray[Any], ids: NDArray[np.uint8], ground: Iterable[int]) -> dict[str, Any]:
-    """Measure how a class activation map and the ground overlap.
-
-    Args:
-        activation: (H, W); negative values are evidence against the class and count as 0.
-        ids: (H, W) class ids of a segmentation of the same photo.
-        ground: the ids of ground, see `ground_classes`.
-
-    Returns:
-        `on_ground`: the share of the map's sum that lies on ground, None for a map of zeros; `ground_looked_at`:
-        the share of ground pixels where the map is at least half its maximum, None where there is no ground (0
-        for a map of zeros); `ground`: the share of the photo that is ground, which is what `on_ground` is for a
-        map that is the same everywhere.
-
-    Raises:
-        ValueError: the two differ in shape.
-    """
-    if activation.shape != ids.shape or ids.ndim != 2:
-        raise ValueError(f"activation {activation.shape} and ids {ids.shape}: both (H, W)")
-    is_ground = np.isin(ids, list(ground))
-    heat = np.maximum(activation, 0)
-    total, most = float(heat.sum(dtype=np.float64)), float(heat.max(initial=0))
-    looked_at = heat >= most / 2 if most > 0 else np.zeros(heat.shape, bool)
-    return {
-        "on_ground": float(heat[is_ground].sum(dtype=np.float64)) / total if total > 0 else None,
-        "ground_looked_at": float(looked_at[is_ground].mean()) if is_ground.any() else None,
-        "ground": float(is_ground.mean()) if is_ground.size else 0.0,
-    }
 
 
 def attention_of(classified: Job, segmented: Job, class_: int | None = None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from streetlab.app.jobs.attention import ground_classes
 from streetlab.app.media import results
+from streetlab.datasets.class_roles import ground_classes
 from streetlab.datasets.decode import UnreadablePhoto, read_photo
 from streetlab.errors import UserError
 from streetlab.plots.paint import ids_png, palette_png
@@ -20,6 +20,7 @@ from streetlab.progress import Cancelled
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
     from streetlab.app.settings import Settings
+    from streetlab.inference.picture_blur import PictureBlur
     from streetlab.inference.predictions import Classified, Segmented
     from streetlab.inference.predictor import Predictor
 
@@ -37,8 +38,12 @@ def predict_photo(
     settings: Settings,
     report: Callable[[int, int | None], None],
     cancelled: Callable[[], bool],
+    blur: PictureBlur | None = None,
 ) -> dict[str, Any]:
     """Predict one photo and write its files into the job's folder.
+
+    Args:
+        blur: hides people and vehicles in the photo that is shown, painted over and downloaded.
 
     Returns:
         the job's result.
@@ -62,7 +67,11 @@ def predict_photo(
     (result,) = predictor.predict([photo], activations=wants_maps, go_on=go_on)
     clock.lap("network")
     go_on()
-    results.write(job.folder / results.PHOTO, results.encoded(photo, "JPEG", quality=_QUALITY))
+    pixels = np.asarray(photo)
+    if blur is not None:
+        pixels = blur.photo(pixels, result)
+    # of pixels alone: Pillow would carry a comment over
+    results.write(job.folder / results.PHOTO, results.encoded(Image.fromarray(pixels), "JPEG", quality=_QUALITY))
     write: Any = _write_segmented if predictor.per_pixel else _write_classified
     outputs = write(job, result, predictor)
     clock.lap("write")

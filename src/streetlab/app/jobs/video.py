@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streetlab.app.jobs.attention import ground_classes
 from streetlab.app.jobs.photo import check_seen
 from streetlab.app.media import results
+from streetlab.datasets.class_roles import ground_classes
 from streetlab.errors import UserError
+from streetlab.inference.picture_blur import BlurredSink, FrameBlur
 from streetlab.inference.video.pipeline import predict_video
 from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSink, SharesSink
@@ -16,6 +17,7 @@ from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSin
 if TYPE_CHECKING:
     from streetlab.app.jobs.queue import Job
     from streetlab.app.settings import Settings
+    from streetlab.inference.picture_blur import PictureBlur
     from streetlab.inference.predictions import Classified, Segmented
     from streetlab.inference.predictor import Predictor
     from streetlab.inference.video.reader import Frame
@@ -27,8 +29,12 @@ def predict_frames(
     settings: Settings,
     report: Callable[[int, int | None], None],
     cancelled: Callable[[], bool],
+    blur: PictureBlur | None = None,
 ) -> dict[str, Any]:
     """Predict a video and write its files into the job's folder.
+
+    Args:
+        blur: hides people and vehicles in the video that is shown, painted over and downloaded.
 
     Returns:
         the job's result; its `broken` says why the end is missing, where it is.
@@ -43,7 +49,8 @@ def predict_frames(
     info = probe(job.upload, settings.pixels)
     check_seen(job, info.width, info.height, settings.pixels)
     frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
-    sinks: list[Any] = [frames, seen]
+    shown = frames if blur is None else BlurredSink(frames, FrameBlur(blur))
+    sinks: list[Any] = [shown, seen]
     outputs: dict[str, Any]
     if predictor.per_pixel:
         ids = IdsSink(job.folder / results.IDS_VIDEO, info, len(label_space))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from streetlab.app.jobs.blur import blur_of
 from streetlab.app.jobs.photo import predict_photo
 from streetlab.app.jobs.render import render
 from streetlab.app.jobs.video import predict_frames
@@ -53,7 +54,7 @@ def _predict(
     )
     predictor = catalog.predictor(job.model, views)
     predict = predict_photo if job.kind == "photo" else predict_frames
-    return predict(job, predictor, catalog.settings, report, cancelled)
+    return predict(job, predictor, catalog.settings, report, cancelled, blur_of(job, predictor, catalog))
 
 
 def _without_paths(line: str, job: Job) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from streetlab.errors import UserError, did_you_mean
 
-PARAMETERS = ("model", "name", "source", "mode", "flip", "scales", "smooth", "cam")
+PARAMETERS = ("model", "name", "source", "mode", "flip", "scales", "smooth", "cam", "blur")
 _MOST_SCALES = 5
 _SMALLEST, _LARGEST = 0.25, 2.0
 
@@ -29,19 +29,21 @@ def check_names(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def read_options(mode: str, flip: bool, scales: str, smooth: float, cam: bool) -> dict[str, Any]:
+def read_options(mode: str, flip: bool, scales: str, smooth: float, cam: bool, blur: bool = False) -> dict[str, Any]:
     """Check the options of a job.
 
     Args:
         scales: the network sees the photo at these multiples of its size, `0.75,1,1.25`.
         smooth: weight of the frame before in a video, from 0 to below 1.
+        blur: hide people and vehicles.
 
     Raises:
         UserError: one is out of range.
     """
     if not 0 <= smooth < 1:
         raise UserError(f"smooth: {smooth:g} is not from 0 to below 1")
-    return {"mode": mode, "flip": flip, "scales": _scales(scales), "smooth": smooth, "cam": cam}
+    options = {"mode": mode, "flip": flip, "scales": _scales(scales), "smooth": smooth, "cam": cam}
+    return options | ({"blur": True} if blur else {})
 
 
 def _scales(words: str) -> list[float]:

@@ -54,9 +54,10 @@ def add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs) 
         ] = "1",
         smooth: Annotated[float, Query(description="Weight of the frame before in a video, below 1")] = 0.0,
         cam: Annotated[bool, Query(description="Make class activation maps of a photo")] = False,
+        blur: Annotated[bool, Query(description="Pixelate people and vehicles in every picture")] = False,
     ) -> JSONResponse:
         check_names(key for key, _ in request.query_params.multi_items())
-        options = read_options(mode, flip, scales, smooth, cam)
+        options = read_options(mode, flip, scales, smooth, cam, blur)
         entry = await run_in_threadpool(catalog.entry, model)
         if cam and entry["task"] == "classification" and not entry["activations"]:
             raise UserError(f"cam: {entry['title']} is an exported model; maps are made of runs and checkpoints")

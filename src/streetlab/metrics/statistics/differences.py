@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t
 
+from streetlab.metrics.statistics.intervals import Estimate
+
+Verdict = Literal["better", "worse", "equivalent", "not enough data"]
+
 FEWEST_A_SIDE = 2
 """Runs that each side needs before the influence of its seeds can be estimated."""
+_LEVEL = 0.05
 _NO_VARIANCE = 1e-18
 """What rounding leaves where all draws are the same."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An estimate with its standard error; interval and p-value are of the same t distribution.
+class Difference(Estimate):
+    """Score of one side minus that of the other, with its standard error, above 0.
 
-    Args:
-        value: score of the first side minus that of the second, means over seeds.
-        standard_error: above 0.
-        df: degrees of freedom of the standard error.
+    Interval and p-value are of the same t distribution.
     """
-
-    value: float
-    standard_error: float
-    df: float
 
     @property
     def p_value(self) -> float:
@@ -42,15 +41,25 @@ class Difference:
         """
         return float(t.ppf(0.975, self.df) + t.ppf(0.80, self.df)) * self.standard_error
 
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """(low, high)."""
-        half = float(t.ppf(0.5 + confidence / 2, self.df)) * self.standard_error
-        return self.value - half, self.value + half
-
     def equivalent(self, delta: float) -> bool:
         """Check that two one-sided tests at 5% show the difference to lie within ± delta (Schuirmann 1987)."""
         low, high = self.interval(0.90)
         return -delta < low and high < delta
+
+    def verdict(self, p_adjusted: float, delta: float, higher_is_better: bool) -> Verdict:
+        """Judge the difference.
+
+        Args:
+            p_adjusted: the p-value, corrected for all tests that are made.
+            delta: margin of equivalence, in the score's unit.
+
+        Returns:
+            better or worse where `p_adjusted` is below 5%; else equivalent where the difference is shown to lie
+            within ± delta; else not enough data.
+        """
+        if p_adjusted < _LEVEL:
+            return "better" if (self.value > 0) == higher_is_better else "worse"
+        return "equivalent" if self.equivalent(delta) else "not enough data"
 
 
 def paired_difference(

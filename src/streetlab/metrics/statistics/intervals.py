@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
@@ -11,6 +12,28 @@ from scipy.stats import norm, t
 
 FEWEST_SEEDS = 5
 """What an interval over seeds needs."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its standard error; its intervals are Student's.
+
+    Args:
+        value: the estimate.
+        standard_error: 0 or more; NaN where it is not known.
+        df: degrees of freedom of the standard error.
+    """
+
+    value: float
+    standard_error: float
+    df: float
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """(low, high); both NaN where the standard error is not known or has no degree of freedom."""
+        if not self.df > 0:
+            return math.nan, math.nan
+        half = float(t.ppf(0.5 + confidence / 2, self.df)) * self.standard_error
+        return self.value - half, self.value + half
 
 
 def wilson_interval(hits: float, n: int, confidence: float = 0.95) -> tuple[float, float]:

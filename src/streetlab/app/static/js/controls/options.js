@@ -4,10 +4,11 @@
 
 /** @param {HTMLFormElement} form @param {Model} model @param {boolean} isVideo */
 export function parametersOf(form, model, isVideo) {
-  const {mode, flip, scales, smooth} = controlsOf(form);
+  const {mode, flip, scales, smooth, blur} = controlsOf(form);
   /** @type {Record<string, string>} */
   const parameters = {model: model.id};
   if (flip.checked) parameters.flip = "true";
+  if (blur.checked) parameters.blur = "true";
   if (scales.value !== "1") parameters.scales = scales.value;
   if (model.activations) parameters.cam = "true";
   // a classifier always sees the whole photo at its training size
@@ -21,9 +22,9 @@ const controlsOf = form => form.elements;
 
 /** List the options that differ from the defaults, for the button that opens the panel. */
 export function changedOptions(form) {
-  const {mode, flip, scales, smooth} = controlsOf(form);
+  const {mode, flip, scales, smooth, blur} = controlsOf(form);
   return [
     mode.value !== "resized" && mode.value, flip.checked && "flip", scales.value !== "1" && "scales",
-    Number(smooth.value) > 0 && "smooth",
+    Number(smooth.value) > 0 && "smooth", blur.checked && "blur",
   ].filter(Boolean);
 }

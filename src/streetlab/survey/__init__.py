@@ -1,0 +1,1 @@
+"""The command survey: from photos with places to streets and districts."""

@@ -1,0 +1,1 @@
+"""Tests of streetlab, as a package: a dependency installs another one of this name."""
