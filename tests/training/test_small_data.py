@@ -23,6 +23,8 @@ WORDS = (
 
 
 def test_every_word_reaches_the_training_and_is_rebuilt_for_an_evaluation(train, tmp_path, monkeypatch):
+    votes = tmp_path / "votes.csv"
+    votes.write_text("photo,Clean,Medium,Litter\ntrain/clean/clean_0.png,1,3,0\n")
     sizes: dict[str, list[tuple[int, ...]]] = {"train": [], "val": []}
     learned: list[torch.Tensor] = []
     training, evaluating = ClassificationTask.training_step, ClassificationTask.evaluate_batch
@@ -41,11 +43,12 @@ def test_every_word_reaches_the_training_and_is_rebuilt_for_an_evaluation(train,
     with monkeypatch.context() as patch:
         patch.setattr(ClassificationTask, "training_step", training_step)
         patch.setattr(ClassificationTask, "evaluate_batch", evaluate_batch)
-        record = train(*WORDS)
+        record = train(*WORDS, f"dataset.soft_labels={votes}")
     steps = len(sizes["train"]) // 2
     assert sizes["train"] == [(32, 32)] * steps + [(48, 48)] * steps
     assert set(sizes["val"]) == {(48, 48)}
     assert any(((labels > 0) & (labels < 1)).any() for labels in learned)
+    votes.unlink()
     best = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
     assert best["streetlab"]["photos_per_class"] == [9, 9, 9]
     assert cli.run(["evaluate", f"run={record.path}", f"output={tmp_path / 'again'}"]) == 0
