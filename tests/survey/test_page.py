@@ -14,12 +14,13 @@ import pytest
 
 pytest.importorskip("geopandas", reason="surveys need streetlab[survey]")
 from PIL import Image
-from shapely.geometry import LineString
+from shapely.geometry import LineString, box
 from tests.support.axe import faults
 from tests.support.pages import eventually
 from tests.support.survey_tables import HOSTILE, Tables, tables
 
-from streetlab.survey.page import write_page
+from streetlab.errors import UserError
+from streetlab.survey.page import read_base_map, write_page
 from streetlab.survey.styles import CHANGES, COLORS, STEPS, UNSEEN
 
 NO_WEBGL = """
@@ -338,3 +339,40 @@ def test_photos_on_two_continents_are_dots_until_one_is_chosen(tmp_path, visit):
     assert dict(page.evaluate(dots)) == {street: colors[street] for street in "abcd"}
     page.get_by_role("button", name="Long Road").click()
     eventually(lambda: (list(drawn(page)), page.evaluate(dots)), (["d"], []))
+
+
+@pytest.fixture
+def base_map(tmp_path: Path) -> bytes:
+    """Vector tiles of a lake and a road around the streets, by GDAL."""
+    import geopandas
+
+    shapes = geopandas.GeoSeries([box(4.355, 52.005, 4.375, 52.02)], crs="EPSG:4326")
+    path = tmp_path / "base.pmtiles"
+    options = {"MINZOOM": "10", "MAXZOOM": "14"}
+    geopandas.GeoDataFrame(geometry=shapes).to_file(path, driver="PMTiles", layer="water", **options)
+    return read_base_map(path)
+
+
+def test_a_base_map_lies_under_the_streets_and_is_part_of_the_page(tmp_path, visit, base_map):
+    made = tables()
+    folder = tmp_path / "survey"
+    folder.mkdir()
+    write(folder, made)
+    path = write_page(folder, made.photos, made.segments, made.districts, made.survey, base_map)
+    page = visit(path)
+    layers = "document.getElementById('map').map.getStyle().layers.map(({id}) => id)"
+    eventually(lambda: "base-map-water-areas" in page.evaluate(layers), True)
+    order = page.evaluate(layers)
+    assert order.index("paper") < order.index("base-map-water-areas") < order.index("streets")
+    under = "document.getElementById('map').map.queryRenderedFeatures({layers: ['base-map-water-areas']}).length > 0"
+    eventually(lambda: page.evaluate(under), True)
+    assert set(drawn(page)) == set("abcde")
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"MBTiles", "no PMTiles file of version 3"), (None, "cannot be read")])
+def test_a_base_map_that_is_none_is_one_line(tmp_path, content, says):
+    path = tmp_path / "base.pmtiles"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^base_map: .*base\.pmtiles .*{says}"):
+        read_base_map(path)

@@ -34,6 +34,8 @@ OPTIONS = {
         "scheduler=cosine",
         "augment=strong",
         "mix=mixup_cutmix",
+        "model.drop_path=0.2",
+        "regime.layer_decay=0.8",
     ),
 }
 

@@ -196,6 +196,7 @@ def test_nothing_left_to_train_is_tested(train, last):
         ((*ONE_PHASE, LONGER, "scheduler=poly"), "schedules.cosine' there, 'streetlab.training.schedules.poly' here;"),
         ((*ONE_PHASE, LONGER, "batch_size=4"), "batch_size is 8 there, 4 here"),
         ((*ONE_PHASE, LONGER, "image_size=[64,64]"), "image_size is [32, 32] there, [64, 64] here"),
+        ((*ONE_PHASE, LONGER, "regime.layer_decay=0.5"), "regime.layer_decay is null there, 0.5 here; only"),
         ((*ONE_PHASE, LONGER, "model.name=test_vit"), "model.name is 'test_resnet' there, 'test_vit' here"),
         (TWO_PHASES, "stopped in phase 'train'; this regime has probe, tune"),
         (

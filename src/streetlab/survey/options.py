@@ -88,6 +88,7 @@ class Keys:
     baseline: OptionalFile
     delta: PositiveNumber
     styles: Flag
+    base_map: OptionalFile
     segmentation: OptionalFile
     blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
 
@@ -128,7 +129,7 @@ def read_options(cfg: DictConfig) -> Options:
         raise UserError("source: nothing is named; give photos, a folder, a quoted glob, or a predictions.csv")
     if keys.run is None and not (len(keys.source) == 1 and keys.source[0].lower().endswith(".csv")):
         raise UserError(f"run: give the run that predicts {keys.source[0]}, or source=predictions.csv of `predict`")
-    for key in ("streets", "districts", "track", "positions", "grades"):
+    for key in ("streets", "districts", "track", "positions", "grades", "base_map"):
         check_file(key, getattr(keys, key))
     if keys.run is None:
         check_file("source", Path(keys.source[0]).expanduser())

@@ -74,7 +74,7 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
         ],
         read_options,
     )
-    found = find_items(request.source, request.output, request.recursive)
+    found = find_items(request.source, options.output, request.recursive)
     photos = [item for item in found.items if item.kind == "photo"]
     frames, video_notes = _frames(options, [item for item in found.items if item.kind == "video"], zone, track)
     times = {frame.item.file: frame.time for frame in frames}

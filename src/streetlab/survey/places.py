@@ -56,7 +56,7 @@ def place_by_track(photos: pd.DataFrame, track: Track) -> tuple[pd.DataFrame, li
     if not placed.any():
         notes.append(_no_overlap(seconds, naive, track))
     elif naive.any():
-        notes.append(f"track: {int(naive.sum())} photos have times without a zone and are not on it; give time_zone=")
+        notes.append(f"track: photos not on it because their times have no zone: {int(naive.sum())}; give time_zone=")
     return table, notes
 
 

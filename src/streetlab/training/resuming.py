@@ -190,8 +190,8 @@ def _refuse_other_config(path: Path, before: Mapping[str, Any], config: Mapping[
         )
         further = f" and {len(keys) - _MOST_SHOWN} more" * (len(keys) > _MOST_SHOWN)
         raise UserError(
-            f"resume: {path} is of a run with another config: {shown}{further}; only regime.* may differ "
-            "(model.weights=FILE begins a new run with the weights of a checkpoint)"
+            f"resume: {path} is of a run with another config: {shown}{further}; only regime.phases and their epochs "
+            "may differ (model.weights=FILE begins a new run with the weights of a checkpoint)"
         )
 
 
