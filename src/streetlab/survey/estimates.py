@@ -264,6 +264,7 @@ def _assumptions(
         drawn,
         "Photos of one segment are one piece of evidence; each shows its segment as any other photo of it would.",
         "Each segment counts once." if weights == "equal" else "Each segment counts by its length.",
+        "Shares and `acceptable` are of the photos of a segment, and their mean over segments.",
         f"Scale {scale.title}: {scale.note}. Source: {scale.source}.",
         "Intervals hold for one area at a time; of twenty areas, one is expected to lie outside its 95% interval.",
         *([] if graded else [f"Without grades= every estimate is {ONLY_AS_GOOD}."]),
