@@ -279,11 +279,11 @@ def _as_words(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(result: SurveyResult) -> None:
     """Print the counts to the output, and each warning in a line to the errors."""
+    from streetlab.survey.pictures import NOT_ASKED
+
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
-    from streetlab.survey.pictures import NOT_ASKED
-
     if result.survey["pictures"] != NOT_ASKED:
         print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:

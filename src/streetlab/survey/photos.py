@@ -89,6 +89,7 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
             raise UserError(
                 f"run: {options.run} gives each pixel a class; a survey needs a run with one label per photo"
             )
+        options.scale.class_severities(label_space.names)  # before anything is predicted
 
     result = predict_found(request, replace(found, items=photos), check)
     lines = sorted(
