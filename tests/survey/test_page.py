@@ -144,11 +144,11 @@ def test_without_webgl_the_map_is_drawn_as_svg(written, visit):
     page = visit(written, script=NO_WEBGL)
     colors = expected_colors(tables())
     paths = page.locator("#map [data-street]")
-    found = paths.evaluate_all(
+    shown = paths.evaluate_all(
         "paths => paths.map(path => [path.getAttribute('class'), getComputedStyle(path).stroke])"
     )
     rgb = ["rgb({}, {}, {})".format(*(int(color[i : i + 2], 16) for i in (1, 3, 5))) for color in colors.values()]
-    assert found == [[kind, color] for kind, color in
+    assert shown == [[kind, color] for kind, color in
                      zip(["street", "unsure", "unsure", "street", "unsure unseen"], rgb, strict=True)]  # fmt: skip
     center = paths.nth(3).evaluate(
         """path => {
@@ -202,10 +202,10 @@ def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_
           const context = canvas.getContext("2d");
           context.drawImage(image, 0, 0);
           const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
-          const found = new Set();
+          const shown = new Set();
           for (let i = 0; i < data.length; i += 4)
-            found.add("#" + [...data.slice(i, i + 3)].map(byte => byte.toString(16).padStart(2, "0")).join(""));
-          return [...found];
+            shown.add("#" + [...data.slice(i, i + 3)].map(byte => byte.toString(16).padStart(2, "0")).join(""));
+          return [...shown];
         }"""
     )
     assert {"#ffffff", COLORS[0], COLORS[4]} <= set(colors)
