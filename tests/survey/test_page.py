@@ -140,6 +140,7 @@ def test_filters_leave_the_same_streets_on_map_and_list(written, visit):
     assert left() == (["a", "b", "c", "d", "e"], "5 of 5 streets, 9 of 9 photos")
 
 
+@pytest.mark.slow
 def test_without_webgl_the_map_is_drawn_as_svg(written, visit):
     page = visit(written, script=NO_WEBGL)
     colors = expected_colors(tables())
@@ -181,6 +182,7 @@ def test_axe_finds_nothing_serious(written, visit, looks):
     assert wide[0] <= wide[1], "the page scrolls sideways"
 
 
+@pytest.mark.slow
 def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_the_map(written, visit):
     page = visit(written)
     # c is at 98, of a single photo and without an interval; e was not seen
@@ -212,6 +214,7 @@ def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_
     assert not page.locator(".filters").is_visible()
 
 
+@pytest.mark.slow
 def test_many_photos_and_streets_are_listed_a_few_at_a_time(tmp_path, visit):
     made = tables()
     photos = pd.concat([made.photos.iloc[[0]]] * 45).assign(file=[f"{i}.jpg" for i in range(45)], picture="")
@@ -302,6 +305,7 @@ def base_map(tmp_path: Path) -> bytes:
     return read_base_map(path)
 
 
+@pytest.mark.slow
 def test_a_base_map_lies_under_the_streets_and_is_part_of_the_page(tmp_path, visit, base_map):
     made = tables()
     folder = tmp_path / "survey"
