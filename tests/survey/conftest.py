@@ -19,7 +19,7 @@ def visit(_chromium: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         allowed = (path.as_uri(), (path.parent / "pictures").as_uri(), "blob:", "data:")
-        page.on("request", lambda asked: None if asked.url.startswith(allowed) else strange.append(asked.url))
+        page.on("request", lambda request: None if request.url.startswith(allowed) else strange.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
         if script:

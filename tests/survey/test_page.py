@@ -140,15 +140,16 @@ def test_filters_leave_the_same_streets_on_map_and_list(written, visit):
     assert left() == (["a", "b", "c", "d", "e"], "5 of 5 streets, 9 of 9 photos")
 
 
+@pytest.mark.slow
 def test_without_webgl_the_map_is_drawn_as_svg(written, visit):
     page = visit(written, script=NO_WEBGL)
     colors = expected_colors(tables())
     paths = page.locator("#map [data-street]")
-    found = paths.evaluate_all(
+    shown = paths.evaluate_all(
         "paths => paths.map(path => [path.getAttribute('class'), getComputedStyle(path).stroke])"
     )
     rgb = ["rgb({}, {}, {})".format(*(int(color[i : i + 2], 16) for i in (1, 3, 5))) for color in colors.values()]
-    assert found == [[kind, color] for kind, color in
+    assert shown == [[kind, color] for kind, color in
                      zip(["street", "unsure", "unsure", "street", "unsure unseen"], rgb, strict=True)]  # fmt: skip
     center = paths.nth(3).evaluate(
         """path => {
@@ -181,6 +182,7 @@ def test_axe_finds_nothing_serious(written, visit, looks):
     assert wide[0] <= wide[1], "the page scrolls sideways"
 
 
+@pytest.mark.slow
 def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_the_map(written, visit):
     page = visit(written)
     # c is at 98, of a single photo and without an interval; e was not seen
@@ -202,16 +204,17 @@ def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_
           const context = canvas.getContext("2d");
           context.drawImage(image, 0, 0);
           const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
-          const found = new Set();
+          const shown = new Set();
           for (let i = 0; i < data.length; i += 4)
-            found.add("#" + [...data.slice(i, i + 3)].map(byte => byte.toString(16).padStart(2, "0")).join(""));
-          return [...found];
+            shown.add("#" + [...data.slice(i, i + 3)].map(byte => byte.toString(16).padStart(2, "0")).join(""));
+          return [...shown];
         }"""
     )
     assert {"#ffffff", COLORS[0], COLORS[4]} <= set(colors)
     assert not page.locator(".filters").is_visible()
 
 
+@pytest.mark.slow
 def test_many_photos_and_streets_are_listed_a_few_at_a_time(tmp_path, visit):
     made = tables()
     photos = pd.concat([made.photos.iloc[[0]]] * 45).assign(file=[f"{i}.jpg" for i in range(45)], picture="")
@@ -302,6 +305,7 @@ def base_map(tmp_path: Path) -> bytes:
     return read_base_map(path)
 
 
+@pytest.mark.slow
 def test_a_base_map_lies_under_the_streets_and_is_part_of_the_page(tmp_path, visit, base_map):
     made = tables()
     folder = tmp_path / "survey"
