@@ -128,11 +128,11 @@ class ConfigCommands(_Reference):
     """The keys of every command."""
 
     def markdown(self) -> str:
-        from streetlab.cli import COMMANDS
+        from streetlab.cli import COMMANDS, SUBCOMMANDS
 
         parts = []
-        for name, command in COMMANDS.items():
-            path = CONF / f"{name}.yaml"
+        for name, command in (COMMANDS | SUBCOMMANDS).items():
+            path = CONF / f"{name.replace(' ', '_')}.yaml"
             parts.append(f"## `streetlab {name}`\n\nUse it to {command.help}.\n")
             if path.is_file():
                 parts.append(_table(read_keys(path.read_text(encoding="utf-8"))))

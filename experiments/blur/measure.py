@@ -2,6 +2,7 @@
 
 python experiments/blur/measure.py streets RUN [SCENES]        # drawn streets: true masks, and a run's
 python experiments/blur/measure.py masks RUN [EVERY]           # the test split of the run's own data, with true masks
+python experiments/blur/measure.py picture RUN FILE            # photos, truly and by the run's masks blurred
 python experiments/blur/measure.py cleanliness RUN SEGMENTATION  # the test photos of a run, blurred by another
 """
 
@@ -20,7 +21,7 @@ from scipy import ndimage
 
 from streetlab.config import instantiate
 from streetlab.datasets.class_roles import PrivateClasses
-from streetlab.inference.blur import hidden_pixels, pixelate
+from streetlab.inference.blur import MARGIN, hidden_pixels, pixelate
 from streetlab.inference.predictor import Predictor
 from streetlab.metrics.statistics.intervals import wilson_interval
 from streetlab.progress import track
@@ -28,7 +29,6 @@ from streetlab.records.record import RunRecord
 from streetlab.synthetic import draw_scene
 
 MARGINS = (0.0, 0.005, 0.01, 0.02, 0.04)
-SHIPPED = 0.01
 SIZE = (192, 384)
 FIRST_SEED = 7_000_000
 """Scenes that no preset trains on."""
@@ -43,6 +43,8 @@ def main() -> None:
     if part == "streets":
         scenes = int(more[0]) if more else 120
         _segmentation(predictor, _drawn(scenes), scenes)
+    elif part == "picture":
+        _picture(predictor, Path(more[0]))
     elif part == "masks":
         source = _source(path)
         samples = source.samples(source.eval_split)[:: int(more[0]) if more else 1]
@@ -55,6 +57,17 @@ def _drawn(count: int) -> Pairs:
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         scene = draw_scene(seed, *SIZE)
         yield Image.fromarray(scene.image), scene.mask
+
+
+def _picture(predictor: Predictor, file: Path) -> None:
+    """Three drawn streets in rows: the photo, blurred by its true mask, blurred by the run's."""
+    classes = PrivateClasses.of(predictor.label_space).ids
+    rows = []
+    for photo, truth in _drawn(3):
+        pixels = np.asarray(photo)
+        masks = (truth, predictor.predict([photo])[0].ids)
+        rows.append(np.hstack([pixels, *(pixelate(pixels, hidden_pixels(ids, classes)) for ids in masks)]))
+    Image.fromarray(np.vstack(rows)).save(file, quality=88)
 
 
 def _source(path: str) -> Any:
@@ -73,7 +86,7 @@ def _segmentation(predictor: Predictor, pairs: Pairs, count: int) -> None:
             for margin in MARGINS:
                 hidden = hidden_pixels(ids, private.ids, margin)
                 rows.setdefault((name, margin), []).append(_counts(truth, hidden, private))
-        hidden = hidden_pixels(found.ids, private.ids, SHIPPED)
+        hidden = hidden_pixels(found.ids, private.ids)
         for kind, values in silhouettes.items():
             values += _silhouettes(np.isin(truth, getattr(private, kind)), hidden)
         blurred = Image.fromarray(pixelate(np.asarray(photo), hidden))
@@ -84,7 +97,7 @@ def _segmentation(predictor: Predictor, pairs: Pairs, count: int) -> None:
     for (name, margin), counts in rows.items():
         shares = [_share(np.array(counts)[:, [i, i + 1]]) for i in (0, 2, 4, 6)]
         print(f"| {name} | {margin:.1%} | " + " | ".join(shares) + " |")
-    print("\n| silhouettes, run's masks, margin 1% | n | all pixels hidden | at least half | none |")
+    print(f"\n| silhouettes, run's masks, margin {MARGIN:.0%} | n | all pixels hidden | at least half | none |")
     print("|---|---|---|---|---|")
     for kind, values in silhouettes.items():
         for name, part in (("large", [v for s, v in values if s >= 400]), ("small", [v for s, v in values if s < 400])):
@@ -121,12 +134,12 @@ def _share(counts: NDArray[np.float64]) -> str:
     draws = np.random.default_rng(0).integers(0, len(counts), (RESAMPLES, len(counts)))
     sums = counts[draws].sum(axis=1)
     low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
-    return f"{counts[:, 0].sum() / counts[:, 1].sum():.2%} [{low:.2%}, {high:.2%}]"
+    return f"{counts[:, 0].sum() / counts[:, 1].sum():.2%} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def _wilson(count: int, n: int) -> str:
     low, high = wilson_interval(count, n)
-    return f"{count / n:.1%} [{low:.1%}, {high:.1%}]"
+    return f"{count / n:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _confusion(truth: Masks, found: Masks, classes: int) -> NDArray[np.int64]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from streetlab.metrics.statistics.prediction_powered import Graded, sum_up_grades
+
 SEVERITY = np.array([0.0, 50.0, 100.0])
 _THRESHOLDS = np.array([-0.2, 0.9])
 """Between Clean, Medium and Litter, where the mean of the latent dirt is 0: 44%, 35% and 21% of photos."""
@@ -144,3 +146,21 @@ def subset(city: City, segments: Ints) -> City:
         severity=city.severity[kept],
         probabilities=city.probabilities[kept],
     )
+
+
+def grade_segments(city: City, segments: Ints, photos: int, rng: np.random.Generator) -> Graded:
+    """Grades of people for a few photos of each of these streets, drawn at random within the street."""
+    order = rng.permutation(len(city.segment))
+    order = order[np.argsort(city.segment[order], kind="stable")]
+    first = np.searchsorted(city.segment[order], np.arange(city.segment.max() + 1))
+    rank = np.arange(len(order)) - first[city.segment[order]]
+    chosen = order[np.isin(city.segment[order], segments) & (rank < photos)]
+    return sum_up_grades(city.segment[chosen], SEVERITY[city.label[chosen]], city.severity[chosen])
+
+
+def grade_photos(city: City, count: int, rng: np.random.Generator) -> Graded:
+    """Grades of people for photos that are drawn at random from all of the city."""
+    chosen = rng.permutation(len(city.segment))[:count]
+    of_all = np.bincount(city.segment)
+    weights = np.bincount(city.segment[chosen], minlength=len(of_all)) / of_all
+    return sum_up_grades(city.segment[chosen], SEVERITY[city.label[chosen]], city.severity[chosen], weights)

@@ -60,6 +60,11 @@ COMMANDS = {
     ),
 }
 
+SUBCOMMANDS = {
+    "survey plan": Command("streetlab.survey.plan_command", "say how many streets to visit and grade, and draw them"),
+}
+"""Commands of two words; their config is called survey_plan."""
+
 
 class JobFailed(Exception):  # noqa: N818  (it is what happened to a job, not a kind of fault)
     """Stands for the error of a job of a sweep, whose frames (network, GPU memory) it does not keep alive."""
@@ -204,8 +209,8 @@ def _print_any_name() -> None:
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    width = max(map(len, COMMANDS | SUBCOMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in (COMMANDS | SUBCOMMANDS).items()]
     return "\n".join(
         [
             "streetlab <command> [key=value ...]",
@@ -222,6 +227,10 @@ def _help() -> str:
 
 def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome: Outcome) -> None:
     command = COMMANDS.get(name)
+    typed = name
+    if words and f"{name} {words[0]}" in SUBCOMMANDS:
+        typed, words = f"{name} {words[0]}", words[1:]
+        command, name = SUBCOMMANDS[typed], typed.replace(" ", "_")
     if command is None:
         raise UserError(f"no command '{name}'{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})")
 
@@ -236,12 +245,12 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
     if {"-h", "--help"} & set(line.options):
         from streetlab.config.help import introduction
 
-        print(introduction(name, command.help))
+        print(introduction(name, command.help, typed))
     # Hydra prints errors and exits unless this is set; we want them here, to say them in one line.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    named = [f"hydra.job.name={name}", f"hydra.help.app_name='streetlab {name}'"]
-    argv, sys.argv = sys.argv, [f"streetlab {name}", *line.options, *line.overrides, *named]
+    named = [f"hydra.job.name={name}", f"hydra.help.app_name='streetlab {typed}'"]
+    argv, sys.argv = sys.argv, [f"streetlab {typed}", *line.options, *line.overrides, *named]
     try:
         app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
         with translated(name, line):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from tests.support.placed_photos import NOTHING, write_photo
+from tests.support.placed_photos import NOTHING, read_by_exiftool, write_photo
 
 from streetlab.datasets.decode import UnreadablePhoto
 from streetlab.datasets.places import Place, read_place, time_text
@@ -30,29 +26,12 @@ def photo(folder: Path, form: str = "JPEG", camera: dict[str, Any] | None = None
     return write_photo(folder / f"photo.{FORMATS[form]}", form, camera, **gps)
 
 
-@pytest.fixture
-def exiftool() -> Callable[[Path], dict[str, Any]]:
-    """What exiftool reads: numbers, positions with their signs."""
-    program = shutil.which("exiftool")
-    if program is None:
-        pytest.skip("no exiftool here (apt-get install libimage-exiftool-perl)")
-
-    def read(path: Path) -> dict[str, Any]:
-        tags = ["-Composite:GPSLatitude", "-Composite:GPSLongitude", "-Composite:GPSAltitude"]
-        tags += ["-Composite:GPSDateTime", "-Composite:SubSecDateTimeOriginal", "-EXIF:GPSImgDirection"]
-        done = subprocess.run([program, "-n", "-j", *tags, path], capture_output=True, check=True)
-        (values,) = json.loads(done.stdout)
-        return values
-
-    return read
-
-
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_format_gives_the_place_that_exiftool_reads(form, tmp_path, exiftool):
+def test_every_format_gives_the_place_that_exiftool_reads(form, tmp_path):
     camera = {"DateTimeOriginal": "2025:03:14 08:01:02", "OffsetTimeOriginal": "-03:30", "SubsecTimeOriginal": "25"}
     below = {"GPSAltitudeRef": b"\1", "GPSAltitude": 3.5, "GPSImgDirectionRef": "T", "GPSImgDirection": 271.25}
     path = photo(tmp_path, form, camera, **HERE | below)
-    place, oracle = read_place(path), exiftool(path)
+    place, oracle = read_place(path), read_by_exiftool(path)
     assert (place.lat, place.lon) == pytest.approx((oracle["GPSLatitude"], oracle["GPSLongitude"]), abs=1e-7)
     assert (place.lat, place.lon) == pytest.approx((-33.8569003, -70.6416667), abs=1e-7)
     assert place.altitude == oracle["GPSAltitude"] == -3.5
@@ -67,19 +46,20 @@ def test_every_format_gives_the_place_that_exiftool_reads(form, tmp_path, exifto
 @pytest.mark.parametrize(
     ("latitude", "longitude"), [("N", "E"), ("N", "W"), ("S", "E"), ("S", "W"), ("n\0", "e "), ("South", "West")]
 )
-def test_each_hemisphere_has_its_sign(latitude, longitude, tmp_path, exiftool):
+def test_each_hemisphere_has_its_sign(latitude, longitude, tmp_path):
     path = photo(tmp_path, **HERE | {"GPSLatitudeRef": latitude, "GPSLongitudeRef": longitude})
-    place, oracle = read_place(path), exiftool(path)
+    place, oracle = read_place(path), read_by_exiftool(path)
     expected = (oracle["GPSLatitude"], oracle["GPSLongitude"])
     if len(latitude) == 1:
         assert (place.lat, place.lon) == pytest.approx(expected, abs=1e-7)
     assert (place.lat > 0, place.lon > 0) == (latitude[0] in "Nn", longitude[0] in "Ee")
 
 
-def test_the_real_photos_lie_within_a_metre_of_where_exiftool_puts_them(shared_data, exiftool):
+@pytest.mark.slow
+def test_the_real_photos_lie_within_a_metre_of_where_exiftool_puts_them(shared_data):
     geod = pytest.importorskip("pyproj").Geod(ellps="WGS84")
     for path in sorted((shared_data("geo") / "photos").iterdir()):
-        place, oracle = read_place(path), exiftool(path)
+        place, oracle = read_place(path), read_by_exiftool(path)
         _, _, metres = geod.inv(place.lon, place.lat, oracle["GPSLongitude"], oracle["GPSLatitude"])
         assert metres < 1
         assert place.time.tzinfo is UTC

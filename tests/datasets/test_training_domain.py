@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.distance import mahalanobis
 from torchvision.io import decode_jpeg, encode_jpeg
 
@@ -90,3 +91,36 @@ def test_damaged_or_too_few_statistics_are_a_value_error(domain, streets):
         TrainingDomain.from_dict(domain.to_dict() | {"mean": [1.0]})
     with pytest.raises(ValueError, match="1 photos of train and 3 of val"):
         TrainingDomain.fit(streets[:1], streets[:3])
+
+
+def test_frames_are_compared_without_the_colours_fine_detail_and_as_strictly(domain):
+    streets = [draw_scene(seed, *SIZE).image for seed in range(7000, 7060)]
+    halved = []
+    for street in streets:  # as videos store colours (4:2:0): at half the size
+        luma, blue, red = Image.fromarray(street).convert("YCbCr").split()
+        half = [each.resize((SIZE[1] // 2, SIZE[0] // 2)).resize((SIZE[1], SIZE[0])) for each in (blue, red)]
+        halved.append(np.asarray(Image.merge("YCbCr", (luma, *half)).convert("RGB")))
+    assert np.mean(domain.is_unlike(halved)) > 0.5, "which is why there are other statistics for frames"
+    shares = [np.mean([domain.is_unlike_frame(frame) for frame in frames]) for frames in (streets, halved)]
+    assert abs(shares[1] - shares[0]) < 0.15, shares
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    assert domain.is_unlike_frame(noise) is True
+
+
+def test_distances_of_frames_are_those_of_a_domain_of_their_statistics_alone(domain):
+    """Mahalanobis's formula, written out for the 20 statistics and fitted anew."""
+    train = np.array([photo_statistics(draw_scene(seed, *SIZE).image) for seed in range(60)])
+    fitted = TrainingDomain.fit(train, train[:20])
+    kept = [*range(16), 30, 31, 46, 47]
+    normed = (train[:, kept] - train[:, kept].mean(axis=0)) / (train[:, kept].std(axis=0) + 1e-6)
+    shrunk = 0.9 * normed.T @ normed / len(train) + 0.1 * np.eye(20)
+    expected = [row @ np.linalg.solve(shrunk, row) / 20 for row in normed]
+    np.testing.assert_allclose(fitted.frame_distances(train), expected, rtol=1e-8)
+
+
+def test_a_domain_from_before_marks_no_frames(domain):
+    plain = domain.to_dict()
+    del plain["frame_threshold"]
+    before = TrainingDomain.from_dict(plain)
+    assert before.is_unlike_frame(np.full((*SIZE, 3), 128, np.uint8)) is None
+    assert before.is_unlike([np.full((*SIZE, 3), 128, np.uint8)]) == [True]

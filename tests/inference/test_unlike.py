@@ -11,16 +11,20 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from tests.support.videos import make_video
 
 from streetlab import cli
 from streetlab.checkpoints.read import CHECKPOINT_KEY, read_weights
 from streetlab.config import instantiate
+from streetlab.datasets.decode import resize
 from streetlab.datasets.labels import CITYSCAPES
+from streetlab.datasets.training_domain import TrainingDomain, photo_statistics
 from streetlab.errors import UserError
 from streetlab.inference.model_metadata import ModelMetadata
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.views import Views
 from streetlab.records.record import RunRecord
+from streetlab.synthetic import draw_scene
 
 
 @pytest.fixture
@@ -106,3 +110,61 @@ def test_an_exported_file_carries_data_set_and_domain(segmenter, photos):
     plain = json.loads(metadata.to_metadata()["streetlab"])
     del plain["domain"], plain["data_set"]
     assert ModelMetadata.from_metadata({"streetlab": json.dumps(plain)}, "a.onnx").domain is None, "files from before"
+
+
+def domain_of_streets() -> dict:
+    """A domain of more streets than a run of a moment trains on."""
+    train, val = (
+        np.array([photo_statistics(draw_scene(seed, 64, 96).image) for seed in seeds])
+        for seeds in (range(100, 200), range(300, 340))
+    )
+    return TrainingDomain.fit(train, val).to_dict()
+
+
+def write_video(path: Path, photos: dict[str, Image.Image], noisy: int) -> None:
+    """30 frames: so many of noise, then the street; so large that compression does not change how they look."""
+    large = {name: np.asarray(photo.resize((384, 256), Image.Resampling.NEAREST)) for name, photo in photos.items()}
+    pictures = [large["noise.png"]] * noisy + [large["street.png"]] * (30 - noisy)
+    make_video(path, size=(256, 384), pictures=pictures)
+
+
+@pytest.mark.parametrize("noisy", [5, 11])
+def test_a_video_is_marked_by_most_of_the_frames_compared(segmenter, photos, noisy, capfd):
+    pytest.importorskip("av", reason="videos need streetlab[video]")
+    from streetlab.inference.video.reader import VideoReader
+
+    rewrite_domain(segmenter, domain_of_streets())
+    write_video(Path("in/clip.mp4"), photos, noisy)
+    predictor = Predictor.from_run(segmenter, device="cpu")
+    assert predictor.domain is not None
+    with VideoReader(Path("in/clip.mp4")) as reader:
+        frames = [resize(Image.fromarray(frame.pixels), predictor.image_size) for frame in reader]
+    marks = [predictor.domain.is_unlike_frame(frame) for frame in frames[::10]]
+    assert marks == [True, noisy > 10, False], "frames 0, 10 and 20"
+    assert cli.run(["predict", f"run={segmenter.path}", "source=in/clip.mp4", "output=out", "device=cpu"]) == 0
+    printed = capfd.readouterr().out
+    assert ("1 of 1 files are unlike the training photos" in printed) == (noisy > 10)
+    (row,) = rows_of(Path("out/videos.csv"))
+    assert list(row)[-2:] == ["unlike_share", "unlike_training"]
+    assert float(row["unlike_share"]) == pytest.approx(sum(marks) / 3, abs=1e-3)
+    assert row["unlike_training"] == str(noisy > 10)
+
+
+def test_the_app_marks_a_video_as_predict_does(segmenter, photos, tmp_path):
+    pytest.importorskip("av", reason="videos need streetlab[video]")
+    pytest.importorskip("fastapi", reason="the page needs streetlab[app]")
+    from tests.support.app_records import Visits, settings
+
+    from streetlab.app.models.catalog import Catalog
+
+    rewrite_domain(segmenter, domain_of_streets())
+    write_video(tmp_path / "clip.mp4", photos, 11)
+    configured = settings(tmp_path, runs=segmenter.path.parent)
+    visits = Visits(Catalog(configured), configured.storage)
+    (model,) = [entry["id"] for entry in visits.catalog.models()]
+    result = visits.do("video", model, tmp_path / "clip.mp4").result
+    assert (result["unlike_training"], result["unlike_share"]) == (True, pytest.approx(2 / 3))
+    rewrite_domain(segmenter, None)
+    visits = Visits(Catalog(configured), configured.storage)
+    result = visits.do("video", model, tmp_path / "clip.mp4").result
+    assert (result["unlike_training"], result["unlike_share"]) == (None, None)

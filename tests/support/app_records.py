@@ -113,6 +113,8 @@ class Columns:
     label_space = CAMVID
     temperature = None
     memory_bytes = 100
+    domain = None
+    image_size = (48, 64)
     name = "columns"
 
     def predict(self, photos: list[Any], activations: bool = False, go_on: Any = None) -> list[Segmented]:
@@ -137,6 +139,8 @@ class Brightness:
     label_space = CLEANLINESS
     temperature = 2.0
     memory_bytes = 100
+    domain = None
+    image_size = (48, 64)
 
     def predict(self, photos: list[Any], activations: bool = False, go_on: Any = None) -> list[Classified]:
         answers = []

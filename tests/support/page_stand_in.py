@@ -53,6 +53,7 @@ class StandInPredictor:
     gate: threading.Event
     temperature: float | None = None
     image_size: tuple[int, int] = (64, 128)
+    domain: None = None
 
     @property
     def task(self) -> str:

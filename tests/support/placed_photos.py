@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +62,15 @@ def photo_at(
         gps |= {"GPSImgDirectionRef": "T", "GPSImgDirection": heading}
     camera = {"DateTimeOriginal": time[:19], "OffsetTimeOriginal": time[19:]} if time else {}
     return write_photo(path, "JPEG", {key: value for key, value in camera.items() if value}, seed, **gps)
+
+
+def read_by_exiftool(path: Path) -> dict[str, Any]:
+    """What exiftool reads: numbers, positions with their signs; a skip with the reason where it is not installed."""
+    program = shutil.which("exiftool")
+    if program is None:
+        pytest.skip("no exiftool here (apt-get install libimage-exiftool-perl)")
+    tags = ["-Composite:GPSLatitude", "-Composite:GPSLongitude", "-Composite:GPSAltitude"]
+    tags += ["-Composite:GPSDateTime", "-Composite:SubSecDateTimeOriginal", "-EXIF:GPSImgDirection"]
+    done = subprocess.run([program, "-n", "-j", *tags, path], capture_output=True, check=True)
+    (values,) = json.loads(done.stdout)
+    return dict(values)

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+from pyproj import Geod
 from shapely import LineString, box
 from tests.support.crafted_runs import CLASSIFIER, SEGMENTER, write_run
-from tests.support.placed_photos import NOTHING, photo_at, write_photo
+from tests.support.placed_photos import NOTHING, photo_at, read_by_exiftool, write_photo
 from tests.support.street_files import write_features
 
 from streetlab import cli
@@ -133,6 +135,20 @@ def test_photos_become_cells_and_those_without_a_place_are_listed(survey, run_fo
     assert results(folder) == before
 
 
+@pytest.mark.slow
+def test_real_photos_are_where_exiftool_puts_them(survey, run_folder, shared_data):
+    folder = shared_data("geo") / "photos"
+    out, err = survey(f"run={run_folder}", f"source={folder}", "output=out")
+    assert (out[0], err) == ("7 of 7 photos have a place, 7 a segment", [])
+    geod = Geod(ellps="WGS84")
+    for name, row in table(Path("out/photos.csv"), "file").items():
+        oracle = read_by_exiftool(folder / name)
+        ends = (float(row["lon"]), float(row["lat"]), oracle["GPSLongitude"], oracle["GPSLatitude"])
+        assert geod.inv(*ends)[2] < 1
+        assert row["time"].endswith("Z")
+
+
+@pytest.mark.slow
 def test_a_table_of_predictions_is_surveyed_without_a_run(survey, run_folder, seen, tmp_path):
     week(tmp_path / "week")
     survey(f"run={run_folder}", "source=week")
@@ -178,6 +194,7 @@ def test_streets_districts_and_strata_of_files(survey, run_folder, tmp_path):
         (["source=week"], "run: give the run that predicts week, or source=predictions.csv of `predict`"),
         (["source=none.csv"], "source: no file none.csv"),
         (["source=odd.csv"], "source: odd.csv has no column 'prediction'; did you mean 'predicted'?"),
+        (["source=few.csv"], "source: few.csv has no columns of probabilities, p_<class>"),
         (["source=twice.csv"], "source: twice.csv, line 3: 'a.jpg' is in line 2 already"),
         (["source=word.csv"], "source: word.csv, line 2: confidence is 'high', not a number"),
         (["source=good.csv", "streets=street.gpkg"], "streets: no file street.gpkg; did you mean 'streets.gpkg'?"),
@@ -185,28 +202,34 @@ def test_streets_districts_and_strata_of_files(survey, run_folder, tmp_path):
         (["source=good.csv", "cells=16"], "cells: '16' is not a whole number of 0 to 15"),
         (["source=good.csv", "snap=0"], "snap: '0' is not a number above 0"),
         (["source=good.csv", "output=other"], "output: other holds other things (a.txt); give another with output=DIR"),
-        (
-            ["run=segmenter", "source=week"],
-            "run: segmenter gives each pixel a class; a survey needs a run with one lab",
-        ),
     ],
 )
 def test_what_cannot_be_surveyed_is_one_line(survey, tmp_path, words, line):
-    write_run(tmp_path / "segmenter", SEGMENTER)
     photo_at(tmp_path / "week/a.jpg", *AMSTERDAM)
     (tmp_path / "odd.csv").write_text("file,predicted,confidence\na.jpg,Clean,1\n")
-    (tmp_path / "twice.csv").write_text("file,prediction,confidence\na.jpg,Clean,1\na.jpg,Clean,1\n")
-    (tmp_path / "word.csv").write_text("file,prediction,confidence\na.jpg,Clean,high\n")
-    (tmp_path / "good.csv").write_text("file,prediction,confidence\na.jpg,Clean,1\n")
+    (tmp_path / "few.csv").write_text("file,prediction,confidence\na.jpg,Clean,1\n")
+    header = "file,prediction,confidence,p_Clean,p_Medium,p_Litter\n"
+    (tmp_path / "twice.csv").write_text(f"{header}a.jpg,Clean,1,1,0,0\na.jpg,Clean,1,1,0,0\n")
+    (tmp_path / "word.csv").write_text(f"{header}a.jpg,Clean,high,1,0,0\n")
+    (tmp_path / "good.csv").write_text(f"{header}a.jpg,Clean,1,1,0,0\n")
     (tmp_path / "streets.gpkg").touch()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/a.txt").touch()
     _, err = survey(*words, code=2)
     assert len(err) == 1
     assert err[0].startswith(f"streetlab: {line}")
-    assert not (tmp_path / "outputs").exists() or words[0] == "run=segmenter"
+    assert not (tmp_path / "outputs").exists()
 
 
+def test_a_run_with_masks_is_refused_before_it_predicts(survey, seen, tmp_path):
+    write_run(tmp_path / "segmenter", SEGMENTER)
+    photo_at(tmp_path / "week/a.jpg", *AMSTERDAM)
+    _, (line,) = survey("run=segmenter", "source=week", code=2)
+    assert line == ("streetlab: run: segmenter gives each pixel a class; a survey needs a run with one label per photo")
+    assert seen == []
+
+
+@pytest.mark.slow
 def test_a_photo_that_does_not_decode_is_named_and_kept(survey, run_folder, tmp_path):
     photo_at(tmp_path / "week/a.jpg", *AMSTERDAM)
     (tmp_path / "week/b.jpg").write_text("text")
@@ -246,8 +269,42 @@ def test_a_survey_that_is_killed_goes_on_and_ends_with_the_same_bytes(survey, ru
     ).keys()
 
 
+@pytest.mark.slow
 def test_photos_without_any_place_are_a_survey_without_segments(survey, run_folder, tmp_path):
     photo_at(tmp_path / "week/a.jpg", None, None)
     out, _ = survey(f"run={run_folder}", "source=week", "output=out")
     assert out[:2] == ["0 of 1 photos have a place, 0 a segment", "0 of 0 cells have photos"]
     assert table(Path("out/photos.csv"), "file")["a.jpg"]["place"] == "none"
+
+
+def test_one_photo_and_a_district_without_any_have_rows_and_no_false_interval(survey, tmp_path):
+    (tmp_path / "one.csv").write_text(
+        "file,prediction,confidence,p_Clean,p_Medium,p_Litter,lat,lon\na.jpg,Clean,0.8,0.8,0.1,0.1,52.0001,4.005\n"
+    )
+    lines = [LineString([(4, 52), (4.01, 52)]), LineString([(5, 52), (5.01, 52)])]
+    write_features(tmp_path / "streets.gpkg", lines, {"id": ["a", "b"]}, "EPSG:28992")
+    write_features(
+        tmp_path / "areas.gpkg", [box(3, 51, 4.5, 53), box(4.5, 51, 6, 53)], {"name": ["A", "B"]}, "EPSG:28992"
+    )
+    survey("source=one.csv", "streets=streets.gpkg", "street_id=id", "districts=areas.gpkg", "output=out")
+    segments = table(Path("out/segments.csv"), "segment")
+    assert (segments["a"]["photos"], segments["b"]["photos"], segments["b"]["severity"]) == ("1", "0", "")
+    assert float(segments["a"]["severity"]) == pytest.approx(15)
+    rows = json.loads(Path("out/survey.json").read_text())["estimates"]
+    whole = [row for row in rows if row["level"] == "all" and row["measure"] == "severity"]
+    assert [(row["value"], row["low"], row["high"], row["n_photos"]) for row in whole] == [
+        (pytest.approx(15), None, None, 1)
+    ]
+    areas = gpd.read_file("out/survey.gpkg", layer="districts").set_index("district")
+    assert list(areas["photos"]) == [1, 0]
+    assert list(areas["segments_total"]) == [1, 1]
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules |= {'pandas': None, 'geopandas': None}; from streetlab import cli; "
+        "sys.exit(cli.run(['survey', 'source=a.csv']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "streetlab: survey: pandas, geopandas not installed: pip install 'streetlab[survey]'\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ import pytest
 
 pytest.importorskip("geopandas", reason="surveys need streetlab[survey]")
 from PIL import Image
-from shapely.geometry import LineString
+from shapely.geometry import LineString, box
 from tests.support.axe import faults
 from tests.support.pages import eventually
+from tests.support.survey_pages import drawn, listed, wait_until_drawn
 from tests.support.survey_tables import HOSTILE, Tables, tables
 
-from streetlab.survey.page import write_page
+from streetlab.errors import UserError
+from streetlab.survey.page import read_base_map, write_page
 from streetlab.survey.styles import CHANGES, COLORS, STEPS, UNSEEN
 
 NO_WEBGL = """
@@ -42,32 +43,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("survey"), tables(trend=True))
 
 
-@pytest.fixture
-def visit(_chromium: Any) -> Iterator[Callable[..., Any]]:
-    """`visit(path, script=..., **context)`: the drawn page; in the end nothing has failed and nothing was asked for."""
-    contexts, errors, strange = [], [], []
-
-    def open_(path: Path, script: str = "", **options: Any) -> Any:
-        context = _chromium.new_context(offline=True, **{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        allowed = (path.as_uri(), (path.parent / "pictures").as_uri(), "blob:", "data:")
-        page.on("request", lambda asked: None if asked.url.startswith(allowed) else strange.append(asked.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-        if script:
-            page.add_init_script(script)
-        page.goto(path.as_uri())
-        page.wait_for_selector("#map[data-drawn]", timeout=60_000)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert errors == []
-    assert strange == [], "the page asked for something"
-
-
 def expected_colors(made: Tables) -> dict[str, str]:
     """The colour of each street, worked out from the table."""
     severity = made.segments["severity"].to_numpy()
@@ -76,31 +51,6 @@ def expected_colors(made: Tables) -> dict[str, str]:
         street: UNSEEN if np.isnan(value) else COLORS[step]
         for street, value, step in zip(made.segments["segment"], severity, steps, strict=True)
     }
-
-
-def drawn(page: Any) -> dict[str, tuple[str, str]]:
-    """Layer and colour by the id of each street that the map has drawn."""
-    features = page.evaluate(
-        """() => {
-          const {map} = document.getElementById("map");
-          const layers = ["unseen", "streets", "unsure"];
-          for (const id of layers) {
-            const paint = JSON.stringify(map.getPaintProperty(id, "line-color"));
-            if (paint !== '["get","color"]') throw new Error(`${id} has the colour ${paint}`);
-          }
-          return map.queryRenderedFeatures({layers}).map(({layer, properties}) =>
-            [properties.segment, layer.id, properties.color]);
-        }"""
-    )
-    return {street: (layer, color) for street, layer, color in features}
-
-
-def listed(page: Any) -> list[str]:
-    return page.locator("#streets button").all_text_contents()
-
-
-def wait_until_drawn(page: Any, layer: str = "severity") -> None:
-    page.wait_for_selector(f"#map[data-drawn={layer}]", timeout=60_000)
 
 
 def test_streets_have_the_colors_of_the_table_and_are_dashed_where_uncertain(written, visit):
@@ -338,3 +288,40 @@ def test_photos_on_two_continents_are_dots_until_one_is_chosen(tmp_path, visit):
     assert dict(page.evaluate(dots)) == {street: colors[street] for street in "abcd"}
     page.get_by_role("button", name="Long Road").click()
     eventually(lambda: (list(drawn(page)), page.evaluate(dots)), (["d"], []))
+
+
+@pytest.fixture
+def base_map(tmp_path: Path) -> bytes:
+    """Vector tiles of a lake and a road around the streets, by GDAL."""
+    import geopandas
+
+    shapes = geopandas.GeoSeries([box(4.355, 52.005, 4.375, 52.02)], crs="EPSG:4326")
+    path = tmp_path / "base.pmtiles"
+    options = {"MINZOOM": "10", "MAXZOOM": "14"}
+    geopandas.GeoDataFrame(geometry=shapes).to_file(path, driver="PMTiles", layer="water", **options)
+    return read_base_map(path)
+
+
+def test_a_base_map_lies_under_the_streets_and_is_part_of_the_page(tmp_path, visit, base_map):
+    made = tables()
+    folder = tmp_path / "survey"
+    folder.mkdir()
+    write(folder, made)
+    path = write_page(folder, made.photos, made.segments, made.districts, made.survey, base_map)
+    page = visit(path)
+    layers = "document.getElementById('map').map.getStyle().layers.map(({id}) => id)"
+    eventually(lambda: "base-map-water-areas" in page.evaluate(layers), True)
+    order = page.evaluate(layers)
+    assert order.index("paper") < order.index("base-map-water-areas") < order.index("streets")
+    under = "document.getElementById('map').map.queryRenderedFeatures({layers: ['base-map-water-areas']}).length > 0"
+    eventually(lambda: page.evaluate(under), True)
+    assert set(drawn(page)) == set("abcde")
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"MBTiles", "no PMTiles file of version 3"), (None, "cannot be read")])
+def test_a_base_map_that_is_none_is_one_line(tmp_path, content, says):
+    path = tmp_path / "base.pmtiles"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^base_map: .*base\.pmtiles .*{says}"):
+        read_base_map(path)

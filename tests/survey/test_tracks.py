@@ -127,18 +127,18 @@ def test_times_without_a_zone_take_the_one_that_is_given(tmp_path):
     [
         (
             [POINTS[0], POINTS[2], POINTS[1]],
-            "times run backwards 1 times, first at 2025-03-14T12:00:10Z; points are sorted",
+            "times run backwards at 2025-03-14T12:00:10Z; points are sorted by time",
         ),
         (
             [POINTS[0], (0, 53.0, 4.0), *POINTS[1:3]],
-            "1 points have the time of another, first 2025-03-14T12:00:00Z; the",
+            "two positions at 2025-03-14T12:00:00Z; the first one counts",
         ),
-        ([POINTS[0], (5, NAN, 4.0), *POINTS[1:3]], "1 points are left out, first point 2: position nan, 4: not finite"),
+        ([POINTS[0], (5, NAN, 4.0), *POINTS[1:3]], "points left out: 1, first point 2: position nan, 4: not finite"),
         (
             [POINTS[0], (5, 99.0, 4.0), (6, 0, 0), *POINTS[1:3]],
-            "2 points are left out, first point 2: position 99, 4: out",
+            "points left out: 2, first point 2: position 99, 4: out",
         ),
-        ([POINTS[0], (None, 52.0, 4.0), *POINTS[1:3]], "1 points are left out, first point 2: no time"),
+        ([POINTS[0], (None, 52.0, 4.0), *POINTS[1:3]], "points left out: 1, first point 2: no time"),
         ([POINTS[0], POINTS[0], *POINTS[1:3]], None),
     ],
 )
@@ -179,7 +179,7 @@ def test_photos_off_the_track_keep_their_places_and_learn_why(tmp_path):
     assert list(placed["place"]) == ["track", "none", "none", "none", "track"]
     gap, naive = "the track has a gap of 180 s then (max_gap=15)", "its time has no zone; give time_zone="
     assert list(placed["place_note"]) == ["", gap, naive, "it has no time", ""]
-    assert notes == ["track: 1 photos have times without a zone and are not on it; give time_zone="]
+    assert notes == ["track: photos not on it because their times have no zone: 1; give time_zone="]
     zoned, notes = place_by_track(in_zone(table, parse_zone("+01:00"), 0), track)
     assert list(zoned["place"]) == ["track", "none", "track", "none", "track"]
     assert notes == []
@@ -233,7 +233,7 @@ def test_a_table_of_positions_places_photos_by_their_names(tmp_path):
     )
     assert notes == [
         "positions: 1 of 4 rows are of no photo, first who.jpg in line 4",
-        "positions: 2 of 4 rows have no position, first a/1.jpg in line 3: position 95, 4: out of range (latitude "
+        "positions: 1 of 4 rows hold no position, first a/1.jpg in line 3: position 95, 4: out of range (latitude "
         "-90 to 90, longitude -180 to 180)",
     ]
 

@@ -82,6 +82,7 @@ def metres_off(drive: Drive, row: dict[str, str]) -> float:
     return GEOD.inv(lon, lat, float(row["lon"]), float(row["lat"]))[2]
 
 
+@pytest.mark.slow
 def test_frames_and_photos_of_one_drive_lie_on_its_track(drive, folder, capfd):
     (folder / "drive").mkdir()
     write_drive(folder / "drive" / "drive.mp4", drive.start)
@@ -154,6 +155,7 @@ def test_a_video_that_cannot_be_sampled_is_one_line(words, line, folder, capfd):
     assert printed.startswith(f"streetlab: {line}")
 
 
+@pytest.mark.slow
 def test_a_video_without_a_time_is_surveyed_and_its_frames_have_no_place(folder, capfd):
     write_drive(folder / "drive.mp4", None, 3)
     (folder / "broken.mp4").write_bytes((folder / "drive.mp4").read_bytes()[:100])

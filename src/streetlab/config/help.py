@@ -23,6 +23,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "survey": (
         ("run=outputs/cleanliness/RUN source=~/week streets=streets.gpkg", "how clean each street is"),
         ("source=outputs/predict/RUN/predictions.csv cells=9", "of photos that are predicted, by cells of a grid"),
+        (
+            "plan streets=streets.gpkg run=outputs/cleanliness/RUN half_width=3",
+            "how many streets to visit",
+        ),
     ),
     "app": (("open=true", "serve the page on this machine and open it"),),
     "explain": (("run=outputs/cleanliness/RUN n=8", "eight photos with what the network looked at"),),
@@ -70,15 +74,20 @@ GROUPS = {
 _INDENT = " " * 6
 
 
-def introduction(command: str, summary: str) -> str:
+def introduction(command: str, summary: str, typed: str | None = None) -> str:
     """Return the words before Hydra's own help of a command.
 
     Args:
+        command: the name of its config.
         summary: the command's line in the list of commands.
+        typed: what is typed for it; None: the same as its config.
     """
-    lines = [f"streetlab {command} [key=value ...]", "", f"{summary[0].upper()}{summary[1:]}.", "", "Examples:"]
-    for words, meaning in EXAMPLES.get(command, ()):
-        lines += [f"  streetlab {command} {words}".rstrip(), f"      {meaning}"]
+    name = typed or command
+    lines = [f"streetlab {name} [key=value ...]", "", f"{summary[0].upper()}{summary[1:]}.", "", "Examples:"]
+    first, _, second = name.partition(" ")
+    for words, meaning in EXAMPLES.get(first, ()):
+        if words.startswith(second):
+            lines += [f"  streetlab {first} {words}".rstrip(), f"      {meaning}"]
     with composer() as compose:
         chosen = compose.defaults(command)
         groups = [group for group in GROUPS if group in chosen]
@@ -91,7 +100,7 @@ def introduction(command: str, summary: str) -> str:
     lines += [
         "",
         "Any key of the config below is changed in the same way: optimizer.lr=0.01 sets lr in optimizer.",
-        f"`streetlab {command} ... --cfg job` prints the config that the words make, and runs nothing.",
+        f"`streetlab {name} ... --cfg job` prints the config that the words make, and runs nothing.",
         "",
     ]
     return "\n".join(lines)

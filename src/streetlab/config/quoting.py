@@ -27,6 +27,7 @@ PATH_KEYS = frozenset(
         "source",
         "models",
         "streets",
+        "base_map",
         "districts",
         "grades",
         "pilot",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,11 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _SHRINKAGE = 0.1
 """How far the correlations of the training photos are drawn to zero, so that few photos have a distance too."""
 _LEAST = 1e-6
+_PER_CHANNEL = 16
+"""Statistics of each of luma and the two colour differences: 14 bands, mean, deviation."""
+_OF_FRAMES = [*range(_PER_CHANNEL), 30, 31, 46, 47]
+"""The statistics that frames of videos are compared by: without the bands of colour differences, which videos store at
+half the size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,8 @@ class TrainingDomain:
         train_photos: how many photos the statistics are of.
         val_photos: how many photos the threshold is from.
         val_marked: how many of these have a larger distance.
+        frame_threshold: the threshold for frames of videos, which are compared by fewer statistics; None where the
+            domain was fitted before there was one.
     """
 
     mean: NDArray[np.float64]
@@ -47,6 +54,7 @@ class TrainingDomain:
     train_photos: int
     val_photos: int
     val_marked: int
+    frame_threshold: float | None = None
 
     @classmethod
     def fit(cls, train: NDArray[np.float64], val: NDArray[np.float64]) -> TrainingDomain:
@@ -61,11 +69,11 @@ class TrainingDomain:
         normed = (train - mean) / scale
         identity = np.eye(train.shape[1])
         inverse = np.linalg.inv((1 - _SHRINKAGE) * (normed.T @ normed) / len(train) + _SHRINKAGE * identity)
-        distances = [_distances(split, mean, scale, inverse) for split in (train, val)]
-        # val may be of one place alone, nearer to the mean than much of train
-        threshold = max(float(np.sort(each)[len(each) - 1 - int(MOST_MARKED * len(each))]) for each in distances)
-        marked = int((distances[1] > threshold).sum())
-        return cls(mean, scale, inverse, threshold, len(train), len(val), marked)
+        threshold = _threshold([_distances(split, mean, scale, inverse) for split in (train, val)])
+        marked = int((_distances(val, mean, scale, inverse) > threshold).sum())
+        domain = cls(mean, scale, inverse, threshold, len(train), len(val), marked)
+        frames = _threshold([domain.frame_distances(split) for split in (train, val)])
+        return replace(domain, frame_threshold=frames)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> TrainingDomain:
@@ -79,11 +87,14 @@ class TrainingDomain:
         if mean.shape != (size,) or scale.shape != (size,) or inverse.shape != (size, size) or scale.min() <= 0:
             raise ValueError(f"statistics of shapes {mean.shape}, {scale.shape} and {inverse.shape}")
         counts = (int(plain[key]) for key in ("train_photos", "val_photos", "val_marked"))
-        return cls(mean, scale, inverse, float(plain["threshold"]), *counts)
+        frames = plain.get("frame_threshold")
+        domain = cls(mean, scale, inverse, float(plain["threshold"]), *counts)
+        return domain if frames is None else replace(domain, frame_threshold=float(frames))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, for a checkpoint."""
-        return {key: getattr(self, key).tolist() for key in ("mean", "scale", "inverse")} | self.summary()
+        arrays = {key: getattr(self, key).tolist() for key in ("mean", "scale", "inverse")}
+        return arrays | self.summary() | {"frame_threshold": self.frame_threshold}
 
     def summary(self) -> dict[str, float]:
         """Threshold and counts, for metrics.json."""
@@ -96,6 +107,23 @@ class TrainingDomain:
     def is_unlike(self, photos: Sequence[NDArray[np.uint8]]) -> list[bool]:
         """Tell which photos, each (H, W, 3) at the size that the network was trained at, look unlike the training's."""
         return [bool(self.distances(photo_statistics(photo)[None])[0] > self.threshold) for photo in photos]
+
+    def frame_distances(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Distances (N,) of statistics (N, F) from the training photos, by those that videos keep."""
+        kept = np.ix_(_OF_FRAMES, _OF_FRAMES)
+        # the shrunk correlations of some statistics are a part of those of all
+        inverse = np.linalg.inv(np.linalg.inv(self.inverse)[kept])
+        return _distances(statistics[:, _OF_FRAMES], self.mean[_OF_FRAMES], self.scale[_OF_FRAMES], inverse)
+
+    def is_unlike_frame(self, frame: NDArray[np.uint8]) -> bool | None:
+        """Tell if a video's frame (H, W, 3), at the size that the network was trained at, is unlike the training's.
+
+        Returns:
+            None where the domain has no threshold for frames.
+        """
+        if self.frame_threshold is None:
+            return None
+        return bool(self.frame_distances(photo_statistics(frame)[None])[0] > self.frame_threshold)
 
 
 def photo_statistics(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -114,6 +142,14 @@ def photo_statistics(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         bands = np.bincount(_BANDS, power) / np.bincount(_BANDS)
         statistics += [*np.log(bands[1:] + _LEAST), channel.mean(), np.log(channel.std() + 1e-3)]
     return np.array(statistics, dtype=np.float64)
+
+
+def _threshold(splits: Sequence[NDArray[np.float64]]) -> float:
+    """The least distance beyond which no more than `MOST_MARKED` of each split lie.
+
+    Val may be of one place alone, nearer to the mean than much of train.
+    """
+    return max(float(np.sort(each)[len(each) - 1 - int(MOST_MARKED * len(each))]) for each in splits)
 
 
 def _distances(

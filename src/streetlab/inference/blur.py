@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-MARGIN = 0.01
-"""How far a silhouette is dilated on every side: a share of the picture's longer side."""
+MARGIN = 0.02
+"""How far a silhouette is dilated on every side: a share of the picture's longer side. See experiments/blur."""
 MEMORY_FRAMES = 12
 """For how many frames of a video a pixel stays hidden, counting the last frame in which it was found."""
 _BLOCKS = 12

@@ -27,6 +27,8 @@ from streetlab.plots.paint import PaintStyle, class_shares, ids_png, paint, pale
 PHOTOS, VIDEOS = "predictions.csv", "videos.csv"
 UNLIKE = "unlike_training"
 """The key and column that marks photos unlike the training photos; not there where the model cannot tell."""
+UNLIKE_SHARE = "unlike_share"
+"""Of a video, the key and column of the share of its frames that are."""
 _JPEG_QUALITY = 92
 _JPEG_LONGEST = 65_500
 """Pixels of a side: libjpeg's JPEG_MAX_DIMENSION."""
@@ -160,10 +162,9 @@ def write_tables(output: Path, lines: Iterable[Mapping[str, Any]], label_space: 
     done = sorted((line for line in lines if values in line), key=lambda line: line["file"])
     written = []
     for name, (kind, header) in columns.items():
-        if any(UNLIKE in line for line in done if line["kind"] == kind):
-            header = [*header, UNLIKE]
-        if any(key in line for key in PLACE for line in done if line["kind"] == kind):
-            header = [*header, *PLACE]
+        keys = {key for line in done if line["kind"] == kind for key in line}
+        marks = [key for key in (UNLIKE_SHARE, UNLIKE) if key in keys]
+        header = [*header, *marks, *(PLACE if keys.intersection(PLACE) else ())]
         rows = [
             {key: line[key] for key in header if key in line}
             | {"file": as_text(line["file"])}

@@ -9,7 +9,7 @@ from typing import Any
 
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
-from streetlab.inference.outputs import Written, by_name, failed, label_result
+from streetlab.inference.outputs import UNLIKE, UNLIKE_SHARE, Written, by_name, failed, label_result
 from streetlab.inference.photos import Named
 from streetlab.inference.picture_blur import BlurredSink, FrameBlur, PictureBlur
 from streetlab.inference.predictor import Predictor
@@ -110,6 +110,8 @@ def _result(info: VideoInfo, report: VideoReport, label_space: LabelSpace) -> di
         result["note"] = report.restarts_note
     if report.flicker_raw is not None:
         result["flicker_raw"] = report.flicker_raw
+    if report.unlike_share is not None:
+        result |= {UNLIKE: report.unlike_training, UNLIKE_SHARE: round(report.unlike_share, 3)}
     if label_space.spec.per_pixel:
         result["shares"] = by_name(report.shares, label_space)
     else:

@@ -90,7 +90,7 @@ def survey(options: Options) -> SurveyResult:
     from streetlab.survey.districts import add_districts, read_districts
     from streetlab.survey.estimates import estimate
     from streetlab.survey.grades import add_grades, read_grades
-    from streetlab.survey.page import write_page
+    from streetlab.survey.page import read_base_map, write_page
     from streetlab.survey.photos import photos_of_table, predicted_photos
     from streetlab.survey.pictures import pictures_of
     from streetlab.survey.severity import add_severity
@@ -99,6 +99,7 @@ def survey(options: Options) -> SurveyResult:
     from streetlab.survey.trend import read_baseline, trend
 
     baseline = read_baseline(options.baseline, options.scale) if options.baseline else None
+    base_map = read_base_map(options.base_map) if options.base_map else None
     files_read = _inputs(options)
     zone = parse_zone(options.time_zone) if options.time_zone else None
     track = read_track(options.track, zone, options.max_gap) if options.track else None
@@ -158,7 +159,7 @@ def survey(options: Options) -> SurveyResult:
     tables.write_segments(options.output, table)
     areas = None if districts is None else districts.table.merge(estimates.districts, on="district", how="left")
     geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
-    page = write_page(options.output, photos, table, areas, summary)
+    page = write_page(options.output, photos, table, areas, summary, base_map)
     files.write_json(options.output / SURVEY, summary)
     errors = {row.file: row.error for row in photos.itertuples() if row.error}
     return SurveyResult(options.output, photos, table, summary, notes, errors, page)
@@ -227,7 +228,7 @@ def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
 
 def _inputs(options: Options) -> dict[str, str]:
     """SHA-256 of each file that is read; of a Shapefile, of its parts together."""
-    named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts", "grades")}
+    named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts", "grades", "base_map")}
     if options.baseline is not None:
         named["baseline"] = options.baseline / "photos.csv"
     return {key: _file_hash(key, path) for key, path in named.items() if path is not None}
@@ -250,7 +251,9 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
     Raises:
         UserError: the folder of the results holds something else.
     """
-    asked = {key: value for key, value in asdict(options).items() if key not in ("output", "device", "batch_size")}
+    asked = {
+        key: value for key, value in asdict(options).items() if key not in ("output", "resume", "device", "batch_size")
+    }
     request = json.loads(files.json_text({"options": _as_words(asked), "inputs": inputs}))
     path = options.output / REQUEST
     try:

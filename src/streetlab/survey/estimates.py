@@ -105,7 +105,7 @@ def estimate(
         confusion: (K, K) counts of the run's test part, classes as those of the probabilities; the row is the truth.
         weights: whether a segment counts once or by its length.
         population: the segments are all there are, with photos or without.
-        grades_sample: one of `grades.GRADES_SAMPLES`.
+        grades_sample: one of `options.GRADES_SAMPLES`.
     """
     usable = photos[photos["severity"].notna() & photos["segment"].isin(segments["segment"])]
     table = add_segment_estimates(segments, usable, scale)
@@ -264,6 +264,7 @@ def _assumptions(
         drawn,
         "Photos of one segment are one piece of evidence; each shows its segment as any other photo of it would.",
         "Each segment counts once." if weights == "equal" else "Each segment counts by its length.",
+        "Shares and `acceptable` are of the photos of a segment, and their mean over segments.",
         f"Scale {scale.title}: {scale.note}. Source: {scale.source}.",
         "Intervals hold for one area at a time; of twenty areas, one is expected to lie outside its 95% interval.",
         *([] if graded else [f"Without grades= every estimate is {ONLY_AS_GOOD}."]),

@@ -23,11 +23,13 @@ class KnownPhotos:
         labels: (N,) true class.
         predictions: (N,) predicted class.
         probabilities: (N, K), calibrated where the run has a temperature.
+        classes: K names.
     """
 
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    classes: tuple[str, ...]
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -55,4 +57,4 @@ def read_known_photos(run: Path, classes: Sequence[str] | None = None) -> KnownP
     probabilities = tested.probabilities
     if temperature is not None:
         probabilities = apply_temperature(probabilities, float(temperature))
-    return KnownPhotos(rank[tested.labels], rank[tested.predictions], probabilities[:, order])
+    return KnownPhotos(rank[tested.labels], rank[tested.predictions], probabilities[:, order], tuple(wanted))

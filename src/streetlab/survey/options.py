@@ -27,10 +27,14 @@ from streetlab.config.options import (
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
-from streetlab.survey.grades import GRADES_SAMPLES
-from streetlab.survey.scales import Scale, read_scale
+from streetlab.records.locate import locate_run
+from streetlab.survey.scales import Scale, scale_option
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
+
+GRADES_SAMPLES = ("random", "segments", "convenience")
+"""How photos were chosen for grading: drawn at random from all photos of the survey; drawn at random within segments
+that were drawn at random, as `streetlab survey plan` does; or neither."""
 
 Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
@@ -53,8 +57,9 @@ def _every(value: object) -> Every:
     return Every(float(match[1]), match[2] or "s")
 
 
-def _scale(value: object) -> Scale:
-    return value if isinstance(value, Scale) else read_scale(value)
+def _flag(value: object) -> object:
+    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
+    return {"true": True, "false": False}.get(str(value).lower(), value)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
@@ -65,6 +70,7 @@ class Keys:
     source: Annotated[tuple[str, ...], Listed]
     output: Output
     recursive: Flag
+    resume: Annotated[Flag, BeforeValidator(_flag)]
     checkpoint: str
     device: str
     precision: str
@@ -85,13 +91,14 @@ class Keys:
     cells: Annotated[NaturalNumber, Field(le=15)]
     districts: OptionalFile
     district_name: str | None
-    scale: Annotated[Scale, BeforeValidator(_scale)]
+    scale: Annotated[Scale, BeforeValidator(scale_option)]
     weights: Annotated[Literal["equal", "length"], OneOf(("equal", "length"))]
     grades: OptionalFile
     grades_sample: Annotated[str, OneOf(GRADES_SAMPLES)]
     baseline: OptionalFile
     delta: PositiveNumber
     styles: Flag
+    base_map: OptionalFile
     segmentation: OptionalFile
     blur: Annotated[Blur, BeforeValidator(lambda value: str(value).lower()), Says("auto, true or false")]
 
@@ -127,12 +134,12 @@ def read_options(cfg: DictConfig) -> Options:
         UserError: a value that its key does not take, a file that is not there, or a package that is missing.
     """
     keys = command_options(Keys, cfg)
-    _check_installed()
+    check_installed()
     if not keys.source or not all(keys.source):
         raise UserError("source: nothing is named; give photos, a folder, a quoted glob, or a predictions.csv")
     if keys.run is None and not (len(keys.source) == 1 and keys.source[0].lower().endswith(".csv")):
         raise UserError(f"run: give the run that predicts {keys.source[0]}, or source=predictions.csv of `predict`")
-    for key in ("streets", "districts", "track", "positions", "grades"):
+    for key in ("streets", "districts", "track", "positions", "grades", "base_map"):
         check_file(key, getattr(keys, key))
     if keys.run is None:
         check_file("source", Path(keys.source[0]).expanduser())
@@ -146,6 +153,8 @@ def read_options(cfg: DictConfig) -> Options:
             raise UserError(f"{key}: '{value}' is an attribute of {needs}=, which is not given")
     if keys.stretch is not None and (keys.track is None or keys.streets is not None):
         raise UserError("stretch: it cuts a track into segments; give track=, and no streets=")
+    if keys.segmentation is not None:
+        locate_run(str(keys.segmentation), "segmentation")
     output = keys.output or Path("outputs", "survey", _name(keys.source[0]))
     return Options(**vars(keys) | {"output": output})
 
@@ -168,7 +177,8 @@ def _name(source: str) -> str:
     return (plain.stem if plain.is_file() else plain.name) or "survey"
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Raise a UserError where a package of the extra `survey` is missing."""
     missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         raise UserError(f"survey: {', '.join(missing)} not installed: pip install 'streetlab[survey]'")

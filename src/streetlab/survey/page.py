@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from streetlab.errors import UserError
 from streetlab.io.files import json_text, write_text
 from streetlab.plots.page import render
 from streetlab.survey.page_data import grade_names, kind_of, page_data
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pandas
 
 PAGE = "survey.html"
-_SCRIPTS = ("texts", "survey_data", "street_map", "drawn_map", "street_list", "street_panel", "main")
+_SCRIPTS = ("texts", "survey_data", "base_map", "street_map", "drawn_map", "street_list", "street_panel", "main")
 """The page's modules, each after those that it imports."""
 _IMPORT = re.compile(r"^import .*\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
@@ -34,8 +35,9 @@ _ESTIMATORS = {
     "rogan_gladen": "predictions, corrected by the confusion of the test part (Rogan-Gladen)",
     "em": "predictions, corrected for other shares of the classes (EM)",
 }
+_LARGEST_BASE_MAP = 64 * 2**20
 _WITH_GRADES = ("human", "ppi")
-_MEASURES = {"severity": "mean severity, 0 to 100", "acceptable": "acceptable streets"}
+_MEASURES = {"severity": "mean severity, 0 to 100", "acceptable": "share of photos that is acceptable"}
 
 
 def write_page(
@@ -44,6 +46,7 @@ def write_page(
     segments: geopandas.GeoDataFrame,
     districts: geopandas.GeoDataFrame | None,
     survey: Mapping[str, Any],
+    base_map: bytes | None = None,
 ) -> Path:
     """Write survey.html, which asks for nothing but the pictures beside it; atomic, byte for byte.
 
@@ -51,18 +54,22 @@ def write_page(
         output: the survey's folder; pictures are relative to it.
         photos, segments, districts: the survey's tables. Columns that are not there yet are left out of the page.
         survey: what survey.json holds.
+        base_map: a PMTiles file's bytes, which become part of the page; see `read_base_map`.
 
     Raises:
         UserError: the file cannot be written.
     """
     library, program = _script("maplibre/maplibre-gl.js"), _program()
+    reader = "" if base_map is None else _script("pmtiles/pmtiles.js")
     text = render(
         "survey.html",
         title=f"Survey: {survey['name']}",
         notes=_notes(survey),
-        policy=_policy(library, program),
+        policy=_policy(*filter(None, (library, reader, program))),
         style=Markup(_static("maplibre/maplibre-gl.css") + _static("survey.css")),
         library=Markup(library),
+        reader=Markup(reader),
+        base_map=Markup(base64.b64encode(base_map or b"").decode("ascii")),
         program=Markup(program),
         data=Markup(json_text(page_data(photos, segments, districts, survey)).replace("<", "\\u003c")),
         streets=len(segments),
@@ -85,6 +92,27 @@ def write_page(
         inputs=dict(survey.get("inputs", {})),
     )
     return write_text(output / PAGE, text)
+
+
+def read_base_map(path: Path) -> bytes:
+    """Read a PMTiles file of version 3.
+
+    Raises:
+        UserError: it cannot be read, is no such file, or is too large for a page.
+    """
+    try:
+        size = path.stat().st_size
+        tiles = path.read_bytes() if size <= _LARGEST_BASE_MAP else b""
+    except OSError as error:
+        raise UserError(f"base_map: {path} cannot be read ({error.strerror or error})") from None
+    if size > _LARGEST_BASE_MAP:
+        raise UserError(
+            f"base_map: {path} has {size / 2**20:.0f} MiB, and the page would hold it; "
+            f"{_LARGEST_BASE_MAP // 2**20} MiB are allowed: cut it to the area with `pmtiles extract`"
+        )
+    if not tiles.startswith(b"PMTiles\x03"):
+        raise UserError(f"base_map: {path} is no PMTiles file of version 3")
+    return tiles
 
 
 def _static(name: str) -> str:

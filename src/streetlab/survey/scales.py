@@ -144,3 +144,8 @@ def read_scale(values: Any) -> Scale:
         unacceptable=keys.unacceptable,
         index=keys.index,
     )
+
+
+def scale_option(value: Any) -> Scale:
+    """A command's option `scale`: as the config holds it, or read already."""
+    return value if isinstance(value, Scale) else read_scale(value)

@@ -167,21 +167,25 @@ def read_track(path: Path, zone: tzinfo | None, max_gap: float) -> Track:
         lons.append(lon)
     if not seconds:
         raise UserError(f"track: {path} has no points with positions and times{f' ({faults[0]})' if faults else ''}")
-    notes = [f"track: {len(faults)} points are left out, first {faults[0]}"] if faults else []
+    notes = [f"track: points left out: {len(faults)}, first {faults[0]}"] if faults else []
     times, degrees = np.array(seconds, dtype=np.float64), np.column_stack([lats, lons]).astype(np.float64)
     backwards = np.flatnonzero(np.diff(times) < 0)
     if len(backwards):
         first = time_text(datetime.fromtimestamp(times[backwards[0] + 1], UTC))
-        notes.append(f"track: times run backwards {len(backwards)} times, first at {first}; points are sorted by time")
+        notes.append(f"track: times run backwards at {first}{_times(len(backwards))}; points are sorted by time")
     order = np.argsort(times, kind="stable")
     times, degrees = times[order], degrees[order]
     again = np.concatenate([[False], np.diff(times) == 0])
     moved = again & np.concatenate([[False], (np.diff(degrees, axis=0) != 0).any(axis=1)])
     if moved.any():
         first = time_text(datetime.fromtimestamp(times[np.flatnonzero(moved)[0]], UTC))
-        notes.append(f"track: {int(moved.sum())} points have the time of another, first {first}; the first one counts")
+        notes.append(f"track: two positions at {first}{_times(int(moved.sum()))}; the first one counts")
     lat, lon = degrees[~again].T
     return Track.of(times[~again], lat, lon, max_gap, notes)
+
+
+def _times(count: int) -> str:
+    return f", and {count - 1} more times" if count > 1 else ""
 
 
 def _timestamp(path: Path, name: str, time: Any, zone: tzinfo | None) -> float:

@@ -159,7 +159,7 @@ def trend(
         chosen = np.flatnonzero(inside & seen)
         if len(chosen):
             design = segment_design(segments, inside, chosen, weights, population)
-            differences.append((name, level, len(chosen), _mean_change(change[chosen], variance[chosen], design)))
+            differences.append((name, level, len(chosen), mean_change(change[chosen], variance[chosen], design)))
     return Trend(table, tuple(_judged(differences, delta)))
 
 
@@ -171,7 +171,7 @@ def _means(names: pd.Series, photos: pd.DataFrame) -> tuple[Floats, Floats, int]
     return mean, variance / names.map(groups.size()).to_numpy(np.float64), df
 
 
-def _mean_change(change: Floats, variance: Floats, design: Design) -> Difference:
+def mean_change(change: Floats, variance: Floats, design: Design) -> Difference:
     """Mean of paired differences; `variance` is that of each by few photos, NaN where it is not known."""
     known = not np.isnan(variance).any() and bool((variance > 0).all())
     used = design if known else design.without_fraction()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.support.pages import eventually, is_shown, shown, upload
 
 HOSTILE = '"><img src=x onerror=document.title=1>.png'
@@ -140,6 +143,28 @@ def test_another_model_sees_the_same_upload_and_known_answers_are_not_asked_for_
     eventually(lambda: served.catalog.asked, ["first", "camvid", "first"])
     is_shown(page)
     assert [url for url in opened.requests if "flip=true" in url and f"source={first}" in url]
+
+
+def test_the_switch_that_hides_people_shows_a_blurred_photo(served, visit, striped):
+    opened = visit(served.url)
+    page = opened.page
+
+    def photo() -> np.ndarray:
+        job = page.locator(".job").get_attribute("data-id")
+        content = page.request.get(f"{served.url}/api/jobs/{job}/files/photo.jpg").body()
+        return np.asarray(Image.open(io.BytesIO(content))).astype(int)
+
+    shown(page, striped)
+    before = photo()
+    page.click("#options summary")
+    page.check("input[name=blur]")
+    eventually(lambda: served.catalog.asked, ["first", "first"])
+    is_shown(page)
+    assert page.locator("#options-changed").text_content() == " · blur"
+    assert [url for url in opened.requests if "blur=true" in url]
+    changed = np.abs(photo() - before).mean(axis=-1)
+    assert changed.max() > 5
+    assert np.median(changed[:, :10]) < 1, "where there is nobody the photo stays"
 
 
 def test_a_file_that_the_server_forgot_is_sent_once_more(served, visit, striped):

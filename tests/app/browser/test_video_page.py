@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +42,7 @@ def film(job, catalog, jobs, report, cancelled):
     told = write_numbered(job.folder, FRAMES, SIZE, job.upload)
     files = {"photo": results.PHOTO_VIDEO}
     told |= {"audio": probe(job.folder / "photo.mp4").audio, "broken": None}
+    told |= {"unlike_training": True, "unlike_share": 0.926} if "night" in job.name else {}
     if catalog.label_space(job.model).task == "segmentation":
         files["ids"] = results.IDS_VIDEO
         told["shares"] = np.bincount(numbered_ids(0, SIZE).ravel(), minlength=19).tolist()
@@ -125,6 +128,17 @@ def test_the_video_as_shown_is_downloaded_with_its_rate_its_frames_and_its_sound
     look = PaintStyle(CITYSCAPES.palette, alpha=1.0, hidden=frozenset(set(range(19)) - {3}))
     wanted = paint(numbered_photo(29, SIZE), numbered_ids(29, SIZE), look)
     assert np.abs(frames[29].astype(int) - wanted).mean() < 16  # class by class it is another picture; JPEG-like loss
+
+
+def test_a_video_unlike_the_training_photos_says_how_much_of_it_is(filmed, visit, street, tmp_path):
+    page = visit(filmed.url).page
+    shown(page, street)
+    note = page.locator(".pane-note").first
+    eventually(note.is_visible, False)
+    shown(page, Path(shutil.copy(street, tmp_path / "night.mp4")))
+    eventually(note.is_visible, True)
+    said = "93% of the frames compared are unlike the training photos (cityscapes photos): do not rely on this result."
+    assert note.text_content() == said
 
 
 def test_the_zip_of_a_video_holds_ids_that_decode_to_the_right_classes(filmed, visit, street, tmp_path):

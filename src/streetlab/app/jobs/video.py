@@ -87,6 +87,8 @@ def predict_frames(
         "flicker": video_report.flicker,
         "flicker_raw": video_report.flicker_raw,
         "audio": probe(job.folder / results.PHOTO_VIDEO).audio,
+        "unlike_training": video_report.unlike_training,
+        "unlike_share": video_report.unlike_share,
         "broken": video_report.broken,
         "note": video_report.restarts_note,
         "seconds": {"all": round(video_report.seconds, 3)}

@@ -12,7 +12,8 @@ from streetlab.plots.paint import PaintRequest
 Task = Literal["classification", "segmentation"]
 Files = dict[str, str]
 Mode = Literal["resized", "direct", "window"]
-UNLIKE = "Whether the photo is unlike the training photos; null where the model cannot tell"
+UNLIKE_SHARE = "Share of the frames compared, one of every ten, that are unlike the training photos"
+UNLIKE = "Whether the photo, or most of a video, is unlike the training photos; null where the model cannot tell"
 
 
 class Fault(BaseModel):
@@ -148,6 +149,8 @@ class SegmentedVideo(_Result):
     audio: bool
     broken: str | None = Field(description="Why the end is missing")
     note: str | None = Field(None, description="What was done about time stamps that start over")
+    unlike_training: bool | None = Field(None, description=UNLIKE)
+    unlike_share: float | None = Field(None, description=UNLIKE_SHARE)
 
 
 class ClassifiedVideo(_Result):
@@ -159,6 +162,8 @@ class ClassifiedVideo(_Result):
     times: list[float]
     probabilities: list[list[float]]
     prediction: int
+    unlike_training: bool | None = Field(None, description=UNLIKE)
+    unlike_share: float | None = Field(None, description=UNLIKE_SHARE)
 
 
 class Rendered(BaseModel):

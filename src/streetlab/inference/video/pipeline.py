@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from streetlab.datasets.decode import resize
 from streetlab.errors import UserError
 from streetlab.inference.predictions import Classified, Segmented
 from streetlab.inference.video.flow import Flow
@@ -36,6 +38,8 @@ _BYTES_A_PIXEL = 3 + 4
 Prediction = Classified | Segmented
 _Decoded = tuple[Frame, Image.Image, Change]
 _MOST_TIMES = 5
+_MARKED_EVERY = 10
+"""Every so many frames one is compared with the training photos: neighbours look alike, and each costs some ms."""
 _STAGES = ("decode", "network", "encode")
 
 
@@ -66,6 +70,8 @@ class VideoReport:
         shares: mean share of each class; of classifiers its mean probability.
         broken: why the end of the video is missing, else None.
         restarts: seconds at which the file's time stamps started over and were put behind those before.
+        unlike_share: share of the frames compared, one of every ten, that are unlike the training photos; None where
+            the model cannot tell.
     """
 
     frames: int
@@ -77,6 +83,12 @@ class VideoReport:
     shares: tuple[float, ...]
     broken: str | None
     restarts: tuple[float, ...] = ()
+    unlike_share: float | None = None
+
+    @property
+    def unlike_training(self) -> bool | None:
+        """True if most of the frames compared are unlike the training photos; None where the model cannot tell."""
+        return None if self.unlike_share is None else self.unlike_share > 0.5
 
     @property
     def restarts_note(self) -> str | None:
@@ -164,6 +176,7 @@ class _Run:
         self._shares = np.zeros(self._classes)
         self._seconds = dict.fromkeys(_STAGES, 0.0)
         self._waits = dict.fromkeys(_STAGES, 0.0)
+        self._unlike: list[bool] = []
         self.frames = 0
 
     def report(self, seconds: float) -> VideoReport:
@@ -177,16 +190,21 @@ class _Run:
             tuple((self._shares / self.frames).tolist()),
             self._reader.broken,
             self._reader.restarts,
+            sum(self._unlike) / len(self._unlike) if self._unlike else None,
         )
 
     def decode(self) -> None:
-        motion, frames = Motion(self._predictor.image_size), iter(self._reader)
-        while True:
+        size, domain = self._predictor.image_size, self._predictor.domain
+        motion, frames = Motion(size), iter(self._reader)
+        for number in itertools.count():
             with self._timed("decode"):
                 frame, item = next(frames, None), None
                 if frame is not None:
                     photo = Image.fromarray(frame.pixels)
                     item = frame, photo, motion.step(photo)
+                    if domain is not None and number % _MARKED_EVERY == 0:
+                        mark = domain.is_unlike_frame(resize(photo, size))
+                        self._unlike += [] if mark is None else [mark]
             self._put(self._decoded, item, "decode")
             if item is None:
                 return

@@ -1,5 +1,7 @@
 /** The map of streets with MapLibre GL JS, from the page's own data alone. */
 
+import {addBaseMap, openBaseMap} from "./base_map.js";
+
 /** @import {Street, Survey} from "./survey_data.js" */
 
 const STREETS = ["dots", "areas", "unseen", "streets", "unsure"];
@@ -26,6 +28,7 @@ export class StreetMap {
     this.survey = survey;
     this.host = host;
     this.#shown = survey.streets;
+    const baseMap = openBaseMap(maplibregl);
     const coarse = matchMedia("(pointer: coarse)").matches;
     this.map = new maplibregl.Map({
       container: host, style: this.#style(), bounds: survey.bounds(), fitBoundsOptions: {padding: 30, maxZoom: 17},
@@ -37,6 +40,7 @@ export class StreetMap {
     this.map.touchZoomRotate.disableRotation();
     this.map.addControl(new maplibregl.NavigationControl({showCompass: false}), "top-right");
     this.map.addControl(new maplibregl.ScaleControl(), "bottom-left");
+    if (baseMap) this.map.once("load", () => addBaseMap(this.map, baseMap, "borders", papers().rule));
     this.map.on("click", event => {
       const hit = this.#at(event.point);
       if (hit !== null) choose(hit);

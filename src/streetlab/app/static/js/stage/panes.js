@@ -10,6 +10,15 @@ async function stageClass(job) {
   return PhotoStage;
 }
 
+/** Get the line that says that a photo, or most of a video, is unlike the training photos; empty where it is not. */
+function unlikeTraining(result, model) {
+  if (!result.unlike_training) return "";
+  const photos = `the training photos${model.trained_on ? ` (${model.trained_on})` : ""}`;
+  const share = result.unlike_share; // of videos alone
+  const unlike = typeof share === "number" ? `${Math.round(100 * share)}% of the frames compared are unlike` : "Unlike";
+  return `${unlike} ${photos}: do not rely on this result.`;
+}
+
 /** One picture: `job`, `model`, `stage`, `shares` and `host` are null until one is shown. */
 export class Pane {
   job = null;
@@ -54,7 +63,7 @@ export class Pane {
     Object.assign(this, {job, model, stage, host});
     this.title.textContent = title;
     this.box.setAttribute("aria-label", title);
-    this.#warn(job.result.unlike_training ? `Unlike the training photos${model.trained_on ? ` (${model.trained_on})` : ""}: do not rely on this result.` : "");
+    this.#warn(unlikeTraining(job.result, model));
     onReady();
     host.classList.remove("arriving");
     return true;

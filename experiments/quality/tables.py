@@ -1,6 +1,6 @@
 """The tables of this study: each preset's test scores with intervals, folds joined, and the confusion matrix.
 
-`python experiments/quality/tabulate.py RUNS [PNG]` reads the finished runs below RUNS. Runs that differ in their fold
+`python experiments/quality/tables.py RUNS [PNG]` reads the finished runs below RUNS. Runs that differ in their fold
 alone are one row; the intervals resample photos by groups of copies.
 """
 
@@ -24,8 +24,8 @@ from streetlab.records.record import RunRecord, find_runs
 
 DRAWS = 10_000
 COLUMNS = (
-    "preset", "trained on", "seed", "n", "accuracy", "Wilson", "macro-F1", "κ", "Clean ↔ Litter", "minutes", "hash",
-    "commit",
+    "preset", "trained on", "seed", "n", "accuracy [95%]", "Wilson", "macro-F1 [95%]", "κ", "Clean ↔ Litter",
+    "minutes", "hash", "commit",
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def main(folder: str, picture: str | None = None) -> None:
         print(row(records, tested))
         if picture is not None and len(records) > 1:
             labels = LabelSpace.from_dict(records[0].metrics["label_space"])
-            title = f"{len(tested)} photos out of fold"
+            title = "Out of fold"
             Path(picture).write_bytes(png(confusion_matrix(matrix(tested), labels, title)))
 
 
@@ -53,8 +53,9 @@ def configurations(folder: Path) -> list[list[RunRecord]]:
 
 
 def trained_on(record: RunRecord) -> str:
-    config = record.config["dataset"]
-    return f"{config['folds']} folds" if config["folds"] else Path(config["split_file"]).stem
+    folds = record.config["dataset"]["folds"]
+    photos = sum(entry.split == "train" for entry in record.photos() or ())
+    return f"{folds} folds" if folds else f"{photos} photos"
 
 
 def row(records: list[RunRecord], tested: Predictions) -> str:
