@@ -146,8 +146,8 @@ def build_task(
     space = source.label_space
     loss = _build_loss(cfg, space)
     weighted = [part for part in loss.modules() if isinstance(part, ClassWeighted) and part.rule is not None]
-    if weighted:
-        metadata = {_PHOTOS_PER_CLASS: _photos_per_class(source), **metadata}
+    if weighted and _PHOTOS_PER_CLASS not in metadata:  # a trained network is evaluated on other photos
+        metadata = {**metadata, _PHOTOS_PER_CLASS: _photos_per_class(source)}
     for part in weighted:
         part.weigh(metadata[_PHOTOS_PER_CLASS])
     return instantiate(cfg.task)(
