@@ -280,8 +280,16 @@ def _print(result: SurveyResult) -> None:
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
+    from streetlab.survey.estimates import estimate_sentence
     from streetlab.survey.pictures import NOT_ASKED
+    from streetlab.survey.trend import trend_sentence
 
+    for row in result.survey["estimates"]:
+        if row["area"] == "all" and row["measure"] == "severity":
+            print(estimate_sentence(row))
+    for row in result.survey.get("trend", ()):
+        if row["area"] == "all":
+            print(f"since the baseline: {trend_sentence(row)}")
     if result.survey["pictures"] != NOT_ASKED:
         print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:
