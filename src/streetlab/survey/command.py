@@ -279,11 +279,19 @@ def _as_words(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(result: SurveyResult) -> None:
     """Print the counts to the output, and each warning in a line to the errors."""
+    from streetlab.survey.estimates import estimate_sentence
     from streetlab.survey.pictures import NOT_ASKED
+    from streetlab.survey.trend import trend_sentence
 
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
+    for row in result.survey["estimates"]:
+        if row["area"] == "all" and row["measure"] == "severity":
+            print(estimate_sentence(row))
+    for row in result.survey.get("trend", ()):
+        if row["area"] == "all":
+            print(f"since the baseline: {trend_sentence(row)}")
     if result.survey["pictures"] != NOT_ASKED:
         print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:

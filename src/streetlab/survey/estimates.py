@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -117,6 +117,12 @@ def estimate(
         rows += of_area
     sentences = _assumptions(table, scale, weights, population, grades is not None)
     return Estimates(table, pd.DataFrame(headlines), tuple(rows), sentences)
+
+
+def estimate_sentence(row: Mapping[str, Any]) -> str:
+    """One row of severity in words: `severity 31.2 [28.0, 34.4] (ppi): the graded photos are ...`."""
+    interval = "no interval" if row["low"] is None else f"{row['low']:.1f}, {row['high']:.1f}"
+    return f"severity {row['value']:.1f} [{interval}] ({row['estimator']}): {row['assumes']}"
 
 
 def _by_model(area: Area) -> Iterator[AreaEstimate]:
