@@ -300,6 +300,7 @@ def test_one_photo_and_a_district_without_any_have_rows_and_no_false_interval(su
     assert list(areas["segments_total"]) == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_one_line_that_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules |= {'pandas': None, 'geopandas': None}; from streetlab import cli; "
