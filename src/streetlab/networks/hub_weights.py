@@ -59,8 +59,9 @@ def hub_file(source: str) -> Path:
             raise _fault(source, f"{hub} has no such repository, or it is private (HF_TOKEN)") from error
         except RevisionNotFoundError as error:
             raise _fault(source, f"the repository has no revision {match['revision']}") from error
-        except (OSError, ValueError) as error:  # OSError: of the network, of its answers, of the disk
-            raise _fault(source, f"could not be fetched from {hub} ({str(error).strip().splitlines()[0]})") from error
+        except Exception as error:  # of the network, of the library that the client asks it with, of the disk
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise _fault(source, f"could not be fetched from {hub} ({reason})") from error
     names = " or ".join(FILES)
     if not offline:
         raise _fault(source, f"the repository has no {names}; pass a file: model.weights=FILE")
