@@ -11,6 +11,7 @@ const REACH = 6;
 const DOTS = 11;
 /** The zoom from which on one street is large enough to be looked at. */
 const NEAR = 13;
+const PRINTED = {ink: "#1d2329", paper: "#ffffff", rule: "#555d66"};
 
 export class StreetMap {
   #layer = "severity";
@@ -133,8 +134,7 @@ export class StreetMap {
     };
   }
 
-  #repaint() {
-    const {ink, paper, rule} = papers();
+  #repaint({ink, paper, rule} = papers()) {
     this.map.setPaintProperty("paper", "background-color", paper);
     this.map.setPaintProperty("borders", "line-color", rule);
     this.map.setPaintProperty("chosen", "line-color", ink);
@@ -142,7 +142,7 @@ export class StreetMap {
 
   /** Put the drawn map into a picture: paper shows no WebGL. */
   #print() {
-    this.map.setPaintProperty("paper", "background-color", "#ffffff");
+    this.#repaint(PRINTED);
     this.map.redraw();
     const printed = /** @type {HTMLImageElement} */ (document.getElementById("printed"));
     printed.src = this.map.getCanvas().toDataURL();
