@@ -64,7 +64,7 @@ def test_wide_colours_are_those_of_the_arithmetic(tmp_path: Path, form: str, pri
         (CodedColors(1, 4), SRGB_TO_XYZ, lambda values: values**2.2),
         (CodedColors(1, 8), SRGB_TO_XYZ, lambda values: values),
     ],
-    ids=str,
+    ids=["Display P3", "BT.2020", "power of 2.2", "linear"],
 )
 def test_the_profile_made_of_the_numbers_is_exact(tmp_path: Path, colors: CodedColors, to_xyz, curve) -> None:
     Image.fromarray(COLOURS).save(tmp_path / "photo.png", icc_profile=colors.profile())
