@@ -251,10 +251,10 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
     Raises:
         UserError: the folder of the results holds something else.
     """
-    asked = {
+    words = {
         key: value for key, value in asdict(options).items() if key not in ("output", "resume", "device", "batch_size")
     }
-    request = json.loads(files.json_text({"options": _as_words(asked), "inputs": inputs}))
+    request = json.loads(files.json_text({"options": _as_words(words), "inputs": inputs}))
     path = options.output / REQUEST
     try:
         before = json.loads(path.read_text(encoding="utf-8"))

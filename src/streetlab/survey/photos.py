@@ -76,9 +76,9 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
         ],
         read_options,
     )
-    found = find_items(request.source, options.output, request.recursive)
-    photos = [item for item in found.items if item.kind == "photo"]
-    frames, video_notes = _frames(options, [item for item in found.items if item.kind == "video"], zone, track)
+    sources = find_items(request.source, options.output, request.recursive)
+    photos = [item for item in sources.items if item.kind == "photo"]
+    frames, video_notes = _frames(options, [item for item in sources.items if item.kind == "video"], zone, track)
     times = {str(frame.item.path): frame.time for frame in frames}
     photos += [frame.item for frame in frames]
     if not photos:
@@ -91,7 +91,7 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
             )
         options.scale.class_severities(label_space.names)  # before anything is predicted
 
-    result = predict_found(request, replace(found, items=photos), check)
+    result = predict_found(request, replace(sources, items=photos), check)
     lines = sorted(
         ({**line, **_of_frame(times[line["path"]])} if line["path"] in times else line for line in result.files),
         key=lambda line: line["file"],

@@ -37,20 +37,20 @@ def place_by_track(photos: pd.DataFrame, track: Track) -> tuple[pd.DataFrame, li
         that would place photos where not one is placed.
     """
     seconds = np.array([_seconds(text) for text in photos["time"]], dtype=np.float64)
-    found = track.at(seconds)
-    placed = found.run >= 0
+    positions = track.at(seconds)
+    placed = positions.run >= 0
     has_own = photos["place"].to_numpy() != "none"
     naive = np.array([bool(text) and math.isnan(value) for text, value in zip(photos["time"], seconds, strict=True)])
     why = ["its time has no zone; give time_zone=" if is_naive else reason
-           for reason, is_naive in zip(found.why, naive, strict=True)]  # fmt: skip
+           for reason, is_naive in zip(positions.why, naive, strict=True)]  # fmt: skip
     table = photos.assign(
-        lat=np.where(placed, found.lat, photos["lat"]),
-        lon=np.where(placed, found.lon, photos["lon"]),
-        heading=np.where(placed & ~np.isnan(found.heading), found.heading.round(2), photos["heading"]),
+        lat=np.where(placed, positions.lat, photos["lat"]),
+        lon=np.where(placed, positions.lon, photos["lon"]),
+        heading=np.where(placed & ~np.isnan(positions.heading), positions.heading.round(2), photos["heading"]),
         place=np.where(placed, "track", photos["place"]),
         place_note=np.where(placed | has_own, np.where(placed, "", photos["place_note"]), why),
-        track_m=found.metres,
-        track_run=found.run,
+        track_m=positions.metres,
+        track_run=positions.run,
     )
     notes = list(track.notes)
     if not placed.any():

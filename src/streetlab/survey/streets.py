@@ -58,8 +58,8 @@ def read_streets(
     )
     groups = columns.groupby("segment", sort=True)["row"].apply(list)
     if len(groups) < len(ids):
-        what = f"lines of the same {street_id} are one street" if street_id else "lines that are there twice count once"
-        notes.append(f"streets: {len(ids)} lines are {len(groups)} streets: {what}")
+        rule = f"lines of the same {street_id} are one street" if street_id else "lines that are there twice count once"
+        notes.append(f"streets: {len(ids)} lines are {len(groups)} streets: {rule}")
     merged = np.array([_merged(geometries[rows]) for rows in groups], dtype=object)
     first = columns.iloc[[rows[0] for rows in groups]]
     segments = gpd.GeoDataFrame(

@@ -36,7 +36,7 @@ Point = tuple[str, float, float, datetime | str | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class TrackPositions:
     """Positions of a track at N times; NaN where there is none.
 
     Attributes:
@@ -97,7 +97,7 @@ class Track:
         start, end = (time_text(datetime.fromtimestamp(each, UTC)) for each in (self.seconds[0], self.seconds[-1]))
         return f"{start} to {end}"
 
-    def at(self, seconds: Floats) -> Found:
+    def at(self, seconds: Floats) -> TrackPositions:
         """The positions at these times, along the geodesic between the two points around each; none over a gap."""
         before = np.clip(np.searchsorted(self.seconds, seconds, side="right") - 1, 0, max(len(self.seconds) - 2, 0))
         if len(self.seconds) == 1:
@@ -121,7 +121,7 @@ class Track:
             "" if known[number] else self._why(float(seconds[number]), bool(on_gap[number]), float(duration[number]))
             for number in range(len(seconds))
         ]
-        return Found(
+        return TrackPositions(
             np.where(known, lat, np.nan),
             np.where(known, lon, np.nan),
             np.where(known & (step >= _STANDING), azimuth % 360, np.nan),
@@ -216,10 +216,10 @@ def _csv(path: Path) -> Iterator[Point]:
     columns = {name.lower(): name for name in (rows[0] if rows else {})}
     chosen = {}
     for key, names in _NAMES.items():
-        found = next((columns[name] for name in names if name in columns), None)
-        if found is None:
+        column = next((columns[name] for name in names if name in columns), None)
+        if column is None:
             raise UserError(f"track: {path} has no column '{key}'{did_you_mean(key, list(columns))}")
-        chosen[key] = found
+        chosen[key] = column
     for number, row in enumerate(rows, 2):
         lat, lon = (_float(row[chosen[key]]) for key in ("lat", "lon"))
         yield f"line {number}", lat, lon, row[chosen["time"]] or None

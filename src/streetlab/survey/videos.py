@@ -84,8 +84,8 @@ def _chosen(
     for frame in frames:
         reached = frame.time
         if every.unit == "m" and first is not None and track is not None:
-            found = track.at(np.array([first.timestamp() + frame.time]))
-            reached = float(found.metres[0])
+            position = track.at(np.array([first.timestamp() + frame.time]))
+            reached = float(position.metres[0])
             if math.isnan(reached):
                 continue
         if reached + 1e-6 >= due:
