@@ -70,5 +70,5 @@ clean:
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing about 5 GB, most of it PyTorch, into .venv: 2 to 10 minutes, once"
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python .ci/pip_install.py --constraint constraints.txt --editable '.[dev]'
 	touch $@

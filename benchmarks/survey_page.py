@@ -45,7 +45,7 @@ def main() -> None:
         path = write(Path(folder), photos, streets)
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            args=["--no-sandbox", "--enable-unsafe-swiftshader"],
         )
         page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
         started, before = time.perf_counter(), processor_seconds()

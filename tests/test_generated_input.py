@@ -78,7 +78,8 @@ def _words(text: str, _: Path) -> None:
     assert unquote(quote(text)) == text
 
 
-PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: text != "???")
+"""`???` is OmegaConf's word for a value that is missing."""
 
 
 def _split_file(content: bytes, folder: Path) -> None:

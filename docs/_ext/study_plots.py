@@ -71,7 +71,7 @@ def read_cell(text: str) -> Measured | None:
     first = re.match(_NUMBER, text)
     if first is None:
         return None
-    ends = re.search(rf"\[({_NUMBER}), ({_NUMBER})\]|\(({_NUMBER})[-–]({_NUMBER})\)", text)
+    ends = re.search(rf"\[({_NUMBER})%?, ({_NUMBER})%?\]|\(({_NUMBER})[-–]({_NUMBER})\)", text)
     interval = None
     if ends is not None:
         low, high = (_number(end) for end in ends.groups() if end is not None)

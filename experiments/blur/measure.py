@@ -134,12 +134,12 @@ def _share(counts: NDArray[np.float64]) -> str:
     draws = np.random.default_rng(0).integers(0, len(counts), (RESAMPLES, len(counts)))
     sums = counts[draws].sum(axis=1)
     low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
-    return f"{counts[:, 0].sum() / counts[:, 1].sum():.2%} [{low:.2%}, {high:.2%}]"
+    return f"{counts[:, 0].sum() / counts[:, 1].sum():.2%} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def _wilson(count: int, n: int) -> str:
     low, high = wilson_interval(count, n)
-    return f"{count / n:.1%} [{low:.1%}, {high:.1%}]"
+    return f"{count / n:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _confusion(truth: Masks, found: Masks, classes: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from streetlab.datasets.pairs import recording_of
 from streetlab.metrics.confusions import Confusions
@@ -73,7 +74,8 @@ def draw(record: RunRecord) -> Figure:
         bars.bar(places + offset, values, 0.4, color=color, label=f"{split}, n = {record.metrics[split]['n']}")
     bars.set_xticks(places, names, rotation=45, ha="right")
     bars.set(ylabel="IoU", ylim=(0, 1))
-    bars.legend(frameon=False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    curve.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (curve, bars):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -173,7 +173,13 @@ def test_further_transforms_and_metrics_change_a_name_only_where_there_are_some(
     assert len({config_hash(changed()), *used}) == 3
 
 
-OFF = {"mix": {"_target_": "a.Mix"}, "model__drop_path": 0.1, "regime__layer_decay": 0.75, "task__test_flip": True}
+OFF = {
+    "mix": {"_target_": "a.Mix"},
+    "model__drop_path": 0.1,
+    "regime__layer_decay": 0.75,
+    "task__test_flip": True,
+    "dataset__soft_labels": "a.csv",
+}
 
 
 @pytest.mark.parametrize(("key", "value"), OFF.items())

@@ -136,6 +136,19 @@ def test_cmyk_jpegs_of_print_shops_decode_to_rgb(tmp_path: Path) -> None:
     assert photo.mode == "RGB"
 
 
+def test_a_tag_of_a_wrong_type_beside_the_orientation_does_not_cost_a_good_photo(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0  # XResolution, which is rational
+    whole = exif.tobytes()
+    wrong = whole.replace(bytes.fromhex("011a0005"), bytes.fromhex("011a0002"))  # and now is text
+    assert wrong != whole
+    photos = [
+        read_photo(saved(tmp_path / f"{name}.jpg", Image.fromarray(smooth()), "JPEG", exif=tags))
+        for name, tags in (("whole", whole), ("wrong", wrong))
+    ]
+    np.testing.assert_array_equal(*map(np.asarray, photos))
+
+
 def test_broken_exif_does_not_cost_a_good_photo(tmp_path: Path) -> None:
     path = saved(tmp_path / "photo.jpg", Image.fromarray(smooth()), "JPEG", exif=b"Exif\0\0GARBAGE_GARBAGE")
     assert read_photo(path).size == (40, 24)

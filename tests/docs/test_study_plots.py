@@ -22,7 +22,7 @@ Text.
 | network | score | share |
 |---|---|---|
 | one | a | 5.0% of 120 |
-|  | b | −3.5% [-4, 1.5] |
+|  | b | −3.5% [-4%, 1.5%] |
 """
 
 
@@ -64,8 +64,17 @@ def test_the_plot_draws_what_it_says_in_words(plots: Any) -> None:
     )
 
 
-def test_every_study_with_numbers_is_in_the_gallery() -> None:
-    studies = {path.parent.name for path in (ROOT / "experiments").glob("*/README.md") if "\n|--" in path.read_text()}
-    shown = set(re.findall(r"\{study-plot\} (\w+)", GALLERY))
-    assert studies == shown
-    assert studies <= set(re.findall(r"\]\(studies/(\w+)\.md\)", GALLERY))
+PLOTS = re.findall(r":::\{study-plot\} ([\w-]+)\n((?::\w+: .+\n)+)", GALLERY)
+
+
+@pytest.mark.parametrize(("study", "options"), PLOTS, ids=[f"{study}-{n}" for n, (study, _) in enumerate(PLOTS)])
+def test_every_plot_of_the_gallery_finds_its_table_and_leads_to_its_study(plots: Any, study: str, options: str) -> None:
+    given = dict(re.findall(r":(\w+): (.+)", options))
+    columns, rows = ([part.strip() for part in given.get(key, "").split(";") if part] for key in ("columns", "rows"))
+    page = (ROOT / "experiments" / study / "README.md").read_text(encoding="utf-8")
+    assert plots.read_series(page, columns, rows)
+    assert f"](studies/{study}.md)" in GALLERY
+
+
+def test_the_gallery_has_plots() -> None:
+    assert len(PLOTS) == GALLERY.count(":::{study-plot}") > 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -22,6 +23,8 @@ COMMANDS = [
     if line.startswith("streetlab ")
 ]
 
+STREETS = [LineString([(3.99, 52), (4.0015, 52)]), LineString([(4.0015, 52), (4.01, 52)])]
+
 
 @pytest.mark.slow
 def test_a_week_of_photos_ends_with_the_page(tmp_path, monkeypatch, capfd):
@@ -34,19 +37,25 @@ def test_a_week_of_photos_ends_with_the_page(tmp_path, monkeypatch, capfd):
         photo_at(tmp_path / f"week/{number}.jpg", 52.0, 4.0 + number * 1e-3, f"2025:03:14 09:00:0{number}", seed=number)
         time = f"2025-03-14T08:00:{number + 12}Z"
         points += f'<trkpt lat="52.5" lon="{5 + number * 1e-3}"><time>{time}</time></trkpt>'
+        photo_at(tmp_path / f"next_week/{number}.jpg", 52.0, 4.0 + number * 1e-3, seed=number + 9)
+    (tmp_path / "grades.csv").write_text("file,grade\n0.jpg,Clean\n2.jpg,Litter\n3.jpg,Medium\n")
     (tmp_path / "week.gpx").write_text(
         f'<gpx version="1.1" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>{points}</trkseg></trk></gpx>'
     )
-    write_features(tmp_path / "streets.gpkg", [LineString([(3.99, 52), (4.01, 52)])], {"id": ["a"]}, "EPSG:28992")
+    write_features(tmp_path / "streets.gpkg", STREETS, {"id": ["a", "b"]}, "EPSG:28992")
     write_features(tmp_path / "districts.gpkg", [box(3, 51, 5, 53)], {"name": ["Centre"]}, "EPSG:28992")
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 6
     for command in COMMANDS:
         assert cli.run(shlex.split(command)[1:]) == 0, f"{command}: {capfd.readouterr().err}"
     printed = capfd.readouterr().out
-    assert printed.count("4 of 4 photos have a place, 4 a segment") == 3
-    assert "1 of 1 streets have photos" in printed
+    assert printed.count("4 of 4 photos have a place, 4 a segment") == 5
+    assert "2 of 2 streets have photos" in printed
     (address,) = opened
     assert address.endswith("/outputs/survey/week_11/survey.html")
     assert "by_track" not in address
     places = (tmp_path / "outputs/survey/by_track/photos.csv").read_text()
     assert places.count(",track,") == 4
+    graded, later = (json.loads((tmp_path / f"outputs/survey/{name}/survey.json").read_text()) for name in
+                     ("week_11_graded", "week_12"))  # fmt: skip
+    assert "human" in {row["estimator"] for row in graded["estimates"]}
+    assert later["trend"]

@@ -154,3 +154,16 @@ def test_a_smaller_training_size_reduces_images_smoothly_and_masks_to_the_neares
     expected = TF.resize(normalize(pixels.permute(0, 3, 1, 2)), [32, 32], antialias=True)
     torch.testing.assert_close(batch["images"], expected)
     assert torch.equal(batch["masks"], (torch.arange(32) // 8).expand(2, 32, 32))
+
+
+def test_training_batches_carry_soft_labels_and_others_do_not(tmp_path: Path, photo_tree) -> None:
+    votes, root = tmp_path / "votes.csv", photo_tree(tmp_path / "photos", TREE)
+    votes.write_text("photo,Clean,Medium,Litter\ntrain/medium/0.png,0,1,3\n")
+    voted = ImageFolder("photos", root, tmp_path / "cache", labels="cleanliness", soft_labels=votes)
+    data = StreetData(voted, Augment(), SIZE, 5)
+    data.open(["train"])
+    row = [sample.id for sample in data.samples("train")].index("train/medium/0.png")
+    batch = data._rows("train", augmented=True).__getitems__([(0, row), (0, (row + 4) % 12)])
+    assert batch["soft_labels"][0].tolist() == [0, 0.25, 0.75]
+    assert batch["soft_labels"][1].argmax() == batch["labels"][1]
+    assert "soft_labels" not in data._rows("train", augmented=False).__getitems__([(0, row)])

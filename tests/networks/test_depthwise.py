@@ -1,4 +1,4 @@
-"""The faster backward pass of depthwise convolutions: same outputs, same gradients up to bf16's rounding, elsewhere none."""
+"""The faster backward pass of depthwise convolutions: same outputs, and gradients up to the rounding of bf16."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _full_disk(call: Call) -> Outcome:
     process = call.start()
     code = call.wait(process)
     call.place.remount(f"size={call.place.roomy}")
-    return Outcome(code, True, (0, 1))
+    return Outcome(code, True, (0, 1, 2))
 
 
 def _read_only(call: Call) -> Outcome:
@@ -133,7 +133,7 @@ def _read_only(call: Call) -> Outcome:
         applied = process.poll() is None
     code = call.wait(process)
     call.place.remount("rw")
-    return Outcome(code, applied, (0, 1))
+    return Outcome(code, applied, (0, 1, 2))
 
 
 def _little_memory(call: Call) -> Outcome:
@@ -189,7 +189,7 @@ def _second_process(call: Call) -> Outcome:
     applied = call.moment(first)
     second = call.start()
     codes = [call.wait(first), call.wait(second)]
-    return Outcome(None if None in codes else max(code for code in codes if code is not None), applied, (0, 1))
+    return Outcome(None if None in codes else max(code for code in codes if code is not None), applied, (0, 1, 2))
 
 
 DISTURBANCES: dict[str, Callable[[Call], Outcome]] = {

@@ -194,6 +194,7 @@ def test_streets_districts_and_strata_of_files(survey, run_folder, tmp_path):
         (["source=week"], "run: give the run that predicts week, or source=predictions.csv of `predict`"),
         (["source=none.csv"], "source: no file none.csv"),
         (["source=odd.csv"], "source: odd.csv has no column 'prediction'; did you mean 'predicted'?"),
+        (["source=few.csv"], "source: few.csv has no columns of probabilities, p_<class>"),
         (["source=twice.csv"], "source: twice.csv, line 3: 'a.jpg' is in line 2 already"),
         (["source=word.csv"], "source: word.csv, line 2: confidence is 'high', not a number"),
         (["source=good.csv", "streets=street.gpkg"], "streets: no file street.gpkg; did you mean 'streets.gpkg'?"),
@@ -206,9 +207,11 @@ def test_streets_districts_and_strata_of_files(survey, run_folder, tmp_path):
 def test_what_cannot_be_surveyed_is_one_line(survey, tmp_path, words, line):
     photo_at(tmp_path / "week/a.jpg", *AMSTERDAM)
     (tmp_path / "odd.csv").write_text("file,predicted,confidence\na.jpg,Clean,1\n")
-    (tmp_path / "twice.csv").write_text("file,prediction,confidence\na.jpg,Clean,1\na.jpg,Clean,1\n")
-    (tmp_path / "word.csv").write_text("file,prediction,confidence\na.jpg,Clean,high\n")
-    (tmp_path / "good.csv").write_text("file,prediction,confidence\na.jpg,Clean,1\n")
+    (tmp_path / "few.csv").write_text("file,prediction,confidence\na.jpg,Clean,1\n")
+    header = "file,prediction,confidence,p_Clean,p_Medium,p_Litter\n"
+    (tmp_path / "twice.csv").write_text(f"{header}a.jpg,Clean,1,1,0,0\na.jpg,Clean,1,1,0,0\n")
+    (tmp_path / "word.csv").write_text(f"{header}a.jpg,Clean,high,1,0,0\n")
+    (tmp_path / "good.csv").write_text(f"{header}a.jpg,Clean,1,1,0,0\n")
     (tmp_path / "streets.gpkg").touch()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/a.txt").touch()
@@ -295,3 +298,14 @@ def test_one_photo_and_a_district_without_any_have_rows_and_no_false_interval(su
     areas = gpd.read_file("out/survey.gpkg", layer="districts").set_index("district")
     assert list(areas["photos"]) == [1, 0]
     assert list(areas["segments_total"]) == [1, 1]
+
+
+@pytest.mark.slow
+def test_a_missing_package_is_one_line_that_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules |= {'pandas': None, 'geopandas': None}; from streetlab import cli; "
+        "sys.exit(cli.run(['survey', 'source=a.csv']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "streetlab: survey: pandas, geopandas not installed: pip install 'streetlab[survey]'\n"

@@ -72,6 +72,9 @@ def test_grades_and_a_baseline_go_into_survey_json_and_the_tables(place, capfd):
         photos = {row["file"]: row for row in csv.DictReader(file)}
     assert photos["03.jpg"]["human_grade"] == human[3]
     assert photos["04.jpg"]["human_grade"] == ""
+    lines = capfd.readouterr().out.splitlines()
+    assert any(line.startswith(f"severity {severity['all', 'ppi']['value']:.1f} [") for line in lines)
+    assert any(line.startswith(f"since the baseline: {whole['verdict']}") for line in lines)
     assert "East" in (place / "june/survey/survey.html").read_text()
 
 

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from tests.support.drawn_survey import CLASSES, drawn_photos, photo_table, scale, segment_table
 
+from streetlab.errors import UserError
 from streetlab.survey.estimates import ONLY_AS_GOOD, Estimates, estimate
 
 SEVERITY = np.array([0.0, 50, 100])
@@ -53,6 +54,12 @@ def test_streets_count_by_length_where_that_is_wanted(city):
     lengths = segments.set_index("segment")["length_m"][means.index]
     row = one(estimate(photos, segments, scale=scale(), weights="length"), "plug_in")
     assert row.value == pytest.approx(np.average(means, weights=lengths))
+
+
+def test_cells_have_no_length_to_count_by(city):
+    photos, segments, _ = city
+    with pytest.raises(UserError, match="weights: 'length' needs segments with a length"):
+        estimate(photos, segments.assign(length_m=np.nan), scale=scale(), weights="length")
 
 
 def test_where_the_streets_are_all_there_are_the_interval_is_narrower(city):

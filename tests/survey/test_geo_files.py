@@ -112,9 +112,9 @@ def test_qgis_finds_the_styles_of_the_page(written):
     renderer = ElementTree.fromstring(rows["segments"]).find("renderer-v2")
     assert renderer is not None
     assert renderer.get("attr") == "severity"
-    edges = [(float(found.get("lower", "")), float(found.get("upper", ""))) for found in renderer.iter("range")]
+    edges = [(float(element.get("lower", "")), float(element.get("upper", ""))) for element in renderer.iter("range")]
     assert edges == list(itertools.pairwise(STEPS))
-    paints = [found.get("value", "") for found in renderer.iter("Option") if found.get("name") == "line_color"]
+    paints = [element.get("value", "") for element in renderer.iter("Option") if element.get("name") == "line_color"]
     assert ["#{:02x}{:02x}{:02x}".format(*map(int, paint.split(",")[:3])) for paint in paints] == list(COLORS)
     assert "SimpleFill" in qgis_styles(areas=True)["segments"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from shapely.geometry import LineString, box
 from tests.support.axe import faults
 from tests.support.pages import eventually
+from tests.support.survey_pages import drawn, listed, wait_until_drawn
 from tests.support.survey_tables import HOSTILE, Tables, tables
 
 from streetlab.errors import UserError
@@ -43,32 +43,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("survey"), tables(trend=True))
 
 
-@pytest.fixture
-def visit(_chromium: Any) -> Iterator[Callable[..., Any]]:
-    """`visit(path, script=..., **context)`: the drawn page; in the end nothing has failed and nothing was asked for."""
-    contexts, errors, strange = [], [], []
-
-    def open_(path: Path, script: str = "", **options: Any) -> Any:
-        context = _chromium.new_context(offline=True, **{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        allowed = (path.as_uri(), (path.parent / "pictures").as_uri(), "blob:", "data:")
-        page.on("request", lambda asked: None if asked.url.startswith(allowed) else strange.append(asked.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-        if script:
-            page.add_init_script(script)
-        page.goto(path.as_uri())
-        page.wait_for_selector("#map[data-drawn]", timeout=60_000)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert errors == []
-    assert strange == [], "the page asked for something"
-
-
 def expected_colors(made: Tables) -> dict[str, str]:
     """The colour of each street, worked out from the table."""
     severity = made.segments["severity"].to_numpy()
@@ -77,31 +51,6 @@ def expected_colors(made: Tables) -> dict[str, str]:
         street: UNSEEN if np.isnan(value) else COLORS[step]
         for street, value, step in zip(made.segments["segment"], severity, steps, strict=True)
     }
-
-
-def drawn(page: Any) -> dict[str, tuple[str, str]]:
-    """Layer and colour by the id of each street that the map has drawn."""
-    features = page.evaluate(
-        """() => {
-          const {map} = document.getElementById("map");
-          const layers = ["unseen", "streets", "unsure"];
-          for (const id of layers) {
-            const paint = JSON.stringify(map.getPaintProperty(id, "line-color"));
-            if (paint !== '["get","color"]') throw new Error(`${id} has the colour ${paint}`);
-          }
-          return map.queryRenderedFeatures({layers}).map(({layer, properties}) =>
-            [properties.segment, layer.id, properties.color]);
-        }"""
-    )
-    return {street: (layer, color) for street, layer, color in features}
-
-
-def listed(page: Any) -> list[str]:
-    return page.locator("#streets button").all_text_contents()
-
-
-def wait_until_drawn(page: Any, layer: str = "severity") -> None:
-    page.wait_for_selector(f"#map[data-drawn={layer}]", timeout=60_000)
 
 
 def test_streets_have_the_colors_of_the_table_and_are_dashed_where_uncertain(written, visit):
@@ -191,15 +140,16 @@ def test_filters_leave_the_same_streets_on_map_and_list(written, visit):
     assert left() == (["a", "b", "c", "d", "e"], "5 of 5 streets, 9 of 9 photos")
 
 
+@pytest.mark.slow
 def test_without_webgl_the_map_is_drawn_as_svg(written, visit):
     page = visit(written, script=NO_WEBGL)
     colors = expected_colors(tables())
     paths = page.locator("#map [data-street]")
-    found = paths.evaluate_all(
+    shown = paths.evaluate_all(
         "paths => paths.map(path => [path.getAttribute('class'), getComputedStyle(path).stroke])"
     )
     rgb = ["rgb({}, {}, {})".format(*(int(color[i : i + 2], 16) for i in (1, 3, 5))) for color in colors.values()]
-    assert found == [[kind, color] for kind, color in
+    assert shown == [[kind, color] for kind, color in
                      zip(["street", "unsure", "unsure", "street", "unsure unseen"], rgb, strict=True)]  # fmt: skip
     center = paths.nth(3).evaluate(
         """path => {
@@ -232,6 +182,7 @@ def test_axe_finds_nothing_serious(written, visit, looks):
     assert wide[0] <= wide[1], "the page scrolls sideways"
 
 
+@pytest.mark.slow
 def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_the_map(written, visit):
     page = visit(written)
     # c is at 98, of a single photo and without an interval; e was not seen
@@ -253,16 +204,17 @@ def test_the_worst_with_certainty_leads_the_keyboard_reaches_it_and_paper_shows_
           const context = canvas.getContext("2d");
           context.drawImage(image, 0, 0);
           const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
-          const found = new Set();
+          const shown = new Set();
           for (let i = 0; i < data.length; i += 4)
-            found.add("#" + [...data.slice(i, i + 3)].map(byte => byte.toString(16).padStart(2, "0")).join(""));
-          return [...found];
+            shown.add("#" + [...data.slice(i, i + 3)].map(byte => byte.toString(16).padStart(2, "0")).join(""));
+          return [...shown];
         }"""
     )
     assert {"#ffffff", COLORS[0], COLORS[4]} <= set(colors)
     assert not page.locator(".filters").is_visible()
 
 
+@pytest.mark.slow
 def test_many_photos_and_streets_are_listed_a_few_at_a_time(tmp_path, visit):
     made = tables()
     photos = pd.concat([made.photos.iloc[[0]]] * 45).assign(file=[f"{i}.jpg" for i in range(45)], picture="")
@@ -353,6 +305,7 @@ def base_map(tmp_path: Path) -> bytes:
     return read_base_map(path)
 
 
+@pytest.mark.slow
 def test_a_base_map_lies_under_the_streets_and_is_part_of_the_page(tmp_path, visit, base_map):
     made = tables()
     folder = tmp_path / "survey"

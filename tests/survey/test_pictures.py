@@ -201,6 +201,17 @@ def test_a_stopped_call_goes_on_and_ends_with_the_same_bytes(tmp_path, photos):
         assert path.read_bytes() == (tmp_path / "stopped" / path.relative_to(tmp_path / "whole")).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [("blur=maybe", "blur: 'maybe' is not auto, true or false"), ("segmentation=gone", "segmentation: no folder gone")],
+)
+def test_a_key_that_names_nothing_is_refused_before_anything_is_predicted(tmp_path, monkeypatch, capfd, word, line):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["survey", "run=photos", "source=in", word]) == 2
+    assert line in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="no exiftool here")
 def test_a_survey_shows_blurred_copies_without_exif_and_says_so_in_its_tables(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)

@@ -99,3 +99,7 @@ def test_a_wrong_scale_is_one_clear_line(change, line):
 def test_a_class_that_the_scale_does_not_know_is_named():
     with pytest.raises(UserError, match=r"no severity for the run's class 'Littr'; did you mean 'Litter'\?"):
         scale().class_severities(["Clean", "Littr"])
+
+
+def test_classes_count_in_any_case_of_letters():
+    assert list(scale().class_severities(["litter", "CLEAN", "Medium"])) == [100, 0, 50]

@@ -29,7 +29,7 @@ def room(worlds: int, share: float = 0.95) -> float:
 
 @pytest.mark.parametrize("bias", [0.0, 0.5])
 def test_people_and_ppi_hold_the_truth_where_the_models_own_mean_does_not(study, bias):
-    worlds, graded = 120, 15
+    worlds, graded = 60, 15
     middles, _ = study.street_network()
     n = len(middles)
     assert n == 293

@@ -119,6 +119,7 @@ def test_lines_of_one_id_are_one_street(tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 def test_features_that_are_no_street_are_left_out_and_counted(tmp_path):
     good = LineString([(4, 50), (4.01, 50)])
     odd = [LineString(), None, LineString([(4, 50), (4, 50)]), Point(4, 50), LineString([(4, 50), (NAN, 50)])]
@@ -130,6 +131,7 @@ def test_features_that_are_no_street_are_left_out_and_counted(tmp_path):
     assert note == "streets: 5 of 6 features have no usable line and are left out, first number 2"
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
 @pytest.mark.parametrize(
     ("features", "crs", "words", "error"),
     [

@@ -233,7 +233,7 @@ def test_a_table_of_positions_places_photos_by_their_names(tmp_path):
     )
     assert notes == [
         "positions: 1 of 4 rows are of no photo, first who.jpg in line 4",
-        "positions: 2 of 4 rows have no position, first a/1.jpg in line 3: position 95, 4: out of range (latitude "
+        "positions: 1 of 4 rows hold no position, first a/1.jpg in line 3: position 95, 4: out of range (latitude "
         "-90 to 90, longitude -180 to 180)",
     ]
 

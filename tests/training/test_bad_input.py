@@ -145,4 +145,4 @@ def test_unknown_scheduler_of_a_phase(complain):
 
 def test_a_loss_that_cannot_learn_from_mixed_labels(complain):
     message = complain("mix=mixup", "loss=dice_cross_entropy")
-    assert "loss: WeightedSum does not take probabilities (B, 3) for labels, which mix needs" in message
+    assert "loss: WeightedSum does not take probabilities (B, 3) for labels, which mix and soft_labels need" in message

@@ -97,6 +97,20 @@ def test_averaged_weights_survive_a_kill(train, monkeypatch):
     assert_same_bits(whole, train(*words, output="killed"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_a_phase_of_small_images_goes_on_at_their_size(train, monkeypatch, epoch):
+    words = (
+        "regime=single",
+        "regime.phases=[{name: small, epochs: 2, train: [all], image_size: [32, 32]},"
+        "{name: full, epochs: 1, train: [all]}]",
+        "image_size=[48,48]",
+    )
+    whole = train(*words, output="whole")
+    run_killed(train, monkeypatch, epoch, 1, *words)
+    assert_same_bits(whole, train(*words, output="killed"))
+
+
 def test_workers_do_not_change_the_result(train, whole_run):
     assert_same_bits(whole_run(*ONE_PHASE), train(*ONE_PHASE, "num_workers=2", output="helped"))
 

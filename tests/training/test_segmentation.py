@@ -160,7 +160,8 @@ def _confusions_of_one_process(record: RunRecord) -> np.ndarray:
 def test_all_fourteen_variants_make_complete_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = [
-        "train", "-m", "experiment=glob(segmentation_*,exclude=*_lite0)", "debug=fast_dev_run", "dataset=synthetic_streets",
+        "train", "-m", "experiment=glob(segmentation_*,exclude=*_lite0)", "debug=fast_dev_run",
+        "dataset=synthetic_streets",
         "model.weights=none", "trainer=cpu",
     ]  # fmt: skip
     assert cli.run(line) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -22,7 +24,9 @@ WORDS = (
 )
 
 
-def test_every_word_reaches_the_training_and_is_rebuilt_for_an_evaluation(train, tmp_path, monkeypatch):
+def test_every_word_reaches_the_training_and_is_rebuilt_for_an_evaluation(train, photos, tmp_path, monkeypatch):
+    votes = tmp_path / "votes.csv"
+    votes.write_text("photo,Clean,Medium,Litter\ntrain/clean/clean_0.png,1,3,0\n")
     sizes: dict[str, list[tuple[int, ...]]] = {"train": [], "val": []}
     learned: list[torch.Tensor] = []
     training, evaluating = ClassificationTask.training_step, ClassificationTask.evaluate_batch
@@ -41,14 +45,18 @@ def test_every_word_reaches_the_training_and_is_rebuilt_for_an_evaluation(train,
     with monkeypatch.context() as patch:
         patch.setattr(ClassificationTask, "training_step", training_step)
         patch.setattr(ClassificationTask, "evaluate_batch", evaluate_batch)
-        record = train(*WORDS)
+        record = train(*WORDS, f"dataset.soft_labels={votes}")
     steps = len(sizes["train"]) // 2
     assert sizes["train"] == [(32, 32)] * steps + [(48, 48)] * steps
     assert set(sizes["val"]) == {(48, 48)}
     assert any(((labels > 0) & (labels < 1)).any() for labels in learned)
+    votes.unlink()
     best = torch.load(record.checkpoints / "best.ckpt", weights_only=True)
     assert best["streetlab"]["photos_per_class"] == [9, 9, 9]
-    assert cli.run(["evaluate", f"run={record.path}", f"output={tmp_path / 'again'}"]) == 0
+    # without the votes and the photos of train, of which the weights of the classes are
+    shutil.copytree(photos / "test", tmp_path / "elsewhere" / "test")
+    line = ["evaluate", f"run={record.path}", f"dataset.root={tmp_path / 'elsewhere'}", f"output={tmp_path / 'again'}"]
+    assert cli.run(line) == 0
     again = RunRecord(tmp_path / "again").metrics
     assert again["test"]["confusion"] == record.metrics["test"]["confusion"]
     assert again["test"]["loss"] == pytest.approx(record.metrics["test"]["loss"])
@@ -65,8 +73,10 @@ def test_every_word_reaches_the_training_and_is_rebuilt_for_an_evaluation(train,
             ["regime.phases=[{name: odd, epochs: 1, train: [all], image_size: 48}]"],
             "regime.phases[0].image_size: 48 is not [height, width] of at least 32 each",
         ),
+        (["regime.layer_decay=much"], "regime.layer_decay: much is not a factor above 0 and at most 1"),
+        (["model.drop_path=some"], "model.drop_path=some: allowed is 0 up to below 1"),
     ],
 )
-def test_sizes_that_no_phase_can_have_are_refused(train, capsys, words, message):
+def test_words_out_of_range_are_one_line(train, capsys, words, message):
     train("regime=single", *words, code=2)
     assert message in capsys.readouterr().err

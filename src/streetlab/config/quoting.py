@@ -10,6 +10,7 @@ PATH_KEYS = frozenset(
     {
         "dataset.root",
         "dataset.split_file",
+        "dataset.soft_labels",
         "dataset.cache_dir",
         "model.weights",
         "data",

@@ -44,11 +44,11 @@ LEFT_OUT = (
     "model.channels",  # what comes of model.pruning; with every seed others
 )
 # Known by their last component: the same data and weights lie elsewhere on another machine.
-PATHS = ("dataset.root", "dataset.split_file", "model.weights")
+PATHS = ("dataset.root", "dataset.split_file", "dataset.soft_labels", "model.weights")
 # What they hold counts in a name too: a split of other photos, or a new one, may well be called split.json again.
 BY_CONTENT = ("dataset.split_file",)
 # Whatever they are called, what they hold counts in an identity.
-FILES = ("dataset.split_file", "model.weights")
+FILES = ("dataset.split_file", "dataset.soft_labels", "model.weights")
 # A run, known by its best epoch alone, wherever it lies and whatever it is called.
 TEACHER = "teacher"
 # They came after the first records; where they are null, those are still found.
@@ -57,6 +57,7 @@ OFF_WHERE_NULL = (
     "dataset.fold",
     "dataset.test_from",
     "dataset.values",
+    "dataset.soft_labels",
     TEACHER,
     "distillation",
     "transforms",

@@ -113,6 +113,8 @@ def read_photo_and_size(
             opened.draft("RGB", (min_side, min_side))
         to_srgb = ToSrgb(opened.info.get("icc_profile") or _coded_profile(opened, path), opened.mode)
         opened.load()
+        for name in ("exif", "Raw profile type exif"):  # has been read; where it is damaged, it can't be written again
+            opened.info.pop(name, None)
         photo = ImageOps.exif_transpose(opened)
         if depth.is_deep:
             try:
@@ -269,7 +271,15 @@ def _opened(path: File, what: str, most_pixels: int | None = None) -> Iterator[I
         raise UnreadablePhoto(f"{path}: no such file") from None
     except PermissionError:
         raise UnreadablePhoto(f"{path}: no permission to read it") from None
-    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError) as error:  # damaged files raise any
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+    ) as error:  # of damaged files
         raise UnreadablePhoto(f"{path}: does not decode ({first_line(error)})") from None
 
 

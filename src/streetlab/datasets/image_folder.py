@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from streetlab.datasets.decode import read_photo
@@ -13,6 +15,7 @@ from streetlab.datasets.files import fingerprint, refuse_cache_below
 from streetlab.datasets.hashes import content_hashes
 from streetlab.datasets.labels import LABEL_SPACES, LabelSpace
 from streetlab.datasets.scan import SPLITS, report_passed, scan_class_folders
+from streetlab.datasets.soft_labels import read_soft_labels
 from streetlab.datasets.source import DataSource, Sample
 from streetlab.datasets.split_assignment import SplitAssignment
 from streetlab.errors import UserError, did_you_mean
@@ -32,6 +35,7 @@ class ImageFolder(DataSource):
             a folder.
         split_file, split_seed, folds, fold, test_from: which photo is in which split, where it is not the tree that
             says so; see `SplitAssignment`.
+        soft_labels: a CSV file, see `read_soft_labels`; it is read when photos are trained on.
     """
 
     def __init__(
@@ -48,10 +52,12 @@ class ImageFolder(DataSource):
         on_device: bool = False,
         test_from: str | None = None,
         label_space: LabelSpace | None = None,
+        soft_labels: str | Path | None = None,
     ) -> None:
         super().__init__(name, cache_dir, on_error, on_device)
         assignment = SplitAssignment(split_file, split_seed, folds, fold, on_error, test_from)
         self.root = Path(root).expanduser()
+        self._soft_labels = None if soft_labels is None else Path(soft_labels).expanduser()
         spaces = {key: space for key, space in LABEL_SPACES.items() if not space.spec.per_pixel}
         if labels is not None and labels not in spaces:
             near = did_you_mean(labels, spaces)
@@ -80,6 +86,9 @@ class ImageFolder(DataSource):
     def read(self, sample: Sample, min_side: int | None = None) -> Image.Image:
         assert sample.path is not None
         return read_photo(sample.path, min_side)
+
+    def soft_labels(self, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
+        return None if self._soft_labels is None else read_soft_labels(self._soft_labels, samples, self.label_space)
 
     def fingerprint(self, sample: Sample) -> str:
         assert sample.path is not None

@@ -127,6 +127,10 @@ class DataSource(ABC):
         """
         return "" if sample.group == sample.id else sample.group
 
+    def soft_labels(self, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
+        """Probabilities `(N, K)` that training learns in place of the labels; None where labels are all there is."""
+        return None
+
     def evidence(self, sample: Sample) -> NDArray[np.bool_] | None:
         """The pixels (H, W) that the label follows from, at the image's own size; None where unknown."""
         return None

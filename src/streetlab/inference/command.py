@@ -40,7 +40,7 @@ class PredictResult:
         tables: predictions.csv and videos.csv, as far as there are photos and videos.
         files: the entry of predictions.jsonl for each file: `file`, `path`, `outputs`, and `prediction`,
             `confidence` and `probabilities` by class, or `shares` of the pixels by class; `error` of a file that
-            could not be predicted; `unlike_training` of a photo where the model can tell.
+            could not be predicted; `unlike_training` where the model can tell.
         new: how many of the files were predicted by this call, and not by an earlier one.
         skipped: notes on what else lay in the source.
         seconds: that it took.

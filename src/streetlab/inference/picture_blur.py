@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,20 +62,16 @@ class PictureBlur:
         return segmented.ids
 
 
-@dataclass(eq=False)
 class FrameBlur:
     """Hides them in the frames of one video, in their order; a frame that several sinks need is blurred once."""
 
-    blur: PictureBlur
-    _memory: FrameMemory = field(init=False)
-    _last: tuple[Frame, Frame] | None = None
-
-    def __post_init__(self) -> None:
-        self._memory = FrameMemory(self.blur.classes)
+    def __init__(self, blur: PictureBlur) -> None:
+        self._blur, self._memory = blur, FrameMemory(blur.classes)
+        self._last: tuple[Frame, Frame] | None = None
 
     def __call__(self, frame: Frame, prediction: Classified | Segmented) -> Frame:
         if self._last is None or self._last[0] is not frame:
-            hidden = self._memory.hidden(self.blur.ids(frame.pixels, prediction))
+            hidden = self._memory.hidden(self._blur.ids(frame.pixels, prediction))
             self._last = frame, replace(frame, pixels=pixelate(frame.pixels, hidden))
         return self._last[1]
 

@@ -236,7 +236,9 @@ class StreetData(pl.LightningDataModule):
                 reduced = F.interpolate(batch["masks"][:, None].float(), self.train_size, mode="nearest-exact")
                 batch["masks"] = reduced[:, 0].long()
         if self.mix is not None:
-            batch["images"], batch["soft_labels"] = self.mix(batch["images"], batch["labels"], uniforms)
+            batch["images"], batch["soft_labels"] = self.mix(
+                batch["images"], batch.get("soft_labels", batch["labels"]), uniforms
+            )
         return batch
 
     def _arrays(self, split: str) -> dict[str, np.ndarray]:
@@ -274,6 +276,9 @@ class StreetData(pl.LightningDataModule):
 
     def _rows(self, split: str, augmented: bool) -> CachedBatches:
         arrays = {} if self.source.on_device else self._arrays(split)
+        soft = self.source.soft_labels(self._cached[split].samples) if augmented else None
+        if soft is not None:
+            arrays["soft_labels"] = soft
         return CachedBatches(split, self._keys[split], arrays, self.seed if augmented else None)
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:

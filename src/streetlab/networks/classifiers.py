@@ -233,7 +233,7 @@ def _check_options(num_classes: int, dropout: float, drop_path: float | None, op
         raise UserError(f"a classifier needs at least one class, got num_classes={num_classes}")
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"model.dropout={dropout}: allowed is 0 up to below 1")
-    if drop_path is not None and not 0.0 <= drop_path < 1.0:
+    if drop_path is not None and not (isinstance(drop_path, int | float) and 0.0 <= drop_path < 1.0):
         raise UserError(f"model.drop_path={drop_path}: allowed is 0 up to below 1")
     for key, instead in _RESERVED.items():
         if key in options:

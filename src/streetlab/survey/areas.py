@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from streetlab.errors import UserError
 from streetlab.metrics.statistics.survey_sampling import Design, sampling_design
 from streetlab.survey.photos import PROBABILITY
 from streetlab.survey.scales import Scale
@@ -113,13 +114,20 @@ def segment_design(
     """Design of the chosen segments as a stratified random sample of those inside an area.
 
     Strata without a chosen segment are left out.
+
+    Raises:
+        UserError: weights by length of segments that have none.
     """
     if not len(chosen):
         return Design(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))
     strata = segments["stratum"].to_numpy(dtype=str)
     names, stratum = np.unique(strata[chosen], return_inverse=True)
     total = [int((strata[inside] == name).sum()) for name in names] if population else None
-    lengths = segments["length_m"].to_numpy(np.float64)[chosen] if weights == "length" else None
+    lengths = None
+    if weights == "length":
+        lengths = segments["length_m"].to_numpy(np.float64)[chosen]
+        if not (lengths > 0).all():
+            raise UserError("weights: 'length' needs segments with a length, of streets= or stretch=; cells have none")
     return sampling_design(len(chosen), lengths, stratum, total)
 
 

@@ -251,7 +251,9 @@ def _made(options: Options, inputs: Mapping[str, str]) -> str:
     Raises:
         UserError: the folder of the results holds something else.
     """
-    asked = {key: value for key, value in asdict(options).items() if key not in ("output", "device", "batch_size")}
+    asked = {
+        key: value for key, value in asdict(options).items() if key not in ("output", "resume", "device", "batch_size")
+    }
     request = json.loads(files.json_text({"options": _as_words(asked), "inputs": inputs}))
     path = options.output / REQUEST
     try:
@@ -277,11 +279,19 @@ def _as_words(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(result: SurveyResult) -> None:
     """Print the counts to the output, and each warning in a line to the errors."""
+    from streetlab.survey.estimates import estimate_sentence
+    from streetlab.survey.pictures import NOT_ASKED
+    from streetlab.survey.trend import trend_sentence
+
     photos, segments = result.survey["photos"], result.survey["segments"]
     print(f"{photos['placed']} of {photos['total']} photos have a place, {photos['matched']} a segment")
     print(f"{segments['with_photos']} of {segments['total']} {segments['kind']} have photos")
-    from streetlab.survey.pictures import NOT_ASKED
-
+    for row in result.survey["estimates"]:
+        if row["area"] == "all" and row["measure"] == "severity":
+            print(estimate_sentence(row))
+    for row in result.survey.get("trend", ()):
+        if row["area"] == "all":
+            print(f"since the baseline: {trend_sentence(row)}")
     if result.survey["pictures"] != NOT_ASKED:
         print(one_line(f"pictures: {result.survey['pictures']}"))
     for note in result.notes:

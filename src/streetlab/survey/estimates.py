@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ def estimate(
         confusion: (K, K) counts of the run's test part, classes as those of the probabilities; the row is the truth.
         weights: whether a segment counts once or by its length.
         population: the segments are all there are, with photos or without.
-        grades_sample: one of `grades.GRADES_SAMPLES`.
+        grades_sample: one of `options.GRADES_SAMPLES`.
     """
     usable = photos[photos["severity"].notna() & photos["segment"].isin(segments["segment"])]
     table = add_segment_estimates(segments, usable, scale)
@@ -117,6 +117,12 @@ def estimate(
         rows += of_area
     sentences = _assumptions(table, scale, weights, population, grades is not None)
     return Estimates(table, pd.DataFrame(headlines), tuple(rows), sentences)
+
+
+def estimate_sentence(row: Mapping[str, Any]) -> str:
+    """One row of severity in words: `severity 31.2 [28.0, 34.4] (ppi): the graded photos are ...`."""
+    interval = "no interval" if row["low"] is None else f"{row['low']:.1f}, {row['high']:.1f}"
+    return f"severity {row['value']:.1f} [{interval}] ({row['estimator']}): {row['assumes']}"
 
 
 def _by_model(area: Area) -> Iterator[AreaEstimate]:
@@ -264,6 +270,7 @@ def _assumptions(
         drawn,
         "Photos of one segment are one piece of evidence; each shows its segment as any other photo of it would.",
         "Each segment counts once." if weights == "equal" else "Each segment counts by its length.",
+        "Shares and `acceptable` are of the photos of a segment, and their mean over segments.",
         f"Scale {scale.title}: {scale.note}. Source: {scale.source}.",
         "Intervals hold for one area at a time; of twenty areas, one is expected to lie outside its 95% interval.",
         *([] if graded else [f"Without grades= every estimate is {ONLY_AS_GOOD}."]),

@@ -13,10 +13,6 @@ from streetlab.io.filenames import from_text
 from streetlab.survey.csv_files import read_csv
 from streetlab.survey.scales import Scale
 
-GRADES_SAMPLES = ("random", "segments", "convenience")
-"""How photos were chosen for grading: drawn at random from all photos of the survey; drawn at random within segments
-that were drawn at random, as `streetlab survey plan` does; or neither."""
-
 
 def read_grades(path: Path, files: Sequence[str], scale: Scale) -> pd.DataFrame:
     """Read a CSV file with the columns `file` and `grade`.

@@ -27,10 +27,14 @@ from streetlab.config.options import (
     command_options,
 )  # fmt: skip
 from streetlab.errors import UserError, did_you_mean
-from streetlab.survey.grades import GRADES_SAMPLES
+from streetlab.records.locate import locate_run
 from streetlab.survey.scales import Scale, scale_option
 
 _PACKAGES = ("pandas", "geopandas", "pyogrio", "shapely", "pyproj", "gpxpy", "h3")
+
+GRADES_SAMPLES = ("random", "segments", "convenience")
+"""How photos were chosen for grading: drawn at random from all photos of the survey; drawn at random within segments
+that were drawn at random, as `streetlab survey plan` does; or neither."""
 
 Blur = Annotated[str, OneOf(("auto", "true", "false"))]
 OptionalFile = Annotated[Folder | None, BeforeValidator(lambda value: value or None)]
@@ -53,6 +57,11 @@ def _every(value: object) -> Every:
     return Every(float(match[1]), match[2] or "s")
 
 
+def _flag(value: object) -> object:
+    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
+    return {"true": True, "false": False}.get(str(value).lower(), value)
+
+
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
 class Keys:
     """The keys of conf/survey.yaml, which says what each is for."""
@@ -61,6 +70,7 @@ class Keys:
     source: Annotated[tuple[str, ...], Listed]
     output: Output
     recursive: Flag
+    resume: Annotated[Flag, BeforeValidator(_flag)]
     checkpoint: str
     device: str
     precision: str
@@ -143,6 +153,8 @@ def read_options(cfg: DictConfig) -> Options:
             raise UserError(f"{key}: '{value}' is an attribute of {needs}=, which is not given")
     if keys.stretch is not None and (keys.track is None or keys.streets is not None):
         raise UserError("stretch: it cuts a track into segments; give track=, and no streets=")
+    if keys.segmentation is not None:
+        locate_run(str(keys.segmentation), "segmentation")
     output = keys.output or Path("outputs", "survey", _name(keys.source[0]))
     return Options(**vars(keys) | {"output": output})
 

@@ -37,7 +37,7 @@ _ESTIMATORS = {
 }
 _LARGEST_BASE_MAP = 64 * 2**20
 _WITH_GRADES = ("human", "ppi")
-_MEASURES = {"severity": "mean severity, 0 to 100", "acceptable": "acceptable streets"}
+_MEASURES = {"severity": "mean severity, 0 to 100", "acceptable": "share of photos that is acceptable"}
 
 
 def write_page(

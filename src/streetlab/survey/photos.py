@@ -63,7 +63,9 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
     from streetlab.inference.options import read_options
 
     output = options.output / "predictions"
-    words = {key: getattr(options, key) for key in ("checkpoint", "device", "precision", "batch_size", "recursive")}
+    words = {
+        key: getattr(options, key) for key in ("checkpoint", "device", "precision", "batch_size", "recursive", "resume")
+    }
     paths = {"run": options.run, "output": output}
     request: PredictOptions = call(
         "predict",
@@ -77,7 +79,7 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
     found = find_items(request.source, options.output, request.recursive)
     photos = [item for item in found.items if item.kind == "photo"]
     frames, video_notes = _frames(options, [item for item in found.items if item.kind == "video"], zone, track)
-    times = {frame.item.file: frame.time for frame in frames}
+    times = {str(frame.item.path): frame.time for frame in frames}
     photos += [frame.item for frame in frames]
     if not photos:
         raise UserError(f"source: {', '.join(options.source)}: no photo and no frame of a video ({video_notes[0]})")
@@ -87,10 +89,11 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
             raise UserError(
                 f"run: {options.run} gives each pixel a class; a survey needs a run with one label per photo"
             )
+        options.scale.class_severities(label_space.names)  # before anything is predicted
 
     result = predict_found(request, replace(found, items=photos), check)
     lines = sorted(
-        ({**line, **_of_frame(times[line["file"]])} if line["file"] in times else line for line in result.files),
+        ({**line, **_of_frame(times[line["path"]])} if line["path"] in times else line for line in result.files),
         key=lambda line: line["file"],
     )
     sizes = "".join(f"{line['file']}\0{line['bytes']}\n" for line in lines)
@@ -139,6 +142,8 @@ def photos_of_table(path: Path) -> Photos:
                 "it takes the table of `streetlab predict` with a run that has one label per photo"
             )
     classes = [name for name in columns if name.startswith(PROBABILITY)]
+    if not classes:
+        raise UserError(f"source: {path} has no columns of probabilities, p_<class>")
     lines: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 2):

@@ -137,11 +137,11 @@ def write_pictures(
             outputs, result = copies.write(item, stem)
             journal.record(item, stem, outputs.values(), result | outputs)
         journal.compact()
-        lines = {line["file"]: line for line in journal.lines.values()}
+        lines = journal.lines
     photos = _with_columns(photos, lines)
     if reason:
         return SurveyPictures(photos, reason)
-    unlike = sum(bool(lines.get(file, {}).get(_UNLIKE)) for file in photos["file"])
+    unlike = sum(bool(lines.get(path, {}).get(_UNLIKE)) for path in photos["path"])
     return SurveyPictures(photos, _note(photos, unlike, segmentation, blur))
 
 
@@ -263,8 +263,8 @@ def _is_of(folder: Path, made_with: Mapping[str, Any]) -> bool:
 
 
 def _with_columns(photos: pd.DataFrame, lines: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The table with what the journal's lines say of each photo."""
-    of_photos = [lines.get(file, {}) for file in photos["file"]]
+    """The table with what the journal's lines, by path, say of each photo."""
+    of_photos = [lines.get(path, {}) for path in photos["path"]]
     numbers = {name: [line.get(name, np.nan) for line in of_photos] for name in ("ground_share", "evidence_on_ground")}
     paths = {
         name: [f"{FOLDER}/{line[name]}" if name in line else "" for line in of_photos]

@@ -66,7 +66,8 @@ def place_by_table(photos: pd.DataFrame, path: Path, zone: tzinfo | None) -> tup
     A photo is named as in photos.csv, or by its last part alone where that is unique.
 
     Returns:
-        The photos, and notes on rows of no photo and on positions that are none; such photos keep no place.
+        The photos, and notes on rows of no photo and on positions that are none: such photos have no place. Rows
+        without a position leave the photo's place.
 
     Raises:
         UserError: the file cannot be read, lacks a column, names a photo twice or has a word where a number belongs.
@@ -79,7 +80,7 @@ def place_by_table(photos: pd.DataFrame, path: Path, zone: tzinfo | None) -> tup
     index = {name: number for number, name in enumerate(photos["file"])}
     last_parts = Counter(PurePosixPath(name).name for name in index)
     by_last = {PurePosixPath(name).name: number for name, number in index.items()}
-    table = photos.reset_index(drop=True).copy()
+    values = {name: photos[name].tolist() for name in ("lat", "lon", "heading", "time", "place", "place_note")}
     seen: dict[int, int] = {}
     unknown, faults = [], []
     for line, row in enumerate(rows, 2):
@@ -91,26 +92,26 @@ def place_by_table(photos: pd.DataFrame, path: Path, zone: tzinfo | None) -> tup
         if number in seen:
             raise UserError(f"{place}: '{name}' has a position in line {seen[number]} already")
         seen[number] = line
-        lat, lon = (number_in(place, key, row[key]) if row[key] else math.nan for key in ("lat", "lon"))
-        fault = position_fault(lat, lon)
-        if fault:
-            faults.append(f"{name} in line {line}: {fault}")
-        _set(table, number, lat, lon, fault and f"its {fault} (positions, line {line})")
+        known: dict[str, float | str] = {}
+        if row["lat"] or row["lon"]:
+            lat, lon = (number_in(place, key, row[key]) if row[key] else math.nan for key in ("lat", "lon"))
+            known = {"lat": lat, "lon": lon, "place": "positions", "place_note": ""}
+            if fault := position_fault(lat, lon):
+                faults.append(f"{name} in line {line}: {fault}")
+                note = f"its {fault} (positions, line {line})"
+                known = {"lat": math.nan, "lon": math.nan, "place": "none", "place_note": note}
         if row.get("heading"):
-            table.loc[number, "heading"] = number_in(place, "heading", row["heading"]) % 360
+            known["heading"] = number_in(place, "heading", row["heading"]) % 360
         if row.get("time"):
-            table.loc[number, "time"] = _time_in(place, row["time"], zone)
+            known["time"] = _time_in(place, row["time"], zone)
+        for key, value in known.items():
+            values[key][number] = value
     notes = []
     if unknown:
         notes.append(f"positions: {len(unknown)} of {len(rows)} rows are of no photo, first {unknown[0]}")
     if faults:
-        notes.append(f"positions: {len(faults)} of {len(rows)} rows have no position, first {faults[0]}")
-    return table, notes
-
-
-def _set(table: pd.DataFrame, number: int, lat: float, lon: float, fault: str) -> None:
-    values = (math.nan, math.nan, "none", fault) if fault else (lat, lon, "positions", "")
-    table.loc[number, ["lat", "lon", "place", "place_note"]] = list(values)
+        notes.append(f"positions: {len(faults)} of {len(rows)} rows hold no position, first {faults[0]}")
+    return photos.assign(**values), notes
 
 
 def _time_in(place: str, text: str, zone: tzinfo | None) -> str:

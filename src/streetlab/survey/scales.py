@@ -14,6 +14,7 @@ from pydantic import Field
 
 from streetlab.config.options import CLOSED, Number, Says, checked
 from streetlab.errors import UserError, did_you_mean
+from streetlab.io.filenames import fold
 
 _Severities = Annotated[
     dict[str, Annotated[Number, Field(ge=0, le=100)]], Says("names with a severity from 0 to 100 each: {A: 0, B: 50}")
@@ -77,18 +78,19 @@ class Scale:
         return np.where(np.isnan(values), -1, positions)
 
     def class_severities(self, classes: Sequence[str]) -> NDArray[np.float64]:
-        """(K,) severity of each class.
+        """(K,) severity of each class, whose name counts in any case of letters.
 
         Raises:
             UserError: a class that the scale has no severity for.
         """
+        known = {fold(name): severity for name, severity in self.classes.items()}
         for name in classes:
-            if name not in self.classes:
+            if fold(name) not in known:
                 raise UserError(
                     f"scale.classes: no severity for the run's class '{name}'{did_you_mean(name, self.classes)} "
                     f"(there are: {', '.join(self.classes)}); add it: +scale.classes.{name}=50"
                 )
-        return np.array([self.classes[name] for name in classes])
+        return np.array([known[fold(name)] for name in classes])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, as survey.json holds it."""

@@ -82,7 +82,7 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     compiled = CompileCallback(cfg.trainer.get("compile", False))
     task = build_task(cfg, data.source, metadata, data.image_size)
     check_image_size(task.network, data.image_size)
-    if data.mix is not None:
+    if data.mix is not None or data.source.soft_labels(data.source.samples("train")) is not None:
         _check_takes_probabilities(task.loss, len(data.label_space))
     regime: PhaseSchedule = instantiate(
         with_choices(cfg.regime),
@@ -146,8 +146,8 @@ def build_task(
     space = source.label_space
     loss = _build_loss(cfg, space)
     weighted = [part for part in loss.modules() if isinstance(part, ClassWeighted) and part.rule is not None]
-    if weighted:
-        metadata = {_PHOTOS_PER_CLASS: _photos_per_class(source), **metadata}
+    if weighted and _PHOTOS_PER_CLASS not in metadata:  # a trained network is evaluated on other photos
+        metadata = {**metadata, _PHOTOS_PER_CLASS: _photos_per_class(source)}
     for part in weighted:
         part.weigh(metadata[_PHOTOS_PER_CLASS])
     return instantiate(cfg.task)(
@@ -182,8 +182,8 @@ def _check_takes_probabilities(loss: nn.Module, classes: int) -> None:
         loss(logits, logits.softmax(dim=1))
     except Exception as error:
         raise UserError(
-            f"loss: {type(loss).__name__} does not take probabilities (B, {classes}) for labels, which mix needs "
-            f"({first_line(error)}); loss=cross_entropy does"
+            f"loss: {type(loss).__name__} does not take probabilities (B, {classes}) for labels, which mix and "
+            f"soft_labels need ({first_line(error)}); loss=cross_entropy does"
         ) from error
 
 

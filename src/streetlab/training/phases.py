@@ -142,7 +142,8 @@ def parse_phases(
 
 
 def _size(value: Any, key: str) -> tuple[int, int]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2 or min(value) < 32:
+    is_size = isinstance(value, Sequence) and len(value) == 2
+    if not is_size or not all(isinstance(side, int) and side >= 32 for side in value):
         raise UserError(f"{key}.image_size: {value} is not [height, width] of at least 32 each")
     return value[0], value[1]
 
@@ -170,7 +171,7 @@ class PhaseSchedule(pl.Callback):
         layer_decay: float | None = None,
         seed: int = 0,
     ) -> None:
-        if layer_decay is not None and not 0 < layer_decay <= 1:
+        if layer_decay is not None and not (isinstance(layer_decay, int | float) and 0 < layer_decay <= 1):
             raise UserError(f"regime.layer_decay: {layer_decay} is not a factor above 0 and at most 1")
         self.phases = parse_phases(phases, max_epochs, epochs)
         self.optimizer, self.scheduler, self.seed, self.layer_decay = optimizer, scheduler, seed, layer_decay

@@ -91,7 +91,7 @@ def test_shifted_priors_are_the_maximum_of_the_likelihood():
     assert corrected.shares.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("worlds", [150, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("worlds", [100, pytest.param(2000, marks=pytest.mark.slow)])
 def test_95_percent_of_the_shifted_intervals_hold_the_truth(worlds):
     """80 segments of 5 photos, of which each segment has shares of its own."""
     rng = np.random.default_rng(2)

@@ -78,7 +78,7 @@ export class StreetPanel {
     const evidence = /** @type {HTMLButtonElement} */ (item.querySelector(".evidence"));
     if (photo.picture) {
       image.src = address(photo.picture);
-      image.alt = `photo ${photo.file}, people and vehicles blurred`;
+      image.alt = `photo ${photo.file}`;
     } else image.remove();
     if (photo.picture && photo.evidence) {
       evidence.addEventListener("click", () => {

@@ -39,15 +39,15 @@ const DEGREE = 1e6;
 export class Survey {
   /** @param {string} json what page.py writes */
   constructor(json) {
-    const {segments, photos, ...rest} = JSON.parse(json);
-    this.districts = rest.districts;
-    this.grades = rest.grades;
-    this.steps = rest.steps;
-    this.colors = rest.colors;
-    this.unseen = rest.unseen;
-    this.changes = rest.changes;
-    this.kind = rest.kind;
-    this.borders = rest.borders.map(shapeOf);
+    const {segments, photos, ...shared} = JSON.parse(json);
+    this.districts = shared.districts;
+    this.grades = shared.grades;
+    this.steps = shared.steps;
+    this.colors = shared.colors;
+    this.unseen = shared.unseen;
+    this.changes = shared.changes;
+    this.kind = shared.kind;
+    this.borders = shared.borders.map(shapeOf);
     this.photos = photos;
     /** @type {number[]} the first photo of each street; photos are in the order of streets */
     this.first = [0];

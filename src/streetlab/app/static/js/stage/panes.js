@@ -14,8 +14,9 @@ async function stageClass(job) {
 function unlikeTraining(result, model) {
   if (!result.unlike_training) return "";
   const photos = `the training photos${model.trained_on ? ` (${model.trained_on})` : ""}`;
-  const frames = result.unlike_share == null ? "Unlike" : `${Math.round(100 * result.unlike_share)}% of the frames compared are unlike`;
-  return `${frames} ${photos}: do not rely on this result.`;
+  const share = result.unlike_share; // of videos alone
+  const unlike = typeof share === "number" ? `${Math.round(100 * share)}% of the frames compared are unlike` : "Unlike";
+  return `${unlike} ${photos}: do not rely on this result.`;
 }
 
 /** One picture: `job`, `model`, `stage`, `shares` and `host` are null until one is shown. */
