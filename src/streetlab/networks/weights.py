@@ -138,9 +138,8 @@ def weights_source(weights: str | Path | None, hub: Sequence[str] = ("imagenet",
     path = Path(source).expanduser()
     if source not in choices and not path.exists() and path.name == source and not path.suffix:
         hint = did_you_mean(source, choices) or ";"
-        raise UserError(
-            f"model.weights={source}: no such file{hint} allowed: {', '.join(choices)}, a file or hf://OWNER/NAME"
-        )
+        allowed = f"{', '.join(choices)} or a file (of the hub hf://OWNER/NAME)"
+        raise UserError(f"model.weights={source}: no such file{hint} allowed: {allowed}")
     return source
 
 
