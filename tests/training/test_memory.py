@@ -35,6 +35,7 @@ print(outside, inside, elsewhere, kept - held())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is Linux's")
 def test_a_step_gets_the_memory_of_the_one_before_and_the_process_gives_it_back() -> None:
     output = subprocess.run([sys.executable, "-c", LOOP], check=True, capture_output=True, text=True).stdout
