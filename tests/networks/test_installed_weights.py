@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import socket
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Te
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise AssertionError('imported')")
     torch.save(stored, package / "models" / "efficientnet-lite0-1.pth")
+    monkeypatch.delitem(sys.modules, package.name, raising=False)  # the real one, where a test has imported it
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     return tensors
