@@ -20,6 +20,7 @@ EXTRAS_OF_FOLDERS = {
     "streetlab/app/": "app",
     "streetlab/export/": "export",
     "streetlab/inference/video/": "video",
+    "streetlab/survey/": "survey",
     "streetlab/sweeps/": "sweep",
     "hydra_plugins/": "sweep",
 }
