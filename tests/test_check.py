@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streetlab import cli
 from streetlab.check import check_all
 
@@ -26,6 +28,7 @@ FAULTY = {
 }
 
 
+@pytest.mark.slow
 def test_a_faulty_preset_fails_the_check_with_its_file_and_key(tmp_path, capsys):
     (tmp_path / "experiment").mkdir()
     for name, (text, _) in FAULTY.items():

@@ -189,6 +189,7 @@ def test_choosing_nothing_where_nothing_is_chosen_by_default_is_the_run_without_
     assert limited.rpartition("/")[2].startswith("limit-seed_1-")
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_preset_keeps_its_name_and_its_jobs(jobs):
     assert cli.run(["train", "-m", "model=resnet18,timm_classifier", "optimizer.lr=0.1"]) == 0
     assert cli.run(["train", "-m", "sweep=null", "model=resnet18,timm_classifier", "optimizer.lr=0.1", "~debug"]) == 0
@@ -213,6 +214,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(jobs, capsys):
     assert capsys.readouterr().err.startswith("streetlab: file")
 
 
+@pytest.mark.slow
 def test_a_sweep_names_its_jobs_once_and_finds_them_when_it_grows(jobs, capsys):
     words = ["train", "-m", "experiment=cleanliness_pretrained,cleanliness_from_scratch"]
     words += ["dataset=synthetic_cleanliness", "study=s"]
@@ -234,6 +236,7 @@ def test_jobs_that_differ_in_paths_or_workers_only_do_not_share_a_folder(jobs):
     assert [config.dataset.root for _, config in jobs] == ["a/photos"] * 2 + ["b/photos"] * 2
 
 
+@pytest.mark.slow
 def test_the_study_of_swept_experiments_names_the_sweeps_folder(jobs, presets):
     command, option, folder, _ = presets("study: mine")
     assert cli.run([command, option, folder, "-m", "experiment=mine", "seed=1,2"]) == 0
@@ -249,6 +252,7 @@ def test_values_for_swept_experiments_need_not_fit_the_default_ones(jobs):
     assert folders(jobs)[0].startswith("outputs/cleanliness/experiment-root_1-weights_none-max_epochs_2-")
 
 
+@pytest.mark.slow
 def test_a_preset_of_sweep_brings_its_presets_and_seeds(jobs, capsys):
     words = ["train", "sweep=cleanliness_regimes", "pretrained=/w/a b.pth", "dataset.root=/x y"]
     assert cli.run([*words, "seed=0,1"]) == 0  # without -m: the preset says it

@@ -11,6 +11,7 @@ from tests.support.videos import joined, make_video, times
 from streetlab import cli
 
 
+@pytest.mark.slow
 def test_a_joined_recording_is_predicted_to_its_end_with_its_sound(segmenter, tmp_path, capfd) -> None:
     parts = [make_video(tmp_path / f"{n}.ts", frames=12, size=(64, 96), fps=12, audio="aac") for n in range(2)]
     path = joined(tmp_path / "joined.ts", *parts)

@@ -193,6 +193,7 @@ def test_runs_on_photos_of_equal_names_and_other_contents_are_not_compared(
     assert "Tested on 2 different splits" in Path("runs/compare/leaderboard.md").read_text()
 
 
+@pytest.mark.slow
 def test_jobs_that_differ_in_what_changes_no_result_are_all_run() -> None:
     line = [word for word in words() if not word.startswith("train")]
     assert cli.run(["train", "-m", *line, "num_workers=0,1"]) == 0

@@ -47,6 +47,7 @@ def test_a_folder_that_is_not_there_is_one_line_with_the_nearest(tmp_path, monke
     assert capsys.readouterr().out == "no run records in outputs; streetlab train makes one\n"
 
 
+@pytest.mark.slow
 def test_the_printed_command_goes_on_with_a_job_of_a_sweep(tmp_path, monkeypatch, capsys):
     photos = write_photos(tmp_path / "the photos", {"train": 4, "val": 2, "test": 2})
     monkeypatch.chdir(tmp_path)

@@ -46,7 +46,7 @@ pathlib.Path("result.txt").write_text("done")
 """
 TRACES = """
 import time, pathlib
-time.sleep(0.5); pathlib.Path("result.txt").write_text("done")
+time.sleep(2); pathlib.Path("result.txt").write_text("done")
 """
 
 
@@ -68,6 +68,7 @@ def disturbed(tmp_path: Path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "disturbance", "found"),
     [
@@ -82,6 +83,7 @@ def test_what_is_planted_is_found(disturbed, program, disturbance, found) -> Non
     assert any(found in violation for violation in disturbed(program, disturbance, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturbance", ["kill", "stop", "full disk", "stale lock", "second process", "little memory"])
 def test_a_writer_of_whole_files_passes(disturbed, disturbance) -> None:
     if disturbance in impossible_here():

@@ -88,6 +88,7 @@ def test_a_search_killed_in_its_third_trial_ends_with_as_many_as_asked(capsys):
     assert "4 of 4 trials are finished" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_failed_trial_counts_and_the_search_goes_on(capsys):
     strong = "augment=strong,original"
     assert search("seed=13", strong, trials=4) == 1
@@ -100,6 +101,7 @@ def test_a_failed_trial_counts_and_the_search_goes_on(capsys):
     assert search("seed=13", strong, trials=4) == 0, "a failed trial was run again"
 
 
+@pytest.mark.slow
 def test_what_is_drawn_does_not_depend_on_where_the_search_was_interrupted():
     for trials in (1, 3):
         assert search("augment=none", trials=trials) == 0
@@ -118,6 +120,7 @@ def test_the_best_trial_is_the_one_that_the_task_calls_best(mode, best):
     assert results["best_params"] == trials[results["best_trial"]].params
 
 
+@pytest.mark.slow
 def test_a_key_on_the_command_line_replaces_the_presets(capsys):
     words = ["optimizer.lr=0.01", "augment=none", "batch_size=range(8,32,8)", "dataset.root=some/where"]
     assert search("dataset=image_folder", *words, "hydra.sweeper.n_jobs=2", trials=3) == 0
@@ -133,6 +136,7 @@ def test_a_key_on_the_command_line_replaces_the_presets(capsys):
     )
 
 
+@pytest.mark.slow
 def test_the_folder_is_the_same_one_whatever_the_number_of_trials():
     for trials in (1, 2):
         assert search("output=null", "augment=none", trials=trials) == 0
@@ -178,6 +182,7 @@ def test_a_database_that_is_none_is_named(capsys):
     assert Path(DATABASE).read_text() == "no database at all"
 
 
+@pytest.mark.slow
 def test_trials_of_another_search_are_not_mixed_in(capsys):
     assert search(trials=1) == 0
     for word, said in {

@@ -39,6 +39,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_each_worker_has_a_device_and_its_part_of_the_cores(stand_in, monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert cli.run(["train", "-m", "seed=0,1,2,3,4", "hydra/launcher=workers", "hydra.launcher.n_jobs=2"]) == 1

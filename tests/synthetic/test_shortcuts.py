@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +23,7 @@ def fitted(inputs: np.ndarray, targets: np.ndarray, strength: float):
         return model.fit(inputs, targets)
 
 
+@pytest.mark.slow
 def test_a_thumbnail_does_not_tell_how_clean_a_street_is() -> None:
     scenes = [draw_scene(20_000 + seed) for seed in range(500)]
     thumbnails = np.stack(

@@ -169,7 +169,10 @@ def test_a_data_set_of_the_users_is_trained_on_and_tested(mine, tmp_path, monkey
     ("word", "line"),
     [
         ("transforms=small", "transforms.small: RandomCrop gives (3, 16, 16); the size has to stay (3, 32, 32)"),
-        ("transforms=blurr", "no transforms 'blurr'; did you mean 'blur'? (transforms has blur, rain, small, turn)"),
+        (
+            "transforms=blurr",
+            "no transforms 'blurr'; did you mean 'blur'? (transforms has blur, rain, rand_augment, small, turn)",
+        ),
         (
             "metrics.auroc=1",
             "metrics.auroc=1: nothing is chosen in metrics; metrics=NAME takes NAME.yaml of metrics/ in",

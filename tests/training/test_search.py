@@ -14,6 +14,7 @@ from streetlab import cli
 from streetlab.records.record import find_runs
 
 
+@pytest.mark.slow
 def test_a_trial_has_its_records_objective_also_where_the_run_is_skipped(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = [

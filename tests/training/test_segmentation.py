@@ -103,6 +103,7 @@ def test_at_its_own_size_an_image_scores_the_same_either_way(segment, tmp_path):
     assert record.metrics["val_full_resolution"]["confusion"] == record.metrics["val"]["confusion"]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_can_be_asked_at_several_scales_mirrored_and_in_windows(segment):
     plain = segment(*STREETS, output="plain")
     words = ("task.test_time.flip=true", "task.test_time.scales=[1.0,1.5]", "task.test_time.window=[48,64]")

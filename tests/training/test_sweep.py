@@ -72,6 +72,7 @@ def test_a_job_that_fails_before_its_record_was_opened_has_one_all_the_same(word
     assert all(record.status["error"] for record in find_runs(tmp_path / "sweep"))
 
 
+@pytest.mark.slow
 def test_a_job_that_may_not_have_its_folder_leaves_what_is_there(words, tmp_path, capsys):
     assert cli.run([*words, "seed=0,1"]) == 0
     one, other = find_runs(tmp_path / "sweep")
@@ -84,6 +85,7 @@ def test_a_job_that_may_not_have_its_folder_leaves_what_is_there(words, tmp_path
     assert other.state == "completed"
 
 
+@pytest.mark.slow
 def test_an_extended_sweep_runs_what_is_new(words, tmp_path, capsys):
     assert cli.run([*words, "seed=0,1"]) == 0
     before = {r.name: r.status["ended"] for r in find_runs(tmp_path / "sweep")}
@@ -100,6 +102,7 @@ def test_an_extended_sweep_runs_what_is_new(words, tmp_path, capsys):
     assert len(summary(tmp_path / "sweep")) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_that_starts_over_takes_a_new_folder(words, tmp_path):
     assert cli.run([*words, "seed=0,1"]) == 0
     stamp = (tmp_path / "sweep" / "summary.csv").stat().st_mtime_ns

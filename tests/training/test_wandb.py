@@ -117,6 +117,7 @@ def sweep(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return Sweep(here, good, bad, finished, failed)
 
 
+@pytest.mark.slow
 def test_two_jobs_of_one_process_are_two_runs_finished_and_failed(sweep):
     finished, failed = sweep.finished, sweep.failed
     assert (finished.overview["state"], finished.exit_codes()) == ("finished", [0])
