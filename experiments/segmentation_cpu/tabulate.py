@@ -1,6 +1,6 @@
 """Tables and the plot of a segmentation run: epochs, IoU per class and recording, intervals by frame and by recording.
 
-    python experiments/quality-segmentation/tabulate.py RUN [--plot camvid.png]
+    python experiments/segmentation_cpu/tabulate.py RUN [--plot camvid.png]
 
 RUN is a completed run's folder. Where its confusions.npz is from before recordings were kept in it, the frames' names
 tell them (CamVid: what stands before the first `_`).
