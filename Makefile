@@ -69,6 +69,6 @@ clean:
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing about 5 GB, most of it PyTorch, into .venv: 2 to 10 minutes, once"
+	@echo "installing about 7.5 GB, most of it PyTorch with CUDA, into .venv: 2 to 10 minutes, once"
 	$(BIN)/python .ci/pip_install.py --constraint constraints.txt --editable '.[dev]'
 	touch $@
