@@ -124,6 +124,7 @@ class Soak:
         log = place.folder.with_suffix(".log").open("ab")
 
         def join() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # of a job in a shell's background it is ignored
             if group is not None:
                 (group / "tasks").write_text(str(os.getpid()))
 
