@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 from PIL import Image
 from tests.support.crafted_runs import CLASSIFIER, write_run
 from tests.support.exports import CONVOLUTIONS, export, write_by_hand
+from tests.support.killed_predictions import kill_half_way
 from tests.support.videos import make_video
 
 from streetlab import cli
@@ -25,19 +23,6 @@ from streetlab.inference.predictor import Predictor
 from streetlab.synthetic import draw_scene
 
 ODD = ("a b (1).jpg", "x=1,y=2.png", "[bracketed].jpg", "街道/写真.jpg", "it's.png")
-HALF_WAY = """
-import sys, time
-from streetlab import cli
-from streetlab.inference import photos
-
-def read(path, read=photos.read_photo, **options):
-    while path.name >= "08":
-        time.sleep(1)  # until it is killed
-    return read(path, **options)
-
-photos.read_photo = read
-sys.exit(cli.run(sys.argv[1:]))
-"""
 
 
 @pytest.fixture
@@ -193,17 +178,8 @@ def test_a_killed_run_goes_on_with_the_rest_only(segmenter, predict, seen):
     names = [f"{number:02d}.jpg" for number in range(12)]
     streets(Path("in"), *names)
     words = ["predict", f"run={segmenter.path}", "device=cpu", "source=in", "batch_size=2", "output=out"]
-    process = subprocess.Popen([sys.executable, "-c", HALF_WAY, *words], env=os.environ | {"OMP_NUM_THREADS": "1"})
-    journal, deadline = Path("out/predictions.jsonl"), time.monotonic() + 120
-    try:
-        while not journal.is_file() or journal.read_bytes().count(b"\n") < 2:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.wait()
-    done = len(journal.read_bytes().splitlines())
+    journal = Path("out/predictions.jsonl")
+    done = kill_half_way(words, "08", journal)
     assert 2 <= done <= 8
     first = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
     with journal.open("ab") as file:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,25 +14,13 @@ import pytest
 from pyproj import Geod
 from shapely import LineString, box
 from tests.support.crafted_runs import CLASSIFIER, SEGMENTER, write_run
+from tests.support.killed_predictions import kill_half_way
 from tests.support.placed_photos import NOTHING, photo_at, read_by_exiftool, write_photo
 from tests.support.street_files import write_features
 
 from streetlab import cli
 from streetlab.inference.predictor import Predictor
 
-HALF_WAY = """
-import sys, time
-from streetlab import cli
-from streetlab.inference import photos
-
-def read(path, read=photos.read_photo, **options):
-    while path.name >= "far":
-        time.sleep(1)  # until it is killed
-    return read(path, **options)
-
-photos.read_photo = read
-sys.exit(cli.run(sys.argv[1:]))
-"""
 AMSTERDAM = (52.37, 4.89)
 Survey = Callable[..., tuple[list[str], list[str]]]
 
@@ -246,19 +232,8 @@ def test_a_survey_that_is_killed_goes_on_and_ends_with_the_same_bytes(survey, ru
     write_features(tmp_path / "streets.gpkg", [LineString([(4.88, 52.37), (4.9, 52.37)])], crs="EPSG:4326")
     words = [f"run={run_folder}", "source=week", "streets=streets.gpkg", "batch_size=1"]
     killed = [*words, "output=killed/week"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HALF_WAY, "survey", "device=cpu", *killed], env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    journal, deadline = Path("killed/week/predictions/predictions.jsonl"), time.monotonic() + 120
-    try:
-        while not journal.is_file() or journal.read_bytes().count(b"\n") < 2:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.wait()
-    done = journal.read_bytes().count(b"\n")
+    journal = Path("killed/week/predictions/predictions.jsonl")
+    done = kill_half_way(["survey", "device=cpu", *killed], "far", journal)
     assert 2 <= done < 6
     monkeypatch.setattr("streetlab.survey.command.now", lambda: "2026-11-28T12:00:00+00:00")
     survey(*killed)

@@ -67,6 +67,14 @@ def _listed(value: Any) -> Any:
 
 
 Flag = Annotated[bool, Strict()]
+
+
+def flag_of_word(value: Any) -> Any:
+    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
+    return {"true": True, "false": False}.get(str(value).lower(), value)
+
+
+QuotedFlag = Annotated[Flag, BeforeValidator(flag_of_word)]
 WholeNumber = Annotated[int, Strict()]
 PositiveInt = Annotated[WholeNumber, Field(ge=1)]
 NaturalNumber = Annotated[WholeNumber, Field(ge=0)]

@@ -20,9 +20,11 @@ from streetlab.config.options import (
     OneOf,
     Output,
     PositiveInt,
+    QuotedFlag,
     Says,
     Share,
     command_options,
+    flag_of_word,
 )  # fmt: skip
 from streetlab.datasets.decode import MOST_PIXELS
 from streetlab.datasets.labels import LabelSpace, class_ids
@@ -37,14 +39,9 @@ _MOST_IN_WINDOWS = 500_000_000
 PARTS = ("mask", "palette", "overlay", "photo", "confidence")
 
 
-def _as_typed(value: Any) -> Any:
-    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
-    return {"true": True, "false": False}.get(str(value).lower(), value)
-
-
 def _blur(value: Any) -> Any:
     """True, false, or the path of a run."""
-    value = _as_typed(value)
+    value = flag_of_word(value)
     if isinstance(value, bool | Path):
         return value
     if not isinstance(value, str) or not value:
@@ -65,7 +62,7 @@ class Keys:
     source: Annotated[tuple[str, ...], Listed]
     output: Output
     recursive: Flag
-    resume: Annotated[Flag, BeforeValidator(_as_typed)]
+    resume: QuotedFlag
     mode: Any
     window: Any
     overlap: Any

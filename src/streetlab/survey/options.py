@@ -23,6 +23,7 @@ from streetlab.config.options import (
     Output,
     PositiveInt,
     PositiveNumber,
+    QuotedFlag,
     Says,
     command_options,
 )  # fmt: skip
@@ -57,11 +58,6 @@ def _every(value: object) -> Every:
     return Every(float(match[1]), match[2] or "s")
 
 
-def _flag(value: object) -> object:
-    """The word `true` or `false`, which arrives quoted where other commands take a path for the key."""
-    return {"true": True, "false": False}.get(str(value).lower(), value)
-
-
 @pydantic.dataclasses.dataclass(frozen=True, config=CLOSED)
 class Keys:
     """The keys of conf/survey.yaml, which says what each is for."""
@@ -70,7 +66,7 @@ class Keys:
     source: Annotated[tuple[str, ...], Listed]
     output: Output
     recursive: Flag
-    resume: Annotated[Flag, BeforeValidator(_flag)]
+    resume: QuotedFlag
     checkpoint: str
     device: str
     precision: str
