@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from streetlab.app.media.private_folder import private_folder
 from streetlab.app.settings import Settings, settings_of
 from streetlab.config import plain
 from streetlab.config.options import Flag, checked
@@ -39,12 +37,9 @@ def run(cfg: DictConfig) -> None:
     """
     values = plain(cfg)
     opens = checked(Flag, values["open"], "open")
-    storage = Path(tempfile.mkdtemp(prefix="streetlab-app-"))  # readable by us alone
-    try:
+    with private_folder() as storage:
         settings = settings_of(values, storage)
         serve(settings, opens=opens)
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 def serve(settings: Settings, opens: bool = False) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from streetlab.app.media.storage import Storage
+from streetlab.app.media.storage import Storage, cannot_store
 from streetlab.app.settings import Settings
 from streetlab.errors import UserError, first_line
 
@@ -287,9 +287,12 @@ class Jobs:
         except UserError as fault:
             error = first_line(fault)
         except BaseException as fault:  # also MemoryError and the errors of a network's library
-            if not job.cancel_asked:
+            full = cannot_store(fault)
+            if full is not None:
+                log.error("job %s: %s", job.id, fault)
+            elif not job.cancel_asked:
                 log.exception("job %s (%s, model %s) failed", job.id, job.kind, job.model)
-            error = _fault_line(fault)
+            error = first_line(full) if full is not None else _fault_line(fault)
         if result is None or job.cancel_asked:
             self.storage.empty(job.folder)
         else:
