@@ -173,7 +173,7 @@ def test_50_uploads_at_once_are_all_answered_each_with_its_own_result(listening)
     count, waiting_most = 50, 8
     one = listening(queue=waiting_most)
     waiting: list[int] = []
-    one.served.work.before = lambda job: waiting.append(len(one.served.jobs._waiting))
+    one.served.work.before = lambda job: waiting.append(len(one.served.jobs._turns.waiting))
     one.served.work.gate.clear()  # all arrive before the first is done
     asked = [_photo(number) for number in range(count)]
     refused = []
@@ -193,7 +193,7 @@ def test_50_uploads_at_once_are_all_answered_each_with_its_own_result(listening)
                         assert int(answer.headers["retry-after"]) >= 1
                         refused.append(number)
                         one.served.work.gate.set()
-                        wait_for(lambda: len(one.served.jobs._waiting) < waiting_most)
+                        wait_for(lambda: len(one.served.jobs._turns.waiting) < waiting_most)
                         answer = send(number)
             assert answer.status_code == 202, answer.text
             url = answer.json()["url"]

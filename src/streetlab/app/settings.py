@@ -44,7 +44,9 @@ class Settings:
         storage_bytes: of all uploads and results together; beyond that uploads are refused with 507.
         pixels: of one photo or frame, read from the header before anything is decoded.
         video_frames: of one video.
-        queue: so many jobs wait at most; beyond that they are refused with 429.
+        visitor_pixels: of all photos and frames of one visitor that wait or run. A file of more is refused with 413,
+            one that does not fit beside the visitor's others with 429.
+        queue: so many jobs wait at most; beyond that they are refused with 429, but for visitors who have none waiting.
         expire_minutes: after which a finished job and its files are deleted.
         idle_seconds: an upload that sends nothing for so long, or crawls, is ended.
         memory_bytes: of the networks that stay loaded.
@@ -61,6 +63,7 @@ class Settings:
     storage_bytes: PositiveInt = 8192 * _MIB
     pixels: PositiveInt = 64_000_000
     video_frames: PositiveInt = 36_000
+    visitor_pixels: PositiveInt = 40_000_000_000
     queue: PositiveInt = 64
     expire_minutes: PositiveNumber = 60
     idle_seconds: PositiveNumber = 20

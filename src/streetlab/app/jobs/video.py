@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streetlab.app.jobs.photo import check_seen
 from streetlab.app.media import results
+from streetlab.app.media.uploads import most_frames
 from streetlab.datasets.class_roles import ground_classes
 from streetlab.errors import UserError
 from streetlab.inference.picture_blur import BlurredSink, FrameBlur
@@ -15,7 +16,7 @@ from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSink, SharesSink
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
     from streetlab.app.settings import Settings
     from streetlab.inference.picture_blur import PictureBlur
     from streetlab.inference.predictions import Classified, Segmented
@@ -68,7 +69,7 @@ def predict_frames(
         smooth=job.options.get("smooth", 0.0),
         on_progress=report,
         cancelled=cancelled,
-        most_frames=settings.video_frames,
+        most_frames=most_frames(info.width * info.height, settings),
         most_pixels=settings.pixels,
     )
     if predictor.per_pixel:
