@@ -43,6 +43,7 @@ class Settings:
         upload_bytes: of one file.
         storage_bytes: of all uploads and results together; beyond that uploads are refused with 507.
         pixels: of one photo or frame, read from the header before anything is decoded.
+        frame_pixels: of one frame of a video, of which some dozen are in memory at once.
         video_frames: of one video.
         visitor_pixels: of all photos and frames of one visitor that wait or run. A file of more is refused with 413,
             one that does not fit beside the visitor's others with 429.
@@ -62,6 +63,7 @@ class Settings:
     upload_bytes: PositiveInt = 512 * _MIB
     storage_bytes: PositiveInt = 8192 * _MIB
     pixels: PositiveInt = 64_000_000
+    frame_pixels: PositiveInt = 17_000_000
     video_frames: PositiveInt = 36_000
     visitor_pixels: PositiveInt = 40_000_000_000
     queue: PositiveInt = 64
@@ -71,6 +73,11 @@ class Settings:
     device: _Device = "auto"
     precision: Annotated[str, OneOf(PRECISIONS)] = "auto"
     batch_size: PositiveInt = 8
+
+    @property
+    def most_of_frame(self) -> int:
+        """The most pixels of one frame of a video."""
+        return min(self.pixels, self.frame_pixels)
 
 
 def settings_of(values: Mapping[str, Any], storage: Path) -> Settings:

@@ -32,8 +32,8 @@ Perform = Callable[["Job", Report, Callable[[], bool]], dict[str, Any]]
 ID = re.compile(r"[A-Za-z0-9_-]{20,40}")
 _MOST_JOBS = 10_000
 """The most jobs kept in memory; the oldest that have ended are dropped, so that a flood of tiny ones is bounded too."""
-_OPEN_PHOTOS = 2
-"""The jobs under way at once may have the pixels of so many of the largest allowed photos."""
+_OPEN_LARGEST = 2
+"""The jobs under way at once may have the pixels of so many of the largest allowed photos, their videos of frames."""
 _FIRST_PACE = 5.0
 _LONGEST_WAIT = 600
 
@@ -60,7 +60,7 @@ class Jobs:
         self._keep_seconds = settings.expire_minutes * 60
         self._perform = perform
         self._jobs: dict[str, Job] = {}
-        self._turns = Turns(_OPEN_PHOTOS * settings.pixels)
+        self._turns = Turns(_OPEN_LARGEST * settings.pixels, _OPEN_LARGEST * settings.most_of_frame)
         self._begun: deque[Job] = deque()
         self._idle = 0
         self._pace: deque[float] = deque(maxlen=20)

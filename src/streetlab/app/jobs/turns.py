@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 
 from streetlab.app.jobs.job import Job
 
@@ -28,12 +29,17 @@ class Turns:
         holder: the one of them whose turn it is.
     """
 
-    def __init__(self, most_pixels: int) -> None:
-        """`most_pixels`: of one frame or photo of each of the jobs under way, all together."""
+    def __init__(self, most_pixels: int, most_of_videos: int) -> None:
+        """Bound the memory of the jobs under way.
+
+        Args:
+            most_pixels: of one photo or frame of each of them, all together.
+            most_of_videos: the same of those of them that are videos.
+        """
         self.waiting: deque[Job] = deque()
         self.open: list[Job] = []
         self.holder: Job | None = None
-        self._most_pixels = most_pixels
+        self._most_pixels, self._most_of_videos = most_pixels, most_of_videos
         self._since = 0.0
         self._count = 0
         self._last: dict[str, int] = {}
@@ -96,10 +102,14 @@ class Turns:
     def _may_begin(self, job: Job) -> bool:
         if any(job.visitor == other.visitor for other in self.open):
             return False
-        if job.kind != "photo" and sum(other.kind != "photo" for other in self.open) >= _MOST_VIDEOS:
-            return False
-        pixels = sum(other.size.pixels for other in self.open)
-        return not self.open or (len(self.open) < _MOST_OPEN and pixels + job.size.pixels <= self._most_pixels)
+        together = [*self.open, job]
+        videos = [other for other in together if other.kind != "photo"]
+        return len(together) == 1 or (
+            len(together) <= _MOST_OPEN
+            and len(videos) <= _MOST_VIDEOS
+            and _pixels(together) <= self._most_pixels
+            and (job.kind == "photo" or _pixels(videos) <= self._most_of_videos)
+        )
 
     def _order(self) -> list[Job]:
         """Those that wait: the first of each visitor, then the second of each, and so on."""
@@ -109,3 +119,7 @@ class Turns:
             rounds[job.id] = (before[job.visitor], self._turn(job), arrival)
             before[job.visitor] += 1
         return sorted(self.waiting, key=lambda job: rounds[job.id])
+
+
+def _pixels(jobs: Iterable[Job]) -> int:
+    return sum(job.size.pixels for job in jobs)

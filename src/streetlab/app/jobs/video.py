@@ -47,7 +47,7 @@ def predict_frames(
     if job.upload is None:
         raise UserError(f"{job.name}: there is no file of it")
     label_space = predictor.label_space
-    info = probe(job.upload, settings.pixels)
+    info = probe(job.upload, settings.most_of_frame)
     check_seen(job, info.width, info.height, settings.pixels)
     frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
     shown = frames if blur is None else BlurredSink(frames, FrameBlur(blur))
@@ -70,7 +70,7 @@ def predict_frames(
         on_progress=report,
         cancelled=cancelled,
         most_frames=most_frames(info.width * info.height, settings),
-        most_pixels=settings.pixels,
+        most_pixels=settings.most_of_frame,
     )
     if predictor.per_pixel:
         outputs["shares"] = list(video_report.shares)

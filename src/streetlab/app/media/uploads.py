@@ -188,13 +188,14 @@ def _check_video(path: Path, settings: Settings) -> Size:
     from streetlab.inference.video.reader import probe
     from streetlab.inference.video.source import UnreadableVideo, open_source
 
+    pixels = settings.most_of_frame
     try:
-        with open_source(path, settings.pixels) as container:
+        with open_source(path, pixels) as container:
             sizes = [(stream.codec_context.width, stream.codec_context.height) for stream in _pictures(container)]
         for width, height in sizes:
-            if width * height > settings.pixels:
-                raise _too_many_pixels(width, height, settings.pixels)
-        info = probe(path, settings.pixels)
+            if width * height > pixels:
+                raise _too_many_pixels(width, height, pixels)
+        info = probe(path, pixels)
     except Refused:
         raise
     except UnreadableVideo as fault:
@@ -204,8 +205,8 @@ def _check_video(path: Path, settings: Settings) -> Size:
         raise Refused(422, f"the video does not decode ({type(fault).__name__})") from None
     if info.frames is not None and info.frames > settings.video_frames:
         raise Refused(413, f"about {info.frames} frames, but {settings.video_frames} are the most allowed here")
-    pixels = info.width * info.height
-    return Size(pixels, info.frames or most_frames(pixels, settings))
+    size = info.width * info.height
+    return Size(size, info.frames or most_frames(size, settings))
 
 
 def most_frames(pixels: int, settings: Settings) -> int:

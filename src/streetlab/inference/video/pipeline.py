@@ -235,6 +235,7 @@ class _Run:
                     break
                 frame, answer = item
                 for sink in self._sinks:
+                    self._flow.check()
                     sink.write(frame, answer)
                 if isinstance(answer, Segmented):
                     self._shares += class_shares(answer.ids, self._classes)

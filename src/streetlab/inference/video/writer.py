@@ -19,7 +19,7 @@ _LIMITED = 1
 _KEY_SECONDS = 2
 _LOOKAHEAD = 10
 """Frames that x264 keeps at this preset to choose their quality."""
-_LOOKAHEAD_BYTES = 256 * 2**20
+_LOOKAHEAD_BYTES = 128 * 2**20
 
 
 class VideoWriter(Writer):
