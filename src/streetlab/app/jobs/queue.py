@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from streetlab.app.jobs.job import ENDED, Job, Kind, Report, Size, State
+from streetlab.app.jobs.ledger import Ledger
 from streetlab.app.jobs.turns import Turns
 from streetlab.app.media.storage import Storage
 from streetlab.app.settings import Settings
@@ -55,6 +56,7 @@ class Jobs:
 
     def __init__(self, settings: Settings, perform: Perform) -> None:
         self.storage = Storage(settings.storage, settings.storage_bytes)
+        self._ledger = None if settings.folder is None else Ledger(settings.storage)
         self._most_waiting = settings.queue
         self._most_pixels = settings.visitor_pixels
         self._keep_seconds = settings.expire_minutes * 60
@@ -103,10 +105,40 @@ class Jobs:
             job = Job(id_, kind, name, model, options, folder, upload, visitor=visitor, size=size)
             job.source, job.holds = source.id if source else None, (folder, *shared)
             self._jobs[id_] = job
+            self._record(job)
             self._turns.add(job)
             self._watch()
             self._next_turn()
         return job
+
+    def resume(self) -> str | None:
+        """Go on with the jobs of a server that was killed; return a line about them, None where there are none.
+
+        What waited waits again. What ran has failed, with a line that says so: it may be what ended the server.
+        """
+        if self._ledger is None:
+            return None
+        with self._changed:
+            jobs = self._ledger.read()
+            for job in jobs:
+                self.storage.adopt(*job.holds)
+                self._jobs[job.id] = job
+            self.storage.clear()
+            interrupted = [job for job in jobs if job.state == "running"]
+            for job in interrupted:
+                self.storage.empty(job.folder)
+                job.error = "interrupted: the server was ended while it worked on this; try again"
+                self._end(job, "failed")
+            waiting = [job for job in jobs if job.state == "queued"]
+            for job in waiting:
+                self._turns.add(job)
+            if jobs:
+                self._watch()
+                self._next_turn()
+        if not jobs:
+            return None
+        waits, broken = len(waiting), len(interrupted)
+        return f"of the server before: {len(jobs) - waits - broken} ended jobs, {waits} waiting, {broken} interrupted"
 
     def refuse_if_full(self, visitor: str = "") -> None:
         """Raise QueueFull where `submit` would; called before a long upload is taken in.
@@ -234,6 +266,7 @@ class Jobs:
         job = None if self._closed.is_set() else self._turns.next()
         if job is not None and job.state == "queued":
             job.state = "running"
+            self._record(job)
             self._begun.append(job)
             if self._idle < len(self._begun):
                 self._start("streetlab-worker", self._work)
@@ -309,6 +342,11 @@ class Jobs:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         job.expires = time.time() + self._keep_seconds
+        self._record(job)
+
+    def _record(self, job: Job) -> None:
+        if self._ledger is not None:
+            self._ledger.write(job)
 
     def _forget(self, job: Job) -> None:
         with contextlib.suppress(KeyError):
@@ -317,6 +355,8 @@ class Jobs:
             self._let_go(job)
 
     def _let_go(self, job: Job) -> None:
+        if self._ledger is not None:
+            self._ledger.remove(job)
         holds, job.holds = job.holds, ()
         self.storage.release(*holds)
 
