@@ -196,7 +196,8 @@ class Predictor:
         Args:
             photos: of any sizes: paths, arrays (H, W, 3) of uint8 in RGB, or Pillow's RGB images.
             activations: with class activation maps: of all classes up to six, else of the predicted one.
-            go_on: called before every batch of windows, of which a large photo has thousands; may raise to stop.
+            go_on: called before and after the network sees a photo, and before every batch of windows, of which a
+                large photo has thousands; may raise to stop.
 
         Raises:
             UserError: maps of a network that gives each pixel a class, or of an exported one; a photo that the
@@ -223,7 +224,9 @@ class Predictor:
             return [labelled(self._slide(photo, go_on), _size(photo)) for photo in photos]
         answers: dict[int, Segmented] = {}
         for places in self._batches(photos):
+            go_on()
             scores = self._whole([photos[place] for place in places])
+            go_on()
             answers |= {
                 place: self.segmented(one, _size(photos[place])) for place, one in zip(places, scores, strict=True)
             }
