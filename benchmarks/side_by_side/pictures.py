@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from streetlab.datasets.camvid import CamVid
+from streetlab.datasets.labels import CAMVID
 from streetlab.progress import track
 from streetlab.synthetic import draw_scene
 
@@ -22,11 +22,14 @@ _CLASSES = (("clean", 0.02), ("medium", 0.10), ("litter", 1.01))
 """Classes of drawn photos by the litter's share of the ground, below these."""
 
 
-def labelled_photos(folder: Path, train: int, val: int) -> Path:
-    """Drawn JPEGs in `{train,val,test}/<class>/`."""
-    if folder.is_dir():
-        return folder
+def labelled_photos(folder: Path, photos: Path | None, train: int, val: int) -> Path:
+    """So many of the photos of a tree `{train,val,test}/<class>/`, or drawn JPEGs, in such a tree."""
     counts = {"train": train, "val": val, "test": 3}
+    if photos is not None:
+        for split, count in counts.items():
+            for path in spaced(files_below(photos / split), count):
+                link(path, folder / path.relative_to(photos))
+        return folder
     splits = [split for split, count in counts.items() for _ in range(count)]
     for number, split in enumerate(track(splits, "drawing photos")):
         scene = draw_scene(number, *PHOTO_SIZE)
@@ -58,16 +61,16 @@ def masked_photos(folder: Path, train: int, val: int) -> tuple[list[str], dict[s
 
 
 def camvid(root: Path, folder: Path, train: int, val: int) -> tuple[list[str], dict[str, list[tuple[str, str]]], int]:
-    """The same of CamVid: the first frames of train and val, linked into a tree of that size."""
-    source = CamVid(root=root)
+    """The same of CamVid: frames of train and val at equal distances, linked into a tree of that size."""
     pairs: dict[str, list[tuple[str, str]]] = {"train": [], "val": []}
     for split, count in (("train", train), ("val", val), ("test", 1)):
-        for sample in spaced(list(source.samples(split)), count):
-            photo = link(Path(sample.path), folder / split / Path(sample.path).name)
-            mask = link(Path(sample.mask_path), folder / f"{split}annot" / Path(sample.mask_path).name)
+        for path in spaced(files_below(root / split), count):
+            photo = link(path, folder / split / path.name)
+            annotation = next((root / f"{split}annot").glob(f"{path.stem}.*"))
+            mask = link(annotation, folder / f"{split}annot" / annotation.name)
             if split != "test":
                 pairs[split].append((str(photo), str(mask)))
-    return ["dataset=camvid", f"dataset.root={folder}"], pairs, len(source.label_space)
+    return ["dataset=camvid", f"dataset.root={folder}"], pairs, len(CAMVID)
 
 
 def many_photos(folder: Path, count: int, photos: Path | None) -> Path:

@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from tables import Table, interleaved, number, ratio, spread
 
 PEERS = Path(__file__).with_name("peers")
+LAUNCHER = Path(__file__).with_name("launcher.py")
 MIB = 1 << 20
 
 
@@ -81,23 +81,22 @@ def measure(command: Sequence[str], options: argparse.Namespace, answers: bool =
     if options.packages and command[1].startswith(str(PEERS)):
         packages = [str(options.packages), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(packages)
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        texts = []
-        for file in (output, errors):
-            file.seek(0)
-            texts.append(file.read().strip().splitlines())
-    if process.returncode:
-        line = (texts[1] or texts[0] or [f"exit code {process.returncode}"])[-1]
-        if line.startswith("ModuleNotFoundError: No module named "):
-            raise MissingPeer(f"not installed: {line.split()[-1].strip(chr(39))}")
-        raise RuntimeError(f"{' '.join(command[:4])} ...: {line}")
-    answer = json.loads(texts[0][-1]) if answers else {}
-    return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, answer)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        launched = [sys.executable, "-I", "-S", str(LAUNCHER), str(report), *command]
+        done = subprocess.run(launched, capture_output=True, text=True, env=environment)
+        lines = done.stdout.strip().splitlines()
+        if done.returncode:
+            raise _failure(command, (done.stderr.strip().splitlines() or lines or ["no output"])[-1])
+        used = json.loads(report.read_text())
+    return Measured(**used, answer=json.loads(lines[-1]) if answers else {})
+
+
+def _failure(command: Sequence[str], line: str) -> Exception:
+    """What to raise for a command whose last line is this."""
+    if line.startswith("ModuleNotFoundError: No module named "):
+        return MissingPeer(f"not installed: {line.split(chr(39))[1]}")
+    return RuntimeError(f"{' '.join(command[:4])} ...: {line}")
 
 
 def take_turns(ways: Mapping[str, Way], rounds: int, what: str) -> tuple[dict[str, list[Measured]], dict[str, str]]:

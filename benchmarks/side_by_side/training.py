@@ -20,7 +20,7 @@ DECODER, ENCODER = "linknet", "tu-mobilenetv4_conv_small"
 def ask(options: argparse.Namespace, folder: Path) -> Asked:
     """Measure a classifier against Lightning's and timm's loops."""
     epochs, size, batch_size = (2, 64, 16) if options.quick else (4, 96, 32)
-    root = options.photos or labelled_photos(folder / "data", *((64, 24) if options.quick else (480, 120)))
+    root = labelled_photos(folder / "data", options.photos, *((64, 24) if options.quick else (240, 108)))
     recipe = ["dataset=image_folder", f"dataset.root={root}", f"model={NETWORK}", "optimizer=adam", "scheduler=cosine",
               "augment=original", "task.objective.metric=accuracy", f"image_size=[{size},{size}]",
               f"batch_size={batch_size}", f"regime.epochs={epochs}"]  # fmt: skip
