@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from streetlab.app.media.private_folder import private_folder
+from streetlab.app.media.server_folder import kept_folder, private_folder
 from streetlab.app.settings import Settings, settings_of
 from streetlab.config import plain
-from streetlab.config.options import Flag, checked
+from streetlab.config.options import Flag, Output, checked
 from streetlab.errors import UserError
 from streetlab.progress import LineFormatter
 
@@ -37,9 +37,9 @@ def run(cfg: DictConfig) -> None:
     """
     values = plain(cfg)
     opens = checked(Flag, values["open"], "open")
-    with private_folder() as storage:
-        settings = settings_of(values, storage)
-        serve(settings, opens=opens)
+    kept = checked(Output, values["folder"], "folder")
+    with private_folder() if kept is None else kept_folder(kept) as storage:
+        serve(settings_of(values, storage), opens=opens)
 
 
 def serve(settings: Settings, opens: bool = False) -> None:
@@ -127,6 +127,8 @@ def _greet(app: FastAPI, settings: Settings, address: str, opens: bool) -> None:
     from streetlab.app.security import is_loopback
 
     print(f"streetlab app: {address} (Ctrl-C ends it)", flush=True)
+    if app.state.resumed:
+        print(app.state.resumed, flush=True)
     if not is_loopback(settings.host):
         print(
             f"streetlab: warning: host={settings.host} lets everyone who reaches this machine upload files and use its "
