@@ -43,7 +43,7 @@ _NOBODY_TIDIES = ("kill", "stale lock", "little memory")
 _MOST_REPEATS = 3
 """So often the same command may be needed after a disturbance until it ends well."""
 T = TypeVar("T")
-_STEPS = 4
+_STEPS = 6
 """So many disturbances a cycle has: the run to the end that follows is what costs most."""
 
 
