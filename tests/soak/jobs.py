@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
 from tests.support.segmentation_runs import SMALL, STREETS
 from tests.support.tiny_runs import TINY, write_photos
@@ -81,9 +82,12 @@ def make_inputs(folder: Path, environment: dict[str, str]) -> None:
     }
     runs = []
     for name, given in lines.items():
-        words = ("train", *given, f"dataset.cache_dir=caches/{name}", f"output={name}")
-        runs.append(subprocess.Popen(Job(name, words).command, cwd=folder, env=environment, stdout=subprocess.DEVNULL))
-    assert [run.wait() for run in runs] == [0, 0, 0]
+        command = Job(name, ("train", *given, f"dataset.cache_dir=caches/{name}", f"output={name}")).command
+        runs.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=PIPE))
+    for run in runs:
+        _, lines_of_log = run.communicate()
+        if run.returncode:
+            raise RuntimeError(lines_of_log.decode()[-2000:])
     make_video(folder / "drive.mp4", frames=40)
     rows = [
         f"{path.relative_to(folder / 'photos')},52.0{n:02},4.35" for n, path in enumerate(_photos(folder / "photos"))
