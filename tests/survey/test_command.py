@@ -114,6 +114,11 @@ def test_photos_become_cells_and_those_without_a_place_are_listed(survey, run_fo
             {"file": "zeros.jpg", "why": "its GPS position nan, nan: not finite"},
         ],
     }  # fmt: skip
+    (reason,) = summary["uncorrected"]  # this run was tested on nothing
+    assert reason.startswith("No estimates rogan_gladen and em: the run's test part cannot be used (")
+    assert str(run_folder / "predictions.csv") in reason
+    assert reason in out
+    assert "No estimates rogan_gladen and em" in (folder / "survey.html").read_text()
     before = results(folder)
     seen.clear()
     survey(f"run={run_folder}", "source=week")

@@ -115,12 +115,14 @@ def survey(options: Options) -> SurveyResult:
     photos = add_severity(photos, options.scale)
     grades = read_grades(options.grades, list(photos["file"]), options.scale) if options.grades else None
     photos = add_grades(photos, grades)
+    confusion, no_confusion = _confusion(options, photos)
     estimates = estimate(
         photos,
         segments.table,
         grades,
         scale=options.scale,
-        confusion=_confusion(options, photos),
+        confusion=confusion,
+        no_confusion=no_confusion,
         weights=options.weights,
         population=segments.population,
         grades_sample=options.grades_sample,
@@ -140,6 +142,7 @@ def survey(options: Options) -> SurveyResult:
         "photos": _photo_counts(photos),
         "scale": options.scale.to_dict(),
         "assumptions": estimates.assumptions,
+        "uncorrected": estimates.uncorrected,
         "estimates": estimates.to_json(),
         "pictures": pictures.note,
     }
@@ -203,17 +206,17 @@ def _into_segments(
     return into_cells(photos, options.cells)
 
 
-def _confusion(options: Options, photos: pd.DataFrame) -> NDArray[np.int64] | None:
-    """The confusion of the run's test part; None where no run is known, or it has no such part."""
+def _confusion(options: Options, photos: pd.DataFrame) -> tuple[NDArray[np.int64] | None, str]:
+    """The confusion of the run's test part; where there is none, why."""
     from streetlab.survey.known_photos import read_known_photos
     from streetlab.survey.severity import classes_of
 
     if options.run is None:
-        return None
+        return None, "they need run=, whose test part tells how often the model errs"
     try:
-        return read_known_photos(options.run, classes_of(photos)).confusion
-    except UserError:
-        return None
+        return read_known_photos(options.run, classes_of(photos)).confusion, ""
+    except UserError as error:
+        return None, f"the run's test part cannot be used ({error})"
 
 
 def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
@@ -289,6 +292,8 @@ def _print(result: SurveyResult) -> None:
     for row in result.survey["estimates"]:
         if row["area"] == "all" and row["measure"] == "severity":
             print(estimate_sentence(row))
+    for sentence in result.survey["uncorrected"]:
+        print(one_line(sentence))
     for row in result.survey.get("trend", ()):
         if row["area"] == "all":
             print(f"since the baseline: {trend_sentence(row)}")

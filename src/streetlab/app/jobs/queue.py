@@ -21,7 +21,7 @@ from typing import Any
 from streetlab.app.jobs.job import ENDED, Job, Kind, Report, Size, State
 from streetlab.app.jobs.ledger import Ledger
 from streetlab.app.jobs.turns import Turns
-from streetlab.app.media.storage import Storage
+from streetlab.app.media.storage import Storage, cannot_store
 from streetlab.app.settings import Settings
 from streetlab.errors import UserError, first_line
 
@@ -312,9 +312,12 @@ class Jobs:
         except UserError as fault:
             error = first_line(fault)
         except BaseException as fault:  # also MemoryError and the errors of a network's library
-            if not job.cancel_asked:
+            full = cannot_store(fault)
+            if full is not None:
+                log.error("job %s: %s", job.id, fault)
+            elif not job.cancel_asked:
                 log.exception("job %s (%s, model %s) failed", job.id, job.kind, job.model)
-            error = _fault_line(fault)
+            error = first_line(full) if full is not None else _fault_line(fault)
         if result is None or job.cancel_asked:
             self.storage.empty(job.folder)
         else:

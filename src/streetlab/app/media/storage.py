@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import secrets
 import shutil
 import threading
@@ -12,9 +14,18 @@ from pathlib import Path
 
 from streetlab.errors import UserError
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 class StorageFull(UserError):  # noqa: N818  (what it is, not what went wrong)
     """Uploads and results have reached the size limit."""
+
+
+def cannot_store(fault: BaseException) -> StorageFull | None:
+    """What to tell a visitor where the disk of the storage is full or read-only; None for any other fault."""
+    if isinstance(fault, OSError) and fault.errno in _OF_THE_DISK:
+        return StorageFull(f"the server cannot store files: {os.strerror(fault.errno).lower()}")
+    return None
 
 
 class Storage:

@@ -262,10 +262,13 @@ class _Run:
         if self._smoothing is not None:
             self._note(self._flicker_raw, _labels(scores), changes)
             scores = _log(self._smoothing(scores.softmax(dim=1), [change.cut for change in changes]))
-        self._note(self._flicker, _labels(scores), changes)
         if predictor.per_pixel:
             size = photos[0].height, photos[0].width
-            return [self._segmented(one, size) for one in scores]
+            segmented = [self._segmented(one, size) for one in scores]
+            same = tuple(scores.shape[-2:]) == size  # their classes are counted as the network gives them
+            self._note(self._flicker, [one.ids for one in segmented] if same else _labels(scores), changes)
+            return segmented
+        self._note(self._flicker, _labels(scores), changes)
         rows = scores.softmax(dim=1).float().cpu().numpy()
         return [Classified(row, int(row.argmax())) for row in rows]
 

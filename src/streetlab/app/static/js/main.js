@@ -32,10 +32,9 @@ const stage = new Stage(paintStyles, view, {
 const legend = new Legend(document.querySelector(".legend"), paintStyles, () => stage.models);
 const session = new Session(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
 const download = new DownloadMenu(byId("download"), () => {
-  const {job, stage: picture} = stage.main;
-  const others = session.uploads.all.map(({finishedJob}) => finishedJob).filter(other => other && other !== job);
-  if (!job) return {jobs: []};
-  return {jobs: [job, ...others], paintStyle: stage.paintStyle, snapshot: () => picture.snapshot(stage.paintStyle), difference: stage.onlyDifference};
+  const {pictures, onlyDifference} = stage;
+  const others = session.uploads.all.map(({finishedJob}) => finishedJob).filter(other => other && other !== stage.main.job);
+  return {pictures, others, difference: onlyDifference};
 }, () => session.recheck());
 const table = new ModelTable(document.querySelector("#table-of-models table"), model => {
   byId("table-of-models").close();
