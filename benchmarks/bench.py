@@ -19,12 +19,21 @@ from tables import OUTPUT
 
 from streetlab.io import files
 
-QUESTIONS = ("training_speed", "step_breakdown", "segmentation_step", "inference_latency", "start_up", "peak_memory")
+QUESTIONS = (
+    "training_speed",
+    "step_breakdown",
+    "segmentation_step",
+    "inference_latency",
+    "video_speed",
+    "start_up",
+    "peak_memory",
+    "peers",
+)
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="about ten minutes on two cores")
+    parser.add_argument("--quick", action="store_true", help="about fifteen minutes on two cores")
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS, metavar="NAME",
                         help=f"of {', '.join(QUESTIONS)}")  # fmt: skip
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"folder of the reports (default {OUTPUT})")

@@ -61,11 +61,14 @@ JOBS = (
                    "device=cpu"), ("photos", "classifier", "positions")),
     Job("explain", ("explain", "run=classifier", "output=results", CACHE), ("photos", "classifier")),
     Job("export", ("export", "run=classifier", "output=results"), ("photos", "classifier")),
+    Job("app", ("results", "photos/test/litter/litter_0.png=classifier", "drive.mp4=segmenter", "--", "runs=classifier",
+                "models=[segmenter]", "device=cpu"), ("photos", "classifier", "segmenter", "video"),
+        (sys.executable, "-m", "tests.soak.visit")),
     Job("compress", ("compress", "run=classifier", "output=results", CACHE), ("photos", "classifier")),
 )  # fmt: skip
 
 
-def make_inputs(folder: Path) -> None:
+def make_inputs(folder: Path, environment: dict[str, str]) -> None:
     """Make what the jobs start from, once: photos, two runs of each kind, a video."""
     from tests.support.videos import make_video
 
@@ -77,9 +80,8 @@ def make_inputs(folder: Path) -> None:
         "segmenter": (*STREETS, *SMALL, "regime.epochs=1", CACHE),
     }
     for name, words in lines.items():
-        subprocess.run(
-            Job(name, ("train", *words, f"output={name}")).command, cwd=folder, check=True, capture_output=True
-        )
+        command = Job(name, ("train", *words, f"output={name}")).command
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     make_video(folder / "drive.mp4", frames=40)
     rows = [
         f"{path.relative_to(folder / 'photos')},52.0{n:02},4.35" for n, path in enumerate(_photos(folder / "photos"))

@@ -52,7 +52,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, work: Work | 
     )
     describe = app.openapi
     app.openapi = lambda: schemas.without_defaults(describe())  # type: ignore[method-assign]
-    app.state.jobs, app.state.catalog = jobs, known
+    app.state.jobs, app.state.catalog, app.state.resumed = jobs, known, jobs.resume()
     app.add_middleware(Guard, settings=settings, names=Names(settings.host, settings.hosts))
     add_faults(app, jobs)
     add_pages(app)
