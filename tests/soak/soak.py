@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.soak.disturbances import DISTURBANCES, Call, Outcome, Place, can_mount, impossible_here, waited
 from tests.soak.invariants import (
@@ -42,8 +43,7 @@ _NOBODY_TIDIES = ("kill", "stale lock", "little memory")
 """What ends a command at once, so that its files in TMPDIR stay."""
 _MOST_REPEATS = 3
 """So often the same command may be needed after a disturbance until it ends well."""
-T = TypeVar("T")
-_STEPS = 6
+_STEPS = 4
 """So many disturbances a cycle has: the run to the end that follows is what costs most."""
 
 
@@ -79,6 +79,7 @@ class Soak:
         self.base, self.jobs = base, {job.name: job for job in jobs}
         self.inputs = beside.inputs if beside else base / "inputs"
         self._known: dict[str, Undisturbed] = beside._known if beside else {}
+        self._knowing = beside._knowing if beside else {name: threading.Lock() for name in self.jobs}
         base.mkdir(exist_ok=True)
         self._environment = dict(os.environ) | _environment(self.inputs.parent)
         if not self.inputs.exists():
@@ -117,32 +118,37 @@ class Soak:
             )  # fmt: skip
 
     def undisturbed(self, job: Job) -> Undisturbed:
-        """Run a command twice with nothing in its way.
+        """What a command does with nothing in its way, from two runs of it, which are made once."""
+        with self._knowing[job.name]:
+            if job.name not in self._known:
+                self._known[job.name] = self._run_undisturbed(job)
+        return self._known[job.name]
+
+    def _run_undisturbed(self, job: Job) -> Undisturbed:
+        """Run a command twice.
 
         Raises:
-            RuntimeError: it does not end well even so.
+            RuntimeError: it does not end well.
         """
-        if job.name not in self._known:
-            snapshots, begins, seconds, growth, peak = [], 0.0, 0.0, 0, 0
-            for _ in range(2):
-                place = self._fresh(job)
-                before, free, started = place.used(), place.free(), time.monotonic()
-                process = self._start(job, place, "undisturbed")
-                while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                    seconds = time.monotonic() - started - waited(process.pid)
-                    if place.free() == free:
-                        begins = seconds
-                    time.sleep(0.03)
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-                if status:
-                    log = place.folder.with_suffix(".log").read_text()[-2000:]
-                    raise RuntimeError(f"{job.name} does not end well undisturbed: {' '.join(job.words)}\n{log}")
-                growth, peak = place.used() - before, max(peak, usage.ru_maxrss * 1024)
-                snapshots.append(snapshot(place.folder))
-                place.folder.with_suffix(".log").unlink()
-            self._known[job.name] = Undisturbed(Expected.of(*snapshots), begins, seconds, growth, peak)
-        return self._known[job.name]
+        snapshots, begins, seconds, growth, peak = [], 0.0, 0.0, 0, 0
+        for _ in range(2):
+            place = self._fresh(job)
+            before, free, started = place.used(), place.free(), time.monotonic()
+            process = self._start(job, place, "undisturbed")
+            while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                seconds = time.monotonic() - started - waited(process.pid)
+                if place.free() == free:
+                    begins = seconds
+                time.sleep(0.03)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if status:
+                log = place.folder.with_suffix(".log").read_text()[-2000:]
+                raise RuntimeError(f"{job.name} does not end well undisturbed: {' '.join(job.words)}\n{log}")
+            growth, peak = place.used() - before, max(peak, usage.ru_maxrss * 1024)
+            snapshots.append(snapshot(place.folder))
+            place.folder.with_suffix(".log").unlink()
+        return Undisturbed(Expected.of(*snapshots), begins, seconds, growth, peak)
 
     def run(self, cycle: Cycle) -> Result:
         """Disturb a command some times, check what each leaves, and run it until it ends well."""
@@ -248,20 +254,29 @@ def _cycles(options: dict[str, str], impossible: dict[str, str], until: float = 
         number += 1
 
 
-def _all_at_work(soaks: Sequence[Soak], items: Iterable[T], act: Callable[[Soak, T], None]) -> None:
-    """Act on each item in the first place that is free."""
-    lock, waiting = threading.Lock(), iter(items)
+def _all_at_work(soaks: Sequence[Soak], cycles: Iterable[Cycle], done: Callable[[Result], None]) -> None:
+    """Run each cycle in the first place that is free; after a fault or Ctrl-C begin no more."""
+    lock, waiting, ending = threading.Lock(), iter(cycles), threading.Event()
 
     def work(soak: Soak) -> None:
-        while True:
-            with lock:
-                item = next(waiting, None)
-            if item is None:
-                return
-            act(soak, item)
+        try:
+            while not ending.is_set():
+                with lock:
+                    cycle = next(waiting, None)
+                if cycle is None:
+                    return
+                result = soak.run(cycle)
+                with lock:
+                    done(result)
+        except BaseException:
+            ending.set()
+            raise
 
     with ThreadPoolExecutor(len(soaks)) as pool:
-        list(pool.map(work, soaks))
+        try:
+            list(pool.map(work, soaks))
+        finally:
+            ending.set()
 
 
 def main(words: list[str]) -> int:
@@ -278,20 +293,15 @@ def main(words: list[str]) -> int:
         soaks = [first]
         soaks += [Soak(Path(folder) / str(n), beside=first) for n in range(1, int(options.get("workers", "1")))]
 
-        lock = threading.Lock()
-
-        def run(soak: Soak, cycle: Cycle) -> None:
-            result = soak.run(cycle)
-            with lock:
-                results.append(result)
-                file.write(json.dumps(asdict(result)) + "\n")
-                file.flush()
-                print(result.line(), flush=True)
+        def done(result: Result) -> None:
+            results.append(result)
+            file.write(json.dumps(asdict(result)) + "\n")
+            file.flush()
+            print(result.line(), flush=True)
 
         try:
-            names = options["only"].split(",") if "only" in options else first.jobs
-            _all_at_work(soaks, names, lambda soak, name: soak.undisturbed(soak.jobs[name]))
-            _all_at_work(soaks, cycles, run)
+            with suppress(KeyboardInterrupt):
+                _all_at_work(soaks, cycles, done)
         finally:
             for soak in soaks:
                 soak.close()

@@ -91,7 +91,9 @@ def main(words: list[str]) -> int:
     saved = False
     try:
         if address:
-            with httpx.Client(base_url=address[0], timeout=_PATIENCE, trust_env=False) as client:
+            # each request has its own connection: the server closes idle ones, which a slow visitor would meet
+            alone = httpx.Limits(max_keepalive_connections=0)
+            with httpx.Client(base_url=address[0], timeout=_PATIENCE, trust_env=False, limits=alone) as client:
                 answers = {name: _answers(client, Path(name), model) for name, model in wanted}
             for name, files in answers.items():
                 for part, content in files.items():
