@@ -65,7 +65,7 @@ class Tally:
 
 @dataclass
 class Memory:
-    """What a process has resident, in MiB, at moments of `perf_counter`."""
+    """What the server has resident, in MiB, at moments of `perf_counter`."""
 
     pid: int
     samples: list[tuple[float, float]] = field(default_factory=list)
@@ -76,6 +76,10 @@ class Memory:
             self.samples.append((time.perf_counter(), resident(self.pid)))
             if over.wait(every):
                 return
+
+    def peak(self) -> float:
+        """The largest sample; what lies between two of them is not seen."""
+        return max(size for _, size in self.samples)
 
     def slope(self) -> float:
         """MiB a minute after the warm-up, by least squares."""
@@ -147,7 +151,6 @@ def load(asked: argparse.Namespace) -> None:
             thread.join()
         over.set()
         watching.join()
-        peak = peak_memory(app.pid)
     tallies = {"photos": photos, "videos": videos, "bomb": bombs}
     for error in sorted({error for tally in tallies.values() for error in tally.errors}):
         print(f"error: {error}", file=sys.stderr)
@@ -174,7 +177,7 @@ def load(asked: argparse.Namespace) -> None:
     )
     print("| errors | 429s | peak memory, MiB | slope after the first quarter, MiB/min | mean of each tenth, MiB |")
     print("|---|---|---|---|---|")
-    print(f"| {errors} | {refused} | {peak} | {memory.slope():+.2f} | {memory.tenths()} |")
+    print(f"| {errors} | {refused} | {memory.peak():.0f} | {memory.slope():+.2f} | {memory.tenths()} |")
 
 
 def photo(number: int, side: int) -> bytes:
@@ -192,7 +195,8 @@ def street_video(path: Path, width: int) -> bytes:
     street = draw_scene(7, width // 2, 2 * width).image
     writer = VideoWriter(path, (width // 2, width), Fraction(24), Fraction(1, 24))
     for number in range(VIDEO_FRAMES):
-        writer.write(np.ascontiguousarray(street[:, 4 * number : 4 * number + width]), number, 1)
+        left = number * width // VIDEO_FRAMES
+        writer.write(np.ascontiguousarray(street[:, left : left + width]), number, 1)
     writer.close()
     return path.read_bytes()
 
@@ -260,14 +264,9 @@ def visit(
 
 
 def resident(pid: int) -> float:
-    """What a process has resident, in MiB; not a number where the system does not tell."""
-    return _status(pid, "VmRSS")
-
-
-def peak_memory(pid: int) -> str:
-    """The most that a process had resident, in MiB; a dash where the system does not tell."""
-    most = _status(pid, "VmHWM")
-    return "–" if np.isnan(most) else f"{most:.0f}"
+    """What a process and its worker processes have resident, in MiB; not a number where the system does not tell."""
+    listed = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return _status(pid, "VmRSS") + sum(_status(int(child), "VmRSS") for child in listed.split())
 
 
 def _status(pid: int, key: str) -> float:

@@ -51,11 +51,13 @@ def serve(settings: Settings, opens: bool = False) -> None:
     try:
         import uvicorn
 
+        from streetlab.app.jobs.processes import share_heaps
         from streetlab.app.protocol import Protocol, Server
         from streetlab.app.server import create_app
     except ImportError as error:
         raise UserError(f"the app needs {error.name}: pip install 'streetlab[app]'") from error
 
+    share_heaps()
     listening = listen(settings.host, settings.port)
     with listening, _log():
         address = _address(settings.host, listening.getsockname()[1])
