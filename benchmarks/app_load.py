@@ -1,10 +1,12 @@
 """How soon the page is there, how it serves many visitors at once, and what its packages take on the disk.
 
-python benchmarks/app_load.py RUNS [--visitors 20] [--seconds 60] [--side 1024]
+python benchmarks/app_load.py RUNS [--visitors 20] [--seconds 60] [--side 1024] [--videos 0.2] [--bomb] [--words ...]
 python benchmarks/app_load.py --sizes
 
 Starts `streetlab app` on a free port over a folder of runs. Then each visitor uploads a drawn street of its own again
-and again, waits for the answer and fetches the mask, which must have the size of that visitor's photo.
+and again, waits for the answer as the page does, and fetches the mask, which must have the size of its own photo. A
+share of the visitors sends a video instead. With `--bomb` one visitor more sends, in the second half of the time, a
+small video of many huge frames again and again; the table then says how much later the others had their answers.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ import io
 import re
 import statistics
 import sys
+import tempfile
 import threading
 import time
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import httpx
+import numpy as np
 from packaging.requirements import Requirement
 from PIL import Image
 from running_app import running_app
@@ -31,15 +36,56 @@ from streetlab.synthetic import draw_scene
 
 ENDED = ("done", "partial", "failed", "cancelled")
 PATIENCE = 300.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+"""Seconds between two looks at a job, as of the page."""
+WARM_UP = 0.25
+"""Share of the time that the slope of memory leaves out."""
+BOMB_SIDE, BOMB_FRAMES = 2992, 600
+"""Just below the default `frame_pixels`."""
+VIDEO_FRAMES = 48
 
 
 @dataclass
 class Tally:
-    """What all visitors met with."""
+    """What all visitors met with: moment and seconds of each answer, errors, refusals."""
 
-    seconds: list[float] = field(default_factory=list)
+    answers: list[tuple[float, float]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     refused: int = 0
+
+    def row(self, what: str, began: float, ended: float) -> str:
+        """A line of the table about the answers between two moments."""
+        seconds = [took for moment, took in self.answers if began <= moment < ended]
+        if len(seconds) < 2:
+            return f"| {what} | {len(seconds)} | – | – | – | – |"
+        p95 = statistics.quantiles(seconds, n=20)[-1]
+        rate, middle = len(seconds) / (ended - began), statistics.median(seconds)
+        return f"| {what} | {len(seconds)} | {middle:.2f} | {p95:.2f} | {max(seconds):.2f} | {rate:.2f} |"
+
+
+@dataclass
+class Memory:
+    """What a process has resident, in MiB, at moments of `perf_counter`."""
+
+    pid: int
+    samples: list[tuple[float, float]] = field(default_factory=list)
+
+    def watch(self, over: threading.Event, every: float = 2.0) -> None:
+        """Take a sample every so many seconds until `over` is set."""
+        while True:
+            self.samples.append((time.perf_counter(), resident(self.pid)))
+            if over.wait(every):
+                return
+
+    def slope(self) -> float:
+        """MiB a minute after the warm-up, by least squares."""
+        kept = self.samples[int(len(self.samples) * WARM_UP) :]
+        moments, sizes = np.array(kept).T
+        return 60 * float(np.polyfit(moments, sizes, 1)[0])
+
+    def tenths(self) -> str:
+        """The mean of each tenth of the time."""
+        return ", ".join(f"{part[:, 1].mean():.0f}" for part in np.array_split(np.array(self.samples), 10) if len(part))
 
 
 def main() -> None:
@@ -48,6 +94,11 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--side", type=int, default=1024, help="width of the photos; half of it is their height")
+    parser.add_argument("--videos", type=float, default=0.0, help="share of the visitors that send videos")
+    parser.add_argument(
+        "--bomb", action="store_true", help="one visitor more sends many huge frames, in the second half"
+    )
+    parser.add_argument("--words", nargs="*", default=[], help="further keys of streetlab app")
     parser.add_argument("--sizes", action="store_true", help="print what the packages of each extra take")
     asked = parser.parse_args()
     if asked.sizes:
@@ -55,46 +106,75 @@ def main() -> None:
     elif asked.runs is None:
         parser.error("RUNS or --sizes")
     else:
-        load(asked.runs, asked.visitors, asked.seconds, asked.side)
+        load(asked)
 
 
-def load(runs: Path, visitors: int, seconds: float, side: int) -> None:
-    """Start the server, send the visitors, print the table."""
-    with running_app(runs) as app:
+def load(asked: argparse.Namespace) -> None:
+    """Start the server, send the visitors, print the tables."""
+    side, seconds = asked.side, asked.seconds
+    movers = round(asked.visitors * asked.videos)
+    with tempfile.TemporaryDirectory() as folder, running_app(asked.runs, *asked.words) as app:
+        bomb = black_video(Path(folder) / "bomb.mp4", BOMB_SIDE, BOMB_FRAMES) if asked.bomb else None
         with httpx.Client(base_url=app.address, timeout=PATIENCE) as client:
             client.get("/").raise_for_status()
             page = time.perf_counter() - app.started
             models = client.get("/api/models").raise_for_status().json()["models"]
             listed = time.perf_counter() - app.started
             model = next((entry for entry in models if entry["task"] == "segmentation"), models[0])
-            warm, tally = Tally(), Tally()
+            warm, photos, videos, bombs = Tally(), Tally(), Tally(), Tally()
             visit(client, model["id"], photo(0, side), side, warm)
             if warm.errors:
                 raise SystemExit(warm.errors[0])
+        moving = street_video(Path(folder) / "street.mp4", side // 4) if movers else b""
+        over, memory = threading.Event(), Memory(app.pid)
+        watching = threading.Thread(target=memory.watch, args=(over,))
         began = time.perf_counter()
-        threads = [
-            threading.Thread(target=visit_often, args=(app.address, model["id"], number, side, began + seconds, tally))
-            for number in range(visitors)
+        middle, ended = began + seconds / 2, began + seconds
+        visits = [
+            (videos, moving, None) if number < movers else (photos, photo(number, side), side + number)
+            for number in range(asked.visitors)
         ]
-        for thread in threads:
+        threads = [
+            threading.Thread(target=visit_often, args=(app.address, model["id"], content, width, began, ended, tally))
+            for tally, content, width in visits
+        ]
+        if bomb is not None:
+            arguments = (app.address, model["id"], bomb, None, middle, ended, bombs)
+            threads.append(threading.Thread(target=visit_often, args=arguments))
+        for thread in (watching, *threads):
             thread.start()
         for thread in threads:
             thread.join()
-        took = time.perf_counter() - began
-        memory = peak_memory(app.pid)
-    for error in sorted(set(tally.errors)):
+        over.set()
+        watching.join()
+        peak = peak_memory(app.pid)
+    tallies = {"photos": photos, "videos": videos, "bomb": bombs}
+    for error in sorted({error for tally in tallies.values() for error in tally.errors}):
         print(f"error: {error}", file=sys.stderr)
-    p50, p95 = statistics.median(tally.seconds), statistics.quantiles(tally.seconds, n=20)[-1]
-    print(f"{model['title']}, photos of about {side}x{side // 2}; first answer after {warm.seconds[0]:.1f} s")
+    print(f"{model['title']}, photos of about {side}x{side // 2}; first answer after {warm.answers[0][1]:.1f} s; page")
+    print(
+        f"after {page:.1f} s, {len(models)} models listed after {listed:.1f} s; {asked.visitors} visitors, {movers} of"
+    )
+    print(f"them with a video of {VIDEO_FRAMES} frames of {side // 4}x{side // 8}; {seconds:g} s")
     print()
-    print(
-        "| page, s | models listed, s | visitors | photos | errors | 429s | p50, s | p95, s | photos/s | memory, MiB |"
+    print("| answers | number | p50, s | p95, s | most, s | per second |")
+    print("|---|---|---|---|---|---|")
+    halves = (
+        {"": (began, ended)} if bomb is None else {", no bomb": (began, middle), ", with the bomb": (middle, ended)}
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    print(
-        f"| {page:.1f} | {listed:.1f} ({len(models)}) | {visitors} | {len(tally.seconds)} | {len(tally.errors)} "
-        f"| {tally.refused} | {p50:.2f} | {p95:.2f} | {len(tally.seconds) / took:.1f} | {memory} |"
+    for name in ("photos", "videos") if movers else ("photos",):
+        for half, (since, until) in halves.items():
+            print(tallies[name].row(name + half, since, until))
+    if bomb is not None:
+        what = f"bomb of {len(bomb) / 1e3:.0f} kB, {BOMB_FRAMES} frames of {BOMB_SIDE}x{BOMB_SIDE}"
+        print(bombs.row(what, middle, float("inf")))
+    print()
+    errors, refused = (
+        sum(values) for values in zip(*((len(t.errors), t.refused) for t in tallies.values()), strict=True)
     )
+    print("| errors | 429s | peak memory, MiB | slope after the first quarter, MiB/min | mean of each tenth, MiB |")
+    print("|---|---|---|---|---|")
+    print(f"| {errors} | {refused} | {peak} | {memory.slope():+.2f} | {memory.tenths()} |")
 
 
 def photo(number: int, side: int) -> bytes:
@@ -105,47 +185,97 @@ def photo(number: int, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def visit_often(address: str, model: str, number: int, side: int, until: float, tally: Tally) -> None:
-    """One visitor; lists take appends from all threads."""
-    mine = photo(number, side)
+def street_video(path: Path, width: int) -> bytes:
+    """A drawn street that moves to the side, `width` by half of it."""
+    from streetlab.inference.video.writer import VideoWriter
+
+    street = draw_scene(7, width // 2, 2 * width).image
+    writer = VideoWriter(path, (width // 2, width), Fraction(24), Fraction(1, 24))
+    for number in range(VIDEO_FRAMES):
+        writer.write(np.ascontiguousarray(street[:, 4 * number : 4 * number + width]), number, 1)
+    writer.close()
+    return path.read_bytes()
+
+
+def black_video(path: Path, side: int, frames: int) -> bytes:
+    """A video of black squares, which takes next to nothing as a file."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "g": "1000"})
+        stream.width = stream.height = side
+        stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame(side, side, "yuv420p")
+        for plane, value in zip(frame.planes, (16, 128, 128), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        for number in range(frames):
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def visit_often(
+    address: str, model: str, mine: bytes, width: int | None, begin: float, until: float, tally: Tally
+) -> None:
+    """One visitor from one moment to another; lists take appends from all threads."""
+    time.sleep(max(0.0, begin - time.perf_counter()))
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        client.get("/").raise_for_status()  # gives it a name of its own
         while time.perf_counter() < until:
-            visit(client, model, mine, side + number, tally)
+            visit(client, model, mine, width, tally, until)
 
 
-def visit(client: httpx.Client, model: str, mine: bytes, width: int, tally: Tally) -> None:
-    """Upload, wait, fetch the mask."""
+def visit(
+    client: httpx.Client, model: str, mine: bytes, width: int | None, tally: Tally, until: float = float("inf")
+) -> None:
+    """Upload, wait, fetch the mask; give up, and cancel the job, where the time is over."""
     began = time.perf_counter()
     try:
-        accepted = client.post("/api/predict", params={"model": model, "name": f"{width}.jpg"}, content=mine)
+        name = f"{width}.jpg" if width else "street.mp4"
+        accepted = client.post("/api/predict", params={"model": model, "name": name}, content=mine)
         if accepted.status_code == 429:
             tally.refused += 1
             time.sleep(float(accepted.headers["Retry-After"]))
             return
-        address = accepted.raise_for_status().json()["url"]
+        address, pause = accepted.raise_for_status().json()["url"], FIRST_PAUSE
         while (job := client.get(address).raise_for_status().json())["state"] not in ENDED:
-            time.sleep(0.05)
+            if time.perf_counter() > until:
+                client.delete(address)
+                return
+            pause = FIRST_PAUSE * (1 + job["position"]) if job["position"] else 1.3 * pause
+            time.sleep(min(LONGEST_PAUSE, pause))
         if job["state"] != "done":
             tally.errors.append(f"{job['state']}: {job['error']}")
             return
         files = job["result"]["files"]
         answer = client.get(files.get("ids", files["photo"])).raise_for_status().content
-        tally.seconds.append(time.perf_counter() - began)
-        found = Image.open(io.BytesIO(answer)).width
-        if found != width:
-            tally.errors.append(f"a mask {found} pixels wide for a photo of {width}")
+        tally.answers.append((time.perf_counter(), time.perf_counter() - began))
+        shown = Image.open(io.BytesIO(answer)).width if width else None
+        if shown != width:
+            tally.errors.append(f"a mask {shown} pixels wide for a photo of {width}")
         client.delete(address)
     except httpx.HTTPError as error:
         tally.errors.append(f"{type(error).__name__}: {error}")
 
 
+def resident(pid: int) -> float:
+    """What a process has resident, in MiB; not a number where the system does not tell."""
+    return _status(pid, "VmRSS")
+
+
 def peak_memory(pid: int) -> str:
     """The most that a process had resident, in MiB; a dash where the system does not tell."""
+    most = _status(pid, "VmHWM")
+    return "–" if np.isnan(most) else f"{most:.0f}"
+
+
+def _status(pid: int, key: str) -> float:
     try:
-        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+        match = re.search(rf"{key}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     except OSError:
-        found = None
-    return f"{int(found[1]) // 1024}" if found else "–"
+        match = None
+    return int(match[1]) / 1024 if match else float("nan")
 
 
 def print_sizes() -> None:

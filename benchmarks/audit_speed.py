@@ -31,8 +31,9 @@ def main() -> None:
     names = [f"{number:064x}" for number in range(count)]
     ones, zeros = np.ones(count, np.int32), np.zeros(count, np.float32)
     prints = Fingerprints(
-        names, names, *hashes, thumbnails, ones, ones, ["JPEG"] * count, zeros, zeros, zeros, zeros, [None] * count
-    )
+        names, names, *hashes, thumbnails, ones, ones, ["JPEG"] * count, [None] * count,
+        zeros, zeros, zeros, zeros, [None] * count,
+    )  # fmt: skip
     started = time.perf_counter()
     twins = find_duplicates(prints)
     found = time.perf_counter()

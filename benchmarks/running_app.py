@@ -23,10 +23,10 @@ class RunningApp:
 
 
 @contextmanager
-def running_app(runs: Path) -> Iterator[RunningApp]:
-    """Serve a folder of runs on a free port until the block is left."""
+def running_app(runs: Path, *words: str) -> Iterator[RunningApp]:
+    """Serve a folder of runs on a free port, with further `key=value` words, until the block is left."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "streetlab", "app", f"runs={runs}", "port=0"]
+    command = [sys.executable, "-m", "streetlab", "app", f"runs={runs}", "port=0", *words]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

@@ -19,10 +19,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
+from shapely import LineString
 
 import streetlab
 from streetlab import cli
 from streetlab.records.record import RunRecord
+from tests.support.street_files import write_features
 from tests.support.tiny_runs import TINY, write_photos
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "python.md").read_text()
@@ -46,6 +48,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The variables that the page's examples leave behind, run one after the other."""
     folder = tmp_path_factory.mktemp("notebook")
     write_photos(folder / "photos", {"train": 4, "val": 2, "test": 2})
+    lines = [LineString([(4.3 + 0.001 * i, 52.0), (4.3 + 0.001 * i, 52.001)]) for i in range(300)]
+    write_features(folder / "streets.gpkg", lines, crs="EPSG:28992")
     names: dict[str, Any] = {"folder": folder}
     before = Path.cwd()
     os.chdir(folder)
@@ -139,11 +143,15 @@ def test_an_explanation_is_where_the_command_writes_it(ran: dict[str, Any]):
 
 
 def test_the_other_commands_return_what_they_wrote(ran: dict[str, Any]):
+    import pandas as pd
+
     assert ran["again"].metrics["evaluated"]["splits"] == ["val"]
     assert ran["again"].metrics["val"]["macro_f1"] == ran["runs"][0].metrics["val"]["macro_f1"]
     assert len(ran["files"]) == 24
     assert list(ran["files"].filter(like="p_")) == ["p_clean", "p_litter", "p_medium"]
     assert ran["model"].is_file()
+    assert 2 <= len(ran["visit"]) < 300
+    assert len(pd.read_csv(ran["folder"] / "outputs/survey/plan/sample.csv")) == len(ran["visit"])
     weights = ran["predictor"].network.state_dict()
     assert all(np.array_equal(weights[key], tensor) for key, tensor in ran["network"].state_dict().items())
 
@@ -230,6 +238,7 @@ def test_configs_and_classes_of_a_folder_of_ones_own_are_used(photos: Path):
         (lambda: streetlab.explain("nowhere"), "run: no folder nowhere"),
         (lambda: streetlab.export("nowhere"), "run: no folder nowhere"),
         (lambda: streetlab.survey(None, "nothing.csv"), "source: no file nothing.csv"),
+        (lambda: streetlab.survey_plan("nothing.gpkg"), "streets: no file nothing.gpkg"),
         (lambda: streetlab.predict("nowhere", "a.jpg"), "run: no folder nowhere"),
     ],
 )

@@ -321,3 +321,26 @@ def test_hydras_own_options_work(jobs, capsys):
 def test_a_job_can_be_sent_to_another_process():
     job = cli.Job("stand_in", show_traceback=True)
     assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_a_sweep_of_a_command_that_writes_where_it_says_leaves_nothing_else(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "it's (1)"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    Path("it's (1)").mkdir()
+    for name in ("a", "b"):
+        Path(name).mkdir()
+    assert cli.run(["runs", "-m", "runs=a,b"]) == 0
+    assert capsys.readouterr().out.count("no run records in") == 2
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "it's (1)"]
+
+
+@pytest.mark.parametrize(("rank", "local_rank", "seed", "lines"), [(1, 1, 13, 0), (2, 0, 13, 1), (1, 1, 99, 1)])
+def test_processes_of_one_machine_say_once_what_is_wrong_with_the_words(
+    jobs, monkeypatch, capsys, rank, local_rank, seed, lines
+):
+    launched = {"TORCHELASTIC_RUN_ID": "none", "RANK": rank, "WORLD_SIZE": 4, "LOCAL_RANK": local_rank}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, str(value))
+    assert cli.run(["train", f"seed={seed}"]) in (1, 2)
+    assert len(capsys.readouterr().err.splitlines()) == lines

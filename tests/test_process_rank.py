@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streetlab.process_rank import ProcessRank, process_rank
+from streetlab.process_rank import ProcessRank, process_rank, repeats_faults
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
 LOCAL = {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_GLOBALID": "1", "SUBMITIT_LOCAL_NTASKS": "2"}
@@ -32,3 +32,23 @@ def test_the_place_of_a_process(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert process_rank() == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, False),  # the first has passed its checks before it starts others
+        (TORCHRUN, True),
+        (TORCHRUN | {"LOCAL_RANK": "0"}, False),
+        (LOCAL, True),
+        (SLURM | {"SLURM_LOCALID": "0"}, False),
+        (SLURM | {"SLURM_LOCALID": "1"}, True),
+    ],
+)
+def test_one_process_of_each_machine_says_what_all_of_it_find(monkeypatch, environment, expected):
+    for name in (*TORCHRUN, *LOCAL, *SLURM, *ARRAY, "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert repeats_faults() == expected

@@ -1,7 +1,8 @@
 """The tables of this study: each preset's test scores with intervals, folds joined, and the confusion matrix.
 
 `python experiments/quality/tables.py RUNS [PNG]` reads the finished runs below RUNS. Runs that differ in their fold
-alone are one row; the intervals resample photos by groups of copies.
+alone are one row; the intervals resample photos by groups of copies. Where a preset has several seeds a second table
+gives the mean of its seeds, whose intervals resample the photos too, each with the answers of all seeds.
 """
 
 from __future__ import annotations
@@ -30,15 +31,34 @@ COLUMNS = (
 
 
 def main(folder: str, picture: str | None = None) -> None:
+    seeds: dict[tuple[str, str], list[Predictions]] = defaultdict(list)
     print(f"| {' | '.join(COLUMNS)} |")
     print("|---" * len(COLUMNS) + "|")
     for records in configurations(Path(folder)):
         tested = join_predictions([record.predictions("test") for record in records])
         print(row(records, tested))
+        seeds[records[0].status["choices"]["experiment"], trained_on(records[0])].append(tested)
         if picture is not None and len(records) > 1:
             labels = LabelSpace.from_dict(records[0].metrics["label_space"])
             title = "Out of fold"
             Path(picture).write_bytes(png(confusion_matrix(matrix(tested), labels, title)))
+    print("\n| preset | trained on | seeds | n | mean accuracy [95%] | half-width, points |\n|---|---|---|---|---|---|")
+    for (preset, part), answers in seeds.items():
+        if len(answers) > 1:
+            print(f"| `{preset}` | {part} | {mean_of_seeds(answers)} |")
+
+
+def mean_of_seeds(answers: list[Predictions]) -> str:
+    """The cells of the second table for the answers of several seeds to the same photos."""
+    first = answers[0]
+    if any(list(one.ids) != list(first.ids) for one in answers):
+        raise SystemExit("the seeds were tested on different photos")
+    clusters = cluster_photos(first.groups)
+    counts = [sum_by_cluster(photo_counts(one.labels, one.predictions, len(one.names)), clusters) for one in answers]
+    draws = bootstrap_scores(counts, strata_of(clusters, first.labels), accuracy, DRAWS, seed=0)
+    low, high = np.quantile(np.mean(draws, axis=0), (0.025, 0.975))
+    mean = np.mean([float(accuracy(one.sum(axis=0))) for one in counts])
+    return f"{len(answers)} | {len(first)} | {mean:.3f} [{low:.3f}, {high:.3f}] | {100 * (high - low) / 2:.1f}"
 
 
 def configurations(folder: Path) -> list[list[RunRecord]]:

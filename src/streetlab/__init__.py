@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from streetlab.api import load_run as load_run
     from streetlab.api import predict as predict
     from streetlab.api import survey as survey
+    from streetlab.api import survey_plan as survey_plan
     from streetlab.api import train as train
     from streetlab.errors import UserError as UserError
     from streetlab.inference.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 _API = {
-    **dict.fromkeys(("Run", "evaluate", "find_runs", "load_run", "predict", "train"), "streetlab.api"),
+    **dict.fromkeys(("Run", "evaluate", "find_runs", "load_run", "predict", "survey_plan", "train"), "streetlab.api"),
     "Predictor": "streetlab.inference.predictor",
     "UserError": "streetlab.errors",
 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streetlab.export.command import Exported
     from streetlab.inference.command import PredictResult
     from streetlab.survey.command import SurveyResult
+    from streetlab.survey.plan_command import PlanResult
 
 PathLike = str | os.PathLike[str]
 RunLike = RunRecord | PathLike
@@ -283,6 +284,41 @@ def survey(
     return _call("survey", values, overrides)
 
 
+def survey_plan(
+    streets: PathLike,
+    overrides: Sequence[str] = (),
+    *,
+    run: RunLike | None = None,
+    pilot: PathLike | None = None,
+    half_width: float | None = None,
+    output: PathLike | None = None,
+) -> PlanResult:
+    """Say how many streets to visit, and the photos of how many to grade by hand, and draw them at random.
+
+    Args:
+        streets: a file of lines.
+        overrides: further keys of `streetlab survey plan`: `["photos=5"]`.
+        run: a run, whose test part tells how the model errs; or else
+        pilot: the folder of a survey with grades.
+        half_width: of the 95% interval of the mean severity, in points; None: 3.
+        output: the folder of the sample; None: `outputs/survey/plan`.
+
+    Returns:
+        `plan`, `sample` (the streets to visit, as a data frame with geometry), `total`.
+
+    Raises:
+        UserError: as of `streetlab survey plan`.
+    """
+    own = {
+        "streets": streets,
+        "run": None if run is None else _path(run),
+        "pilot": pilot,
+        "half_width": half_width,
+        "output": output,
+    }
+    return _call("survey_plan", own, overrides)
+
+
 _MODULES = {
     "train": "streetlab.training.command",
     "evaluate": "streetlab.training.evaluate",
@@ -292,6 +328,7 @@ _MODULES = {
     "explain": "streetlab.explain.command",
     "export": "streetlab.export.command",
     "survey": "streetlab.survey.command",
+    "survey_plan": "streetlab.survey.plan_command",
 }
 """Where the `perform` of each command is."""
 

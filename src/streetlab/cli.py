@@ -9,15 +9,16 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import ERRORS, one_line
-from streetlab.process_rank import process_rank
+from streetlab.process_rank import process_rank, repeats_faults
 from streetlab.sweeps.outcome import Outcome, collect_outcome
 
 if TYPE_CHECKING:
@@ -237,8 +238,9 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
     import hydra
 
     from streetlab.config.call import register, translated
-    from streetlab.config.command_line import arrange, collect, with_first_key
+    from streetlab.config.command_line import arrange, collect, is_sweep, keeps_sweeps, with_first_key
     from streetlab.config.composition import config_folder
+    from streetlab.config.quoting import quote
 
     line = collect(arrange(with_first_key(words, command.first)), name)
     register()
@@ -250,11 +252,16 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     named = [f"hydra.job.name={name}", f"hydra.help.app_name='streetlab {typed}'"]
-    argv, sys.argv = sys.argv, [f"streetlab {typed}", *line.options, *line.overrides, *named]
+    argv = sys.argv
     try:
-        app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
-        with translated(name, line):
-            app(Job(command.module, command.records, show_traceback, tuple(argv), outcome))()
+        with ExitStack() as stack:
+            folder = []
+            if is_sweep([*line.options, *line.overrides]) and not keeps_sweeps(name):  # Hydra makes one all the same
+                folder = [f"hydra.sweep.dir={quote(stack.enter_context(TemporaryDirectory(prefix='streetlab-')))}"]
+            sys.argv = [f"streetlab {typed}", *line.options, *folder, *line.overrides, *named]
+            app = hydra.main(config_path=str(config_folder()), config_name=name, version_base="1.3")
+            with translated(name, line):
+                app(Job(command.module, command.records, show_traceback, tuple(argv), outcome))()
     finally:
         outcome.close()
         sys.argv = argv
@@ -265,15 +272,26 @@ def _run_command(name: str, words: Sequence[str], show_traceback: bool, outcome:
 
 
 def _report(error: BaseException, show_traceback: bool, prefix: str = "") -> str:
-    """Print the error in one line and return the line."""
+    """Print the error in one line and return the line.
+
+    Of processes that were started together one of each machine prints a fault in words or files, which all have; in
+    training each has photos and memory of its own.
+    """
     text = one_line(re.sub(r"\s*\n\s*", " ", str(error).strip()))
     if not isinstance(error, UserError):
         hint = "" if show_traceback else " (--traceback shows where)"
         text = f"{type(error).__name__}: {text}{hint}"
+    if isinstance(error, UserError) and repeats_faults() and not _trains_together():
+        return text
     if show_traceback:
         traceback.print_exception(error)
     print(f"streetlab: {prefix}{text}", file=sys.stderr, flush=True)
     return text
+
+
+def _trains_together() -> bool:
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
 def _release_memory() -> None:

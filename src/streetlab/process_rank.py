@@ -41,6 +41,19 @@ def process_rank() -> ProcessRank:
     return ProcessRank()
 
 
+def repeats_faults() -> bool:
+    """True where a process of this machine, started at once with this one, finds the same faults in words and files.
+
+    Processes that Lightning starts are not meant: the first has passed its checks by then.
+    """
+    launcher = process_rank().launcher
+    if launcher == "torchrun":
+        return _number("LOCAL_RANK", 0) > 0
+    if launcher in ("submitit", "srun"):
+        return _number("SUBMITIT_LOCAL_GLOBALID", _number("SLURM_LOCALID", 0)) > 0
+    return False
+
+
 def _slurm_job() -> str:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID", "")

@@ -20,7 +20,7 @@ from tests.support.videos import make_video
 from streetlab.app.jobs.queue import ID
 from streetlab.datasets.content import heif_readable
 
-LIMITS = {"upload_bytes": 300_000, "pixels": 1_000_000, "video_frames": 150}
+LIMITS = {"upload_bytes": 300_000, "pixels": 1_000_000, "video_frames": 150, "visitor_pixels": 100_000_000}
 PNG = photo_bytes(size=(60, 40))
 JPEG = photo_bytes(size=(60, 40), suffix=".jpg")
 
@@ -168,6 +168,7 @@ VIDEOS: dict[str, tuple[Callable[[Path], bytes], int, tuple[str, ...]]] = {
     "video whose pictures are zeros": (_zeros_for_pictures, 422, ()),
     "video of too many frames": (lambda folder: _video_of(folder, frames=151, size=(16, 16)), 413, ()),
     "video of too many pixels": (lambda folder: _video_of(folder, frames=1, size=(1002, 1002)), 413, ()),
+    "bomb by frames": (lambda folder: _video_of(folder, frames=120, size=(960, 960)), 413, ()),
     "video of text": (lambda folder: b"\0\0\0\x14ftypqt  \0\0\0\0" + b"moov" * 50, 422, ()),
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -159,6 +161,21 @@ def test_full_storage_says_when_to_come_back(serve):
     assert len(list((served.settings.storage / "uploads").iterdir())) == 1
     served.client.delete(f"/api/jobs/{first['id']}")
     assert served.upload(content).status_code == 202
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
+def test_a_disk_that_takes_nothing_is_one_line_for_visitor_and_log(served, monkeypatch, caplog, number):
+    def fail(*_) -> None:
+        raise OSError(number, os.strerror(number), str(served.settings.storage))
+
+    served.work.before = fail
+    job = served.done(photo_bytes())
+    monkeypatch.setattr("anyio.open_file", fail)
+    refused = served.upload(photo_bytes(1))
+    assert refused.status_code == 507
+    assert refused.json()["error"] == job["error"] == f"the server cannot store files: {os.strerror(number).lower()}"
+    assert len(caplog.records) == 2
+    assert all(record.exc_info is None and str(served.settings.storage) in record.message for record in caplog.records)
 
 
 def test_a_failed_job_says_why_and_the_next_one_is_served(served):

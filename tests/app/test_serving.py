@@ -173,7 +173,7 @@ def test_50_uploads_at_once_are_all_answered_each_with_its_own_result(listening)
     count, waiting_most = 50, 8
     one = listening(queue=waiting_most)
     waiting: list[int] = []
-    one.served.work.before = lambda job: waiting.append(len(one.served.jobs._waiting))
+    one.served.work.before = lambda job: waiting.append(len(one.served.jobs._turns.waiting))
     one.served.work.gate.clear()  # all arrive before the first is done
     asked = [_photo(number) for number in range(count)]
     refused = []
@@ -193,7 +193,7 @@ def test_50_uploads_at_once_are_all_answered_each_with_its_own_result(listening)
                         assert int(answer.headers["retry-after"]) >= 1
                         refused.append(number)
                         one.served.work.gate.set()
-                        wait_for(lambda: len(one.served.jobs._waiting) < waiting_most)
+                        wait_for(lambda: len(one.served.jobs._turns.waiting) < waiting_most)
                         answer = send(number)
             assert answer.status_code == 202, answer.text
             url = answer.json()["url"]
@@ -231,3 +231,55 @@ def test_an_upload_takes_no_more_memory_than_a_few_pieces(listening):
         tracemalloc.stop()
     assert answer.status_code == 202, answer.text
     assert peak < 16e6, f"{peak / 1e6:.0f} MB for an upload of {size} MB"
+
+
+def test_50_visitors_who_vanish_in_the_middle_leave_nothing_and_hold_up_nobody(listening):
+    one = listening()
+    content = photo_bytes(size=(200, 100))
+    with contextlib.ExitStack() as connections:
+        for _ in range(50):
+            connection = connections.enter_context(one.connected(UPLOAD))
+            connection.sendall(f"Content-Length: {len(content)}\r\n\r\n".encode() + content[: len(content) // 2])
+        wait_for(lambda: len(one.uploads()) == 50)
+        good = httpx.post(f"{one.address}/api/predict", params={"model": MODEL}, content=content, timeout=PATIENCE)
+        assert good.status_code == 202
+        job = good.json()["id"]
+        wait_for(lambda: one.served.jobs.get(job).state == "done")
+    wait_for(lambda: len(one.uploads()) == 1)
+    assert [known.id for known in one.served.jobs._jobs.values()] == [job]
+    assert one.served.jobs.storage.bytes == sum(
+        path.stat().st_size for path in one.served.settings.storage.rglob("*") if path.is_file()
+    )
+
+
+def test_an_upload_that_comes_a_byte_at_a_time_is_taken_and_others_are_served_meanwhile(listening):
+    one = listening(idle_seconds=120)
+    content = photo_bytes(size=(8, 8))
+    with one.connected(UPLOAD) as connection:
+        connection.sendall(f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode())
+        served = []
+        for place in range(len(content)):
+            connection.sendall(content[place : place + 1])
+            if place % 50 == 0:
+                served.append(httpx.get(f"{one.address}/api/models", timeout=PATIENCE).status_code)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 202")
+    assert served
+    assert set(served) == {200}
+
+
+def test_a_visitor_who_reads_the_answer_a_byte_at_a_time_holds_up_nobody(listening):
+    one = listening()
+    good = httpx.post(f"{one.address}/api/predict", params={"model": MODEL}, content=photo_bytes(3, (700, 700)))
+    url = good.json()["url"]
+    wait_for(lambda: one.served.jobs.get(good.json()["id"]).state == "done")
+    with one.connected(f"GET {url}/files/photo.jpg HTTP/1.1") as connection:
+        connection.sendall(b"\r\n")
+        assert connection.recv(1) == b"H"
+        whole = httpx.get(f"{one.address}{url}/files/photo.jpg", timeout=PATIENCE)
+        assert whole.status_code == 200
+        assert connection.recv(1) == b"T"
+    httpx.delete(f"{one.address}{url}")
+    wait_for(lambda: one.uploads() == [])

@@ -92,6 +92,24 @@ def test_a_square_cut_from_the_middle_is_a_copy_of_the_whole(tmp_path):
     assert pairs == {(f"{number}.png", f"{number}.png") for number in range(6)}
 
 
+def test_a_part_cut_from_any_corner_is_a_copy_of_the_whole(tmp_path, monkeypatch):
+    boxes = [(0, 0, 120, 120), (80, 0, 200, 120), (70, 42, 200, 120), (0, 0, 130, 84), (0, 60, 160, 120)]
+    for number, box in enumerate(boxes):
+        picture = Image.fromarray(draw_scene(number + 30, 120, 200).image)
+        for name, image in (("a", picture), ("b", picture.crop(box).resize((100, 80)))):
+            (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+            image.save(tmp_path / "photos" / name / f"{number}.png")
+    samples, prints = fingerprints_of(tmp_path / "photos", tmp_path / "cache")
+
+    def names() -> list[tuple[str, str]]:
+        duplicates = find_duplicates(prints)
+        return sorted((samples[pair.first].path.name, samples[pair.second].path.name) for pair in duplicates)
+
+    assert names() == [(f"{number}.png", f"{number}.png") for number in range(len(boxes))]
+    monkeypatch.setattr("streetlab.audit.crops.MOST_IMAGES", 0)
+    assert len(names()) < len(boxes), "hashes alone would find them"
+
+
 @pytest.mark.parametrize(("scenes", "size"), [(200, (64, 128)), pytest.param(1000, (128, 256), marks=pytest.mark.slow)])
 def test_no_two_scenes_are_merged(tmp_path, scenes, size):
     source = SyntheticCleanliness(
@@ -192,5 +210,7 @@ def test_real_photos_of_the_same_bytes_are_those_of_sha256sum(shared_data, tmp_p
         ("train/clean/Clean_0277.png", "test/clean/Clean_0308.png"),  # the central square of it
         ("train/litter/Litter_0513.png", "val/litter/Litter_0408.png"),  # cropped
         ("train/medium/Litter_0400.png", "train/medium/Litter_0842.png"),  # shown in the news
+        ("train/litter/Litter_0450.png", "val/litter/Litter_0530.png"),  # a square off its centre
+        ("train/clean/Clean_0119.png", "train/clean/Clean_0121.png"),  # the lower half
     ):
         assert groups[at[first]] == groups[at[second]], (first, second)

@@ -53,3 +53,9 @@ def test_a_step_before_and_now_is_measured_in_every_layout(script, tmp_path):
     numbers = json.loads((tmp_path / "segmentation_step.json").read_text())["numbers"]
     assert list(numbers) == ["linknet", "lite0"]
     assert all(len(ways) == 6 and min(values) > 0 for ways in numbers.values() for values in ways.values())
+
+
+def test_copies_are_sought_in_vain_among_random_images(script, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["audit_speed.py", "60"])
+    script("audit_speed").main()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| 60 | 0 |")

@@ -250,6 +250,13 @@ def test_a_child_that_hands_options_to_its_parent_is_read_with_the_parent():
     assert not arguments.open_ended
 
 
+def test_a_child_of_a_library_may_give_its_parent_what_that_requires():
+    from torchmetrics.classification import MulticlassF1Score, MulticlassFBetaScore
+
+    assert "beta" in signature_of(MulticlassFBetaScore).required
+    assert signature_of(MulticlassF1Score).required == ("num_classes",)
+
+
 def test_trainer_max_epochs_in_a_preset_points_to_the_regime():
     config = OmegaConf.create({"trainer": {"_target_": f"{__name__}.refuse", "max_epochs": 3}})
     with pytest.raises(UserError, match=r"regime\.max_epochs"):

@@ -1,4 +1,4 @@
-"""What is done to a running command: signals, no memory, no space, no permission to write, a clock that jumps."""
+"""What is done to a running command: signals, no memory, a full, slow or read-only disk, a clock that jumps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 _MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
+_DISK_GROUPS = Path("/sys/fs/cgroup/blkio")
+_CHOOSING = threading.Lock()  # two at once would choose one device
+_DISK_BYTES = 256 * 1024**2
+_DISK_SECONDS = 8
+"""So long a slow disk takes to write what the command writes."""
 
 
 @dataclass
@@ -50,20 +56,61 @@ class Place:
     def used(self) -> int:
         return shutil.disk_usage(self.folder).used
 
+    def free(self) -> tuple[int, int]:
+        """Blocks and files that it has room for: both tell whether something has been written."""
+        room = os.statvfs(self.folder)
+        return room.f_bfree, room.f_ffree
+
+    @contextmanager
+    def on_a_disk(self) -> Iterator[str]:
+        """Put the contents on a disk that writes at once, under the same path; yields the disk's number."""
+        image = self.folder.with_suffix(".image")
+        with image.open("wb") as file:
+            file.truncate(_DISK_BYTES)
+        _run("mkfs.ext4", "-q", str(image))
+        with _CHOOSING:
+            device = _run("losetup", "--find", "--show", str(image)).strip()
+        aside = self.folder.with_suffix(".aside")
+        aside.mkdir(exist_ok=True)
+        try:
+            _run("mount", "-o", "sync", device, str(aside))
+            (aside / "lost+found").rmdir()
+            _run("cp", "-a", f"{self.folder}/.", str(aside))
+            _run("mount", "--bind", str(aside), str(self.folder))
+            number = Path(device).stat().st_rdev
+            try:
+                yield f"{os.major(number)}:{os.minor(number)}"
+            finally:
+                self.unmount()
+            self.empty()
+            _run("cp", "-a", f"{aside}/.", str(self.folder))
+        finally:
+            subprocess.run(["umount", str(aside)], check=False, capture_output=True)
+            _run("losetup", "--detach", device)
+            image.unlink()
+
+
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
 
 @dataclass
 class Call:
     """One call of the command in a place, while something happens to it.
 
     Attributes:
-        seconds: that it takes undisturbed.
+        begins: seconds that it takes undisturbed until it first writes: it imports packages.
+        seconds: that it takes undisturbed in all. Neither counts the time that it waits for a processor, so that a busy
+            machine shifts no moment.
         growth: bytes that it writes undisturbed.
         peak: bytes of memory that it needs undisturbed.
-        when: the moment of the disturbance, a share of `seconds` (or of `growth`, or of `peak`).
+        when: the moment of the disturbance, a share of `seconds` (or of `growth`, or of `peak`). Where most pass
+            before it first writes, these are the first three fifths.
         start: starts the command, with further environment variables.
     """
 
     place: Place
+    begins: float
     seconds: float
     growth: int
     peak: int
@@ -79,7 +126,28 @@ class Call:
 
     def moment(self, process: subprocess.Popen[bytes]) -> bool:
         """Wait for the moment; True if the command still runs then."""
-        return self.wait(process, self.when * self.seconds) is None
+        early = min(0.6, self.begins / self.seconds)
+        moment = (
+            self.begins * self.when / early
+            if self.when < early
+            else self.begins + (self.seconds - self.begins) * (self.when - early) / (1 - early)
+        )
+        started = time.monotonic()
+        while process.poll() is None and (elapsed := time.monotonic() - started) < self.most_seconds:
+            if elapsed - waited(process.pid) >= moment:
+                return True
+            time.sleep(0.03)
+        return False
+
+
+def waited(process: int) -> float:
+    """The seconds that a process and those it has started have waited for a processor; 0 once it has ended."""
+    try:
+        nanoseconds = Path(f"/proc/{process}/schedstat").read_text().split()[1]
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0.0
+    return int(nanoseconds) / 1e9 + sum(waited(int(one)) for one in children)
 
 
 @dataclass(frozen=True)
@@ -97,11 +165,14 @@ class Outcome:
     allowed: tuple[int, ...]
 
 
-def _signalled(number: signal.Signals, allowed: tuple[int, ...]) -> Callable[[Call], Outcome]:
+def _signalled(
+    number: signal.Signals, allowed: tuple[int, ...], send: Callable[[int, int], None] = os.kill
+) -> Callable[[Call], Outcome]:
     def disturb(call: Call) -> Outcome:
         process = call.start()
         applied = call.moment(process)
-        process.send_signal(number)
+        if applied:
+            send(process.pid, number)
         return Outcome(call.wait(process, 60), applied, (0, *allowed))
 
     return disturb
@@ -110,9 +181,10 @@ def _signalled(number: signal.Signals, allowed: tuple[int, ...]) -> Callable[[Ca
 def _stopped(call: Call) -> Outcome:
     process = call.start()
     applied = call.moment(process)
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(2)
-    process.send_signal(signal.SIGCONT)
+    if applied:
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGCONT)
     return Outcome(call.wait(process), applied, (0,))
 
 
@@ -136,24 +208,32 @@ def _read_only(call: Call) -> Outcome:
     return Outcome(code, applied, (0, 1, 2))
 
 
+def _slow_disk(call: Call) -> Outcome:
+    with call.place.on_a_disk() as disk, _group(_DISK_GROUPS) as group:
+        limit = max(call.growth, 1024**2) // _DISK_SECONDS
+        (group / "blkio.throttle.write_bps_device").write_text(f"{disk} {limit}")
+        return Outcome(call.wait(call.start(group=group)), True, (0,))
+
+
 def _little_memory(call: Call) -> Outcome:
-    with _memory_group(int((0.3 + 0.6 * call.when) * call.peak)) as group:
-        process = call.start(group=group)
-        return Outcome(call.wait(process), True, (0, 1, -signal.SIGKILL))
+    with _group(_MEMORY_GROUPS) as group:
+        (group / "memory.limit_in_bytes").write_text(str(int((0.3 + 0.6 * call.when) * call.peak)))
+        return Outcome(call.wait(call.start(group=group)), True, (0, 1, -signal.SIGKILL))
 
 
 @contextmanager
-def _memory_group(limit: int) -> Iterator[Path]:
-    group = _MEMORY_GROUPS / f"soak-{os.getpid()}-{time.monotonic_ns()}"
+def _group(kind: Path) -> Iterator[Path]:
+    """Make a group of processes, for a limit of that kind."""
+    group = kind / f"soak-{os.getpid()}-{time.monotonic_ns()}"
     group.mkdir()
     try:
-        (group / "memory.limit_in_bytes").write_text(str(limit))
         yield group
     finally:
         until = time.monotonic() + 5
         while (group / "tasks").read_text() and time.monotonic() < until:  # its last process is being taken away
             time.sleep(0.1)
-        group.rmdir()
+        with suppress(OSError):  # one that outlives its command is found later
+            group.rmdir()
 
 
 def _clock_jumps(call: Call) -> Outcome:
@@ -194,11 +274,12 @@ def _second_process(call: Call) -> Outcome:
 
 DISTURBANCES: dict[str, Callable[[Call], Outcome]] = {
     "kill": _signalled(signal.SIGKILL, (-signal.SIGKILL,)),
-    "terminate": _signalled(signal.SIGTERM, (-signal.SIGTERM, 143)),
-    "interrupt": _signalled(signal.SIGINT, (-signal.SIGINT, 130)),
+    "terminate": _signalled(signal.SIGTERM, (-signal.SIGTERM, 130, 143)),  # training ends as by Ctrl-C
+    "interrupt": _signalled(signal.SIGINT, (-signal.SIGINT, 130), os.killpg),  # to all processes, as Ctrl-C does
     "stop": _stopped,
     "full disk": _full_disk,
     "read-only": _read_only,
+    "slow disk": _slow_disk,
     "little memory": _little_memory,
     "clock jumps": _clock_jumps,
     "stale lock": _stale_lock,
@@ -219,11 +300,30 @@ def can_mount() -> bool:
         return True
 
 
+def _disk_fault() -> str:
+    """Why no disk can be made slow; empty where one can."""
+    if not os.access(_DISK_GROUPS, os.W_OK):
+        return "no cgroup of block devices can be made"
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder) / "mounted", "64k")
+        place.mount()
+        try:
+            with place.on_a_disk():
+                return ""
+        except (OSError, subprocess.CalledProcessError) as error:
+            return f"no disk can be made of a file: {getattr(error, 'stderr', None) or error}".strip()
+        finally:
+            place.unmount()
+
+
+@functools.cache
 def impossible_here() -> dict[str, str]:
     """The disturbances that this machine does not allow, with the reason."""
     impossible = {}
     if not can_mount():
-        impossible |= dict.fromkeys(("full disk", "read-only"), "no file system can be mounted")
+        impossible |= dict.fromkeys(("full disk", "read-only", "slow disk"), "no file system can be mounted")
+    elif fault := _disk_fault():
+        impossible["slow disk"] = fault
     if not os.access(_MEMORY_GROUPS, os.W_OK):
         impossible["little memory"] = "no cgroup of memory can be made"
     if FAKETIME is None:

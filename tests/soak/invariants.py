@@ -9,7 +9,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,13 @@ Leaves = dict[str, str]
 """The value of each smallest part of a file that can be told apart, by its place in the file."""
 
 
-def leaves(path: Path) -> Leaves:
-    """The parts of a file: values of JSON and YAML, cells of CSV, tensors of a checkpoint; else all of its bytes."""
-    content = path.read_bytes()
+def leaves(path: Path, folder: Path) -> Leaves:
+    """The parts of a file: values of JSON and YAML, cells of CSV, tensors of a checkpoint; else all of its bytes.
+
+    Args:
+        folder: the working folder. Its path stands in records, and is not the same for all runs of a command.
+    """
+    content = path.read_bytes().replace(os.fsencode(folder), b"FOLDER")
     try:
         match path.suffix:
             case ".json":
@@ -41,7 +45,8 @@ def leaves(path: Path) -> Leaves:
                 rows = csv.DictReader(io.StringIO(content.decode()))
                 return {f"{number}.{key}": str(value) for number, row in enumerate(rows) for key, value in row.items()}
             case ".ckpt":
-                return dict(_values(torch.load(path, map_location="cpu", weights_only=False)))
+                values = _values(torch.load(path, map_location="cpu", weights_only=False))
+                return {place: value.replace(str(folder), "FOLDER") for place, value in values}
     except (ValueError, KeyError, yaml.YAMLError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise Unreadable(f"{path}: {type(error).__name__}: {str(error)[:200]}") from None
     return {"": hashlib.sha256(content).hexdigest()}
@@ -109,13 +114,13 @@ class Expected:
         found += [f"file left over: {name}" for name in sorted(kinds - self.files)]
         for name in sorted(self.stable.keys() & names):
             try:
-                parts = leaves(folder / name)
+                parts = leaves(folder / name, folder)
             except Unreadable as error:
                 found.append(f"unreadable: {error}")
                 continue
             different = [place for place, value in self.stable[name].items() if parts.get(place) != value]
             if different:
-                found.append(f"{name}: {len(different)} parts differ, first {different[0]!r}")
+                found.append(f"different: {name}: {len(different)} parts, first {different[0]!r}")
         return found
 
 
@@ -131,7 +136,7 @@ def files_of(folder: Path) -> frozenset[str]:
 
 def snapshot(folder: Path) -> dict[str, Leaves]:
     """The parts of every file in a folder."""
-    return {name: leaves(folder / name) for name in files_of(folder)}
+    return {name: leaves(folder / name, folder) for name in files_of(folder)}
 
 
 def unreadable_results(folder: Path) -> list[str]:
@@ -144,7 +149,7 @@ def unreadable_results(folder: Path) -> list[str]:
         path = folder / name
         if path.suffix in (".json", ".yaml", ".ckpt") and not path.name.startswith("."):
             try:
-                leaves(path)
+                leaves(path, folder)
             except Unreadable as error:
                 found.append(f"half-written: {error}")
     return found
@@ -167,3 +172,14 @@ def processes_marked(mark: str) -> list[int]:
 def shared_memory() -> frozenset[str]:
     """The names in /dev/shm."""
     return frozenset(path.name for path in Path("/dev/shm").iterdir())
+
+
+def nobodys(names: Iterable[str]) -> list[str]:
+    """Those of the names in /dev/shm that no living process has mapped: other programs use it too."""
+    maps = []
+    for entry in Path("/proc").iterdir():
+        try:
+            maps.append((entry / "maps").read_text() if entry.name.isdigit() else "")
+        except OSError:
+            continue
+    return sorted(name for name in names if not any(f"/dev/shm/{name}" in one for one in maps))

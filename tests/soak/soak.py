@@ -1,8 +1,8 @@
-"""Disturb every command at random for some minutes: `python -m tests.soak.soak minutes=30 seed=0 log=soak.jsonl`.
+"""Disturb every command at random: `python -m tests.soak.soak minutes=30 seed=0 workers=2 log=soak.jsonl`.
 
-Each cycle starts a command on a fresh folder, disturbs it, checks what it leaves, then runs the same command until it
-ends well, and compares the results with those of undisturbed runs. A line of the log holds all that a cycle needs to be
-repeated: `replay=soak.jsonl` does. Exit code 1 where anything was violated.
+Each cycle starts a command on a fresh folder, disturbs it some times in a row, checks what each leaves, then runs the
+same command until it ends well, and compares the results with those of undisturbed runs. A line of the log holds all
+that a cycle needs to be repeated: `replay=soak.jsonl cycles=12,40` does. Exit code 1 where anything was violated.
 """
 
 from __future__ import annotations
@@ -16,61 +16,43 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tests.soak.disturbances import DISTURBANCES, Call, Place, can_mount, impossible_here
+from tests.soak.disturbances import DISTURBANCES, Call, Outcome, Place, can_mount, impossible_here, waited
 from tests.soak.invariants import (
     Expected,
+    nobodys,
     processes_marked,
     shared_memory,
     snapshot,
     unreadable_results,
 )
 from tests.soak.jobs import JOBS, Job, make_inputs, set_up
+from tests.soak.report import Cycle, Result, Step, summary
 
 _OF_LIBRARIES = (".ses",)
 """Names that libraries leave in TMPDIR: ONNX Runtime's session."""
+_NOBODY_TIDIES = ("kill", "stale lock", "little memory")
+"""What ends a command at once, so that its files in TMPDIR stay."""
 _MOST_REPEATS = 3
 """So often the same command may be needed after a disturbance until it ends well."""
-
-
-@dataclass(frozen=True)
-class Cycle:
-    """One disturbance of one command.
-
-    Attributes:
-        number: of the cycle; its random numbers follow from it and the seed.
-        when: the moment, as a share of the undisturbed run.
-    """
-
-    number: int
-    job: str
-    disturbance: str
-    when: float
-
-
-@dataclass
-class Result:
-    """What came of a cycle: a line of the log."""
-
-    cycle: Cycle
-    applied: bool
-    code: int | None
-    repeats: int
-    last_line: str
-    violations: list[str] = field(default_factory=list)
+T = TypeVar("T")
+_STEPS = 6
+"""So many disturbances a cycle has: the run to the end that follows is what costs most."""
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A command's results and needs where nothing happens to it."""
+    """A command's results and needs where nothing happens to it; `begins` and `seconds` as of `Call`."""
 
     expected: Expected
+    begins: float
     seconds: float
     growth: int
     peak: int
@@ -79,29 +61,28 @@ class Undisturbed:
 def draw(seed: int, number: int, jobs: Iterable[str], disturbances: Iterable[str]) -> Cycle:
     """The cycle of that number."""
     chance = random.Random(f"{seed}.{number}")
-    return Cycle(number, chance.choice(sorted(jobs)), chance.choice(sorted(disturbances)), round(chance.random(), 4))
+    job, kinds = chance.choice(sorted(jobs)), sorted(disturbances)
+    (disturbance, when), *more = [(chance.choice(kinds), round(chance.random(), 4)) for _ in range(_STEPS)]
+    return Cycle(number, job, disturbance, when, tuple(more))
 
 
 class Soak:
-    """Runs cycles in a folder.
+    """Runs cycles in a folder, one at a time.
 
     Args:
         base: an empty folder for inputs and working folders.
         jobs: the commands.
-        environment: further variables of every command.
+        beside: another one, that runs cycles at the same time: what it knows is shared.
     """
 
-    def __init__(self, base: Path, jobs: Iterable[Job] = JOBS, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, base: Path, jobs: Iterable[Job] = JOBS, beside: Soak | None = None) -> None:
         self.base, self.jobs = base, {job.name: job for job in jobs}
-        self.inputs = base / "inputs"
-        self._environment = (
-            dict(os.environ)
-            | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(base / "inductor")}
-            | (environment or {})
-        )
-        self._known: dict[str, Undisturbed] = {}
+        self.inputs = beside.inputs if beside else base / "inputs"
+        self._known: dict[str, Undisturbed] = beside._known if beside else {}
+        base.mkdir(exist_ok=True)
+        self._environment = dict(os.environ) | _environment(self.inputs.parent)
         if not self.inputs.exists():
-            make_inputs(self.inputs)
+            make_inputs(self.inputs, self._environment)
 
     def _place(self, job: Job) -> Place:
         place = Place(self.base / job.name)
@@ -132,6 +113,7 @@ class Soak:
             return subprocess.Popen(
                 job.command, cwd=place.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=self._environment | {"SOAK": mark, "TMPDIR": str(temporary)} | more, preexec_fn=join,
+                start_new_session=True,
             )  # fmt: skip
 
     def undisturbed(self, job: Job) -> Undisturbed:
@@ -141,64 +123,78 @@ class Soak:
             RuntimeError: it does not end well even so.
         """
         if job.name not in self._known:
-            snapshots, seconds, growth, peak = [], 0.0, 0, 0
+            snapshots, begins, seconds, growth, peak = [], 0.0, 0.0, 0, 0
             for _ in range(2):
                 place = self._fresh(job)
-                before, started = place.used(), time.perf_counter()
+                before, free, started = place.used(), place.free(), time.monotonic()
                 process = self._start(job, place, "undisturbed")
+                while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    seconds = time.monotonic() - started - waited(process.pid)
+                    if place.free() == free:
+                        begins = seconds
+                    time.sleep(0.03)
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
                 if status:
                     log = place.folder.with_suffix(".log").read_text()[-2000:]
                     raise RuntimeError(f"{job.name} does not end well undisturbed: {' '.join(job.words)}\n{log}")
-                seconds, growth = time.perf_counter() - started, place.used() - before
-                peak = max(peak, usage.ru_maxrss * 1024)
+                growth, peak = place.used() - before, max(peak, usage.ru_maxrss * 1024)
                 snapshots.append(snapshot(place.folder))
                 place.folder.with_suffix(".log").unlink()
-            self._known[job.name] = Undisturbed(Expected.of(*snapshots), seconds, growth, peak)
+            self._known[job.name] = Undisturbed(Expected.of(*snapshots), begins, seconds, growth, peak)
         return self._known[job.name]
 
     def run(self, cycle: Cycle) -> Result:
-        """Disturb a command, check what is left, and run it until it ends well."""
+        """Disturb a command some times, check what each leaves, and run it until it ends well."""
         job = self.jobs[cycle.job]
         known = self.undisturbed(job)
-        place, mark = self._fresh(job), f"soak-{os.getpid()}-{cycle.number}"
-        log, shared = place.folder.with_suffix(".log"), shared_memory()
+        place, mark, shared = self._fresh(job), f"soak-{os.getpid()}-{cycle.number}-{id(self)}", shared_memory()
+        log, temporary = place.folder.with_suffix(".log"), place.folder.with_suffix(".tmp")
         log.unlink(missing_ok=True)
+        result = Result(cycle)
 
         def start(**more: Any) -> subprocess.Popen[bytes]:
             return self._start(job, place, mark, **more)
 
-        call = Call(place, known.seconds, known.growth, known.peak, cycle.when, start)
-        outcome = DISTURBANCES[cycle.disturbance](call)
-        text = log.read_text(errors="replace")
-        result = Result(cycle, outcome.applied, outcome.code, 0, _last_line(text))
-        if outcome.code not in outcome.allowed:
-            result.violations.append(f"exit code {outcome.code}; allowed: {outcome.allowed}")
-        result.violations += unreadable_results(place.folder)
-        result.violations += self._leftovers(mark)
-        for repeat in range(1, _MOST_REPEATS + 1):
-            result.repeats = repeat
-            code = call.wait(start())
-            if code == 0:
-                break
-        else:
-            result.violations.append(f"the same command does not end well afterwards: {_last_line(log.read_text())}")
-        if code == 0:
-            result.violations += known.expected.violations(place.folder)
-        result.violations += self._leftovers(mark)
-        until = time.monotonic() + 3  # other programs of the machine use it too, mostly for a moment
-        while (left := shared_memory() - shared) and time.monotonic() < until:
-            time.sleep(0.1)
-        result.violations += [f"left in shared memory: {name}" for name in sorted(left)]
+        for number, (disturbance, when) in enumerate(cycle.steps):
+            call = Call(place, known.begins, known.seconds, known.growth, known.peak, when, start)
+            outcome = DISTURBANCES[disturbance](call)
+            result.steps.append(Step(disturbance, outcome.applied, outcome.code, _last_line(log)))
+            result.violations += [f"{one} (after {disturbance})" for one in self._faults(place, mark, outcome)]
+            if disturbance not in _NOBODY_TIDIES and temporary.exists():
+                left_there = sorted(path.name for path in temporary.iterdir() if path.name not in _OF_LIBRARIES)
+                result.violations += [f"left in TMPDIR: {name} (after {disturbance})" for name in left_there]
+            shutil.rmtree(temporary, ignore_errors=True)
+            if outcome.code == 0:
+                result.violations += [f"{one} (after {disturbance})" for one in known.expected.violations(place.folder)]
+                if number + 1 < len(cycle.steps):
+                    place = self._fresh(job)
+        if outcome.code != 0:
+            result.violations += self._end_well(call, known.expected, mark, result)
+        if left := shared_memory() - shared:
+            time.sleep(1)  # other programs of the machine use it too, mostly for a moment
+            result.violations += [f"left in shared memory: {name}" for name in nobodys(left & shared_memory())]
         if "Traceback (most recent call last)" in log.read_text(errors="replace"):
             result.violations.append("a traceback reached the user")
-        temporary = place.folder.with_suffix(".tmp")
-        if cycle.disturbance not in ("kill", "stale lock", "little memory"):  # after these nobody can tidy up
-            left_there = sorted(path.name for path in temporary.iterdir() if path.name not in _OF_LIBRARIES)
-            result.violations += [f"left in TMPDIR: {name}" for name in left_there]
+            shutil.copy(log, self.inputs.parent.parent / f"{self.inputs.parent.name}-{cycle.number}.log")
         shutil.rmtree(temporary, ignore_errors=True)
         return result
+
+    def _faults(self, place: Place, mark: str, outcome: Outcome) -> list[str]:
+        """What is wrong just after a disturbance, whether or not the command ended well."""
+        found = []
+        if outcome.code not in outcome.allowed:
+            found.append(f"exit code: {outcome.code}; allowed: {outcome.allowed}")
+        return found + unreadable_results(place.folder) + self._leftovers(mark)
+
+    def _end_well(self, call: Call, expected: Expected, mark: str, result: Result) -> list[str]:
+        """Run the command until it ends well, and compare its results."""
+        for repeat in range(1, _MOST_REPEATS + 1):
+            result.repeats = repeat
+            if call.wait(call.start()) == 0:
+                return expected.violations(call.place.folder) + self._leftovers(mark)
+        last = _last_line(call.place.folder.with_suffix(".log"))
+        return [f"does not end well afterwards: {last}", *self._leftovers(mark)]
 
     def _leftovers(self, mark: str) -> list[str]:
         """Processes that outlive their command by more than a few seconds; they are ended."""
@@ -217,66 +213,89 @@ class Soak:
                 place.unmount()
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+def _environment(folder: Path) -> dict[str, str]:
+    """Variables that let commands start in less time, and on one core."""
+    hidden = folder / "hidden"
+    hidden.mkdir(exist_ok=True)
+    (hidden / "wandb.py").write_text("raise ImportError")  # timm imports it where it is there; no job uses it
+    return {
+        "OMP_NUM_THREADS": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+        "PYTHONPATH": os.pathsep.join([str(hidden), str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split()]),
+    }
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").replace("\r", "\n").splitlines() if line.strip()]
     return lines[-1][-300:] if lines else ""
 
 
-def summary(results: list[Result], impossible: dict[str, str]) -> str:
-    """A table of disturbances by command, and the violations."""
-    counts = Counter((result.cycle.job, result.cycle.disturbance) for result in results if result.applied)
-    jobs = sorted({result.cycle.job for result in results})
-    kinds = sorted({result.cycle.disturbance for result in results})
-    lines = ["| command | " + " | ".join(kinds) + " | all |", "|---" * (len(kinds) + 2) + "|"]
-    for job in jobs:
-        row = [counts[job, kind] for kind in kinds]
-        lines.append(f"| {job} | " + " | ".join(map(str, [*row, sum(row)])) + " |")
-    totals = [sum(counts[job, kind] for job in jobs) for kind in kinds]
-    lines.append("| all | " + " | ".join(map(str, [*totals, sum(totals)])) + " |")
-    lines += [f"not possible here: {kind}: {reason}" for kind, reason in impossible.items()]
-    bad = [result for result in results if result.violations]
-    lines.append(f"{sum(totals)} disturbances, {len(bad)} cycles with violations")
-    for result in bad:
-        cycle = result.cycle
-        lines.append(f"  cycle {cycle.number}: {cycle.job}, {cycle.disturbance} at {cycle.when}")
-        lines += [f"    {violation}" for violation in result.violations]
-    return "\n".join(lines)
-
-
-def _cycles(options: dict[str, str], impossible: dict[str, str]) -> Iterator[Cycle]:
+def _cycles(options: dict[str, str], impossible: dict[str, str], until: float = 0.0) -> Iterator[Cycle]:
     if "replay" in options:
+        numbers = options.get("cycles", "").split(",")
         for line in Path(options["replay"]).read_text().splitlines():
-            yield Cycle(**json.loads(line)["cycle"])
+            cycle = Cycle.of(json.loads(line)["cycle"])
+            if numbers == [""] or str(cycle.number) in numbers:
+                yield cycle
         return
     names = options["only"].split(",") if "only" in options else [job.name for job in JOBS]
     kinds = options["kinds"].split(",") if "kinds" in options else [*DISTURBANCES]
-    until = time.monotonic() + 60 * float(options.get("minutes", "30"))
     number = int(options.get("first", "0"))
     while time.monotonic() < until:
         yield draw(int(options.get("seed", "0")), number, names, [kind for kind in kinds if kind not in impossible])
         number += 1
 
 
+def _all_at_work(soaks: Sequence[Soak], items: Iterable[T], act: Callable[[Soak, T], None]) -> None:
+    """Act on each item in the first place that is free."""
+    lock, waiting = threading.Lock(), iter(items)
+
+    def work(soak: Soak) -> None:
+        while True:
+            with lock:
+                item = next(waiting, None)
+            if item is None:
+                return
+            act(soak, item)
+
+    with ThreadPoolExecutor(len(soaks)) as pool:
+        list(pool.map(work, soaks))
+
+
 def main(words: list[str]) -> int:
     options = dict(word.split("=", 1) for word in words)
-    impossible = impossible_here()
+    started, impossible = time.monotonic(), impossible_here()
+    until = started + 60 * float(options.get("minutes", "30"))
     log = Path(options.get("log", "outputs/soak.jsonl"))
     log.parent.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    results = []
+    results: list[Result] = []
+    cycles = [*_cycles(options, {})] if "replay" in options else _cycles(options, impossible, until)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, log.open("w") as file:
-        soak = Soak(Path(folder))
-        try:
-            for cycle in _cycles(options, impossible):
-                result = soak.run(cycle)
+        first = Soak(Path(folder))
+        soaks = [first]
+        soaks += [Soak(Path(folder) / str(n), beside=first) for n in range(1, int(options.get("workers", "1")))]
+
+        lock = threading.Lock()
+
+        def run(soak: Soak, cycle: Cycle) -> None:
+            result = soak.run(cycle)
+            with lock:
                 results.append(result)
                 file.write(json.dumps(asdict(result)) + "\n")
                 file.flush()
-                state = "; ".join(result.violations) or "ok"
-                print(f"{cycle.number} {cycle.job}, {cycle.disturbance} at {cycle.when:.2f}: {state[:200]}", flush=True)
+                print(result.line(), flush=True)
+
+        try:
+            names = options["only"].split(",") if "only" in options else first.jobs
+            _all_at_work(soaks, names, lambda soak, name: soak.undisturbed(soak.jobs[name]))
+            _all_at_work(soaks, cycles, run)
         finally:
-            soak.close()
-    print(summary(results, impossible))
+            for soak in soaks:
+                soak.close()
+    print(summary(results, impossible, log, (time.monotonic() - started) / 60))
     return int(any(result.violations for result in results))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streetlab.app.jobs.queue import Job
+from streetlab.app.jobs.job import Job
 from streetlab.app.jobs.work import work
 from streetlab.app.settings import Settings
 from streetlab.datasets.labels import CAMVID, CLEANLINESS, LabelSpace

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from streetlab.app.jobs.queue import Job, Jobs
+from streetlab.app.jobs.job import Job
+from streetlab.app.jobs.queue import Jobs
 from streetlab.app.models.catalog import UnknownModel
 from streetlab.app.server import create_app
 from streetlab.app.settings import Settings

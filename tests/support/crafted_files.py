@@ -1,13 +1,15 @@
-"""TIFF and PNG files made byte by byte, so that what they hold is known without any library of images."""
+"""Image files whose contents are known: TIFF and PNG made byte by byte, others by Pillow, and broken ones."""
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 SHORT = 3
 
@@ -59,3 +61,31 @@ def deep_png(
         b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
     )
     return path
+
+
+def smooth(height: int = 24, width: int = 40) -> np.ndarray:
+    """A picture that survives lossy formats and looks different from all eight sides."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 6, y * 10, (x + y) * 3], axis=-1).astype(np.uint8)
+
+
+def saved(path: Path, image: Image.Image, form: str, **options) -> Path:
+    """Save an image in this format, whatever the name of its file."""
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def broken_files() -> dict[str, tuple[bytes | None, str]]:
+    """Bytes by file name, None for no file, and part of what is said of it."""
+    buffer = io.BytesIO()
+    Image.fromarray(smooth(200, 200)).save(buffer, "JPEG")
+    jpeg = buffer.getvalue()
+    return {
+        "truncated.jpg": (jpeg[: len(jpeg) // 2], "does not decode"),
+        "text.jpg": (b"these are words, not a photo", "not an image"),
+        "empty.jpg": (b"", "it is empty"),
+        "page.png": (b"<html><body>404</body></html>", "<html>"),
+        "missing.jpg": (None, "no such file"),
+    }

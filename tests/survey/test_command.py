@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -114,6 +115,11 @@ def test_photos_become_cells_and_those_without_a_place_are_listed(survey, run_fo
             {"file": "zeros.jpg", "why": "its GPS position nan, nan: not finite"},
         ],
     }  # fmt: skip
+    (reason,) = summary["uncorrected"]  # this run was tested on nothing
+    assert reason.startswith("No estimates rogan_gladen and em: the run's test part cannot be used (")
+    assert str(run_folder / "predictions.csv") in reason
+    assert reason in out
+    assert "No estimates rogan_gladen and em" in (folder / "survey.html").read_text()
     before = results(folder)
     seen.clear()
     survey(f"run={run_folder}", "source=week")
@@ -171,7 +177,28 @@ def test_streets_districts_and_strata_of_files(survey, run_folder, tmp_path):
     assert (segments["a"]["name"], segments["a"]["photos"], segments["a"]["district"]) == ("Damrak", "3", "East")
     assert (segments["b"]["name"], segments["b"]["photos"], segments["b"]["district"]) == ("<b>", "0", "West")
     inputs = json.loads((folder / "survey.json").read_text())["inputs"]
-    assert set(inputs) == {"streets", "districts", "run", "photos (names and sizes)"}
+    assert set(inputs) == {"streets", "districts", "run", "photos"}
+    contents = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path("week").iterdir())}
+    lines = "".join(f"{name}\0{sha256}\n" for name, sha256 in contents.items())
+    assert inputs["photos"] == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_a_survey_that_knew_its_photos_by_name_and_size_goes_on_as_the_same(survey, run_folder, tmp_path):
+    photo_at(tmp_path / "week/a.jpg", *AMSTERDAM)
+    survey(f"run={run_folder}", "source=week", "output=out")
+    path = Path("out/survey_request.json")
+    request = json.loads(path.read_text())
+    del request["request"]["inputs"]["photos"]
+    lines = f"a.jpg\0{Path('week/a.jpg').stat().st_size}\n"
+    request["request"]["inputs"]["photos (names and sizes)"] = hashlib.sha256(lines.encode()).hexdigest()
+    path.write_text(json.dumps({"made": "2026-01-01T00:00:00+00:00", "request": request["request"]}))
+    for _ in range(2):
+        survey(f"run={run_folder}", "source=week", "output=out")
+        assert json.loads(Path("out/survey.json").read_text())["made"] == "2026-01-01T00:00:00+00:00"
+    assert "photos" in json.loads(path.read_text())["request"]["inputs"]
+    photo_at(tmp_path / "week/a.jpg", *AMSTERDAM, seed=1)
+    survey(f"run={run_folder}", "source=week", "output=out")
+    assert json.loads(Path("out/survey.json").read_text())["made"] != "2026-01-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +262,7 @@ def test_a_survey_that_is_killed_goes_on_and_ends_with_the_same_bytes(survey, ru
     journal = Path("killed/week/predictions/predictions.jsonl")
     done = kill_half_way(["survey", "device=cpu", *killed], "far", journal)
     assert 2 <= done < 6
-    monkeypatch.setattr("streetlab.survey.command.now", lambda: "2026-11-28T12:00:00+00:00")
+    monkeypatch.setattr("streetlab.survey.request.now", lambda: "2026-11-28T12:00:00+00:00")
     survey(*killed)
     survey(*words, "output=whole/week")
     assert results(Path("killed/week")) == results(Path("whole/week"))

@@ -74,6 +74,7 @@ def test_grades_and_a_baseline_go_into_survey_json_and_the_tables(place, capfd):
     assert photos["04.jpg"]["human_grade"] == ""
     lines = capfd.readouterr().out.splitlines()
     assert any(line.startswith(f"severity {severity['all', 'ppi']['value']:.1f} [") for line in lines)
+    assert "No estimates rogan_gladen and em: they need run=, whose test part tells how often the model errs." in lines
     assert any(line.startswith(f"since the baseline: {whole['verdict']}") for line in lines)
     assert "East" in (place / "june/survey/survey.html").read_text()
 

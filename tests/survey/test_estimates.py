@@ -157,6 +157,15 @@ def test_a_test_part_that_says_too_little_gives_no_corrected_estimate(city):
     photos, segments, _ = city
     estimates = estimate(photos, segments, scale=scale(), confusion=np.ones((3, 3)))
     assert {row.estimator for row in estimates.rows} == {"plug_in", "em"}
+    (sentence,) = estimates.uncorrected
+    assert sentence == (
+        "No estimates rogan_gladen: the run's test part says too little: the classifier hardly tells the classes apart."
+    )
+    assert estimate(photos, segments, scale=scale(), confusion=np.eye(3)).uncorrected == ()
+    reason = "its file is gone"
+    assert estimate(photos, segments, scale=scale(), no_confusion=reason).uncorrected == (
+        f"No estimates rogan_gladen and em: {reason}.",
+    )
 
 
 def _seen(photos, sizes):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from streetlab.config.composition import config_folder
 from streetlab.config.targets import instantiate
 from streetlab.errors import UserError
-from streetlab.tasks.losses import CrossEntropy, DiceLoss, LovaszLoss, OhemCrossEntropy, WeightedSum
+from streetlab.tasks.losses import CrossEntropy, DiceLoss, LovaszLoss, OhemCrossEntropy, WeightedSum, lovasz_softmax
 
 WEIGHTS = [0.2, 1.0, 3.0, 0.5]
 LOSSES = {
@@ -142,6 +142,17 @@ def test_lovasz_is_the_sum_over_the_jaccard_losses_of_the_largest_errors(batch) 
             before = jaccard_loss
         losses.append(total)
     torch.testing.assert_close(LovaszLoss()(logits, labels), torch.stack(losses).mean())
+
+
+def test_lovasz_without_reading_counts_and_its_gradient_are_those_of_segmentation_models_pytorch(batch) -> None:
+    logits, labels = batch
+    theirs = smp.losses.LovaszLoss(mode="multiclass", ignore_index=255, from_logits=True)
+    found, wanted = lovasz_softmax(logits.softmax(dim=1), labels, 255), theirs(logits, labels)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
+    nothing = lovasz_softmax(logits.softmax(dim=1), torch.full_like(labels, 255), 255)
+    assert nothing == 0
+    assert not torch.autograd.grad(nothing, logits)[0].any()
 
 
 @pytest.mark.parametrize("loss", [DiceLoss(), LovaszLoss()])

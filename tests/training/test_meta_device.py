@@ -1,40 +1,37 @@
-"""A step on the meta device: a GPU's faults, found without one.
-
-Tensors of that device have shapes and no values. What reads a value (`.item()`, `.tolist()`, a mask as an index) or
-takes part with a tensor of the CPU raises there, and on a GPU would wait or raise.
-"""
+"""A step on the meta device: a GPU's faults, found without one; `tests.support.meta_device` says how."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
-from pytorch_lightning.trainer.states import TrainerFn
+from tests.support.device_purity import Combination, combinations
+from tests.support.meta_device import (
+    META,
+    PHOTOS,
+    SMP,
+    STREETS,
+    STRONG,
+    TINY,
+    OneDevice,
+    build_experiment_of,
+    evaluate_a_batch,
+    no_autocast_on_meta,
+    train_a_step,
+)  # fmt: skip
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from streetlab.config import instantiate
 from streetlab.config.composition import composer
 from streetlab.datasets.labels import CITYSCAPES, CLEANLINESS
 from streetlab.networks.build import build_network
 from streetlab.tasks.distillation import Distillation
-from streetlab.training.build import Experiment, build_experiment
+from streetlab.training.build import Experiment
 from streetlab.training.ema import EMA
-
-PHOTOS = ("dataset=synthetic_cleanliness", "dataset.train=6", "dataset.val=3", "dataset.test=3", "image_size=[64,64]")
-STREETS = ("dataset=synthetic_streets", "dataset.train=4", "dataset.val=2", "dataset.test=2", "image_size=[64,96]")
-TINY = ("model=timm_classifier", "model.name=test_resnet")
-SMP = ("model=smp", "model.decoder=fpn", "model.encoder=resnet18", "model.weights=none")
-STRONG = ("augment=strong",)
 
 NETWORKS = {
     "resnet18": (*PHOTOS, "model=resnet18", "model.weights=none"),
@@ -49,21 +46,10 @@ LOSSES = [
     (*words, f"loss={loss}", *STRONG)
     for words, losses in (
         ((*PHOTOS, *TINY), ("cross_entropy", "ohem")),
-        ((*STREETS, *SMP), ("cross_entropy", "ohem", "dice_cross_entropy")),
+        ((*STREETS, *SMP), ("cross_entropy", "ohem", "dice_cross_entropy", "lovasz_cross_entropy")),
     )
     for loss in losses
 ]
-
-
-class OneDevice(TorchDispatchMode):
-    """Raises where an operation takes tensors of two devices; scalars of the CPU go with any."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tensors = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
-        devices = {tensor.device.type for tensor in tensors if tensor.ndim or tensor.device.type != "cpu"}
-        if len(devices) > 1 and func.overloadpacket not in (torch.ops.aten._to_copy, torch.ops.aten.copy_):
-            raise RuntimeError(f"{func} takes tensors of {sorted(devices)}")
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture
@@ -71,52 +57,17 @@ def build(tmp_path: Path) -> Callable[..., Experiment]:
     """`build("key=value", ...)`: an experiment of `streetlab train`, its data opened, its task on the meta device."""
 
     def make(*words: str) -> Experiment:
-        with composer() as compose:
-            cfg = compose.compose("train", [*words, f"dataset.cache_dir={tmp_path}", "trainer=cpu"])
-        experiment = build_experiment(cfg, OmegaConf.to_container(cfg, resolve=True), instantiate(cfg.dataset))
-        experiment.data.setup()
+        experiment = build_experiment_of(words, tmp_path)
         experiment.task.to("meta")
-        experiment.task.optimize_with(lambda network: instantiate(cfg.optimizer)(network.parameters()))
         return experiment
 
     return make
 
 
 @pytest.fixture(autouse=True)
-def _no_autocast_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch (2.12) knows no mixed precision for the meta device, not even to switch it off."""
-    original = torch.autocast
-    monkeypatch.setattr(
-        torch,
-        "autocast",
-        lambda kind, *args, **kwargs: nullcontext() if kind == "meta" else original(kind, *args, **kwargs),
-    )
-
-
-def train_a_step(experiment: Experiment) -> None:
-    """From the cached bytes to changed weights."""
-    task = experiment.task
-    experiment.data.trainer = SimpleNamespace(training=True)  # type: ignore[assignment]
-    task.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    with OneDevice():
-        batch = experiment.data.train_batch(2, torch.device("meta"))
-        optimizer = task.configure_optimizers()
-        loss = task.training_step(batch, 0)
-        loss.backward()
-        optimizer.step()
-    assert loss.device.type == "meta"
-    assert all(parameter.grad is not None for parameter in task.network.parameters() if parameter.requires_grad)
-
-
-def evaluate_a_batch(experiment: Experiment, fitting: bool) -> None:
-    task, data = experiment.task, experiment.data
-    state = SimpleNamespace(fn=TrainerFn.FITTING if fitting else TrainerFn.TESTING)
-    task._trainer = SimpleNamespace(state=state)  # type: ignore[assignment]
-    data.trainer = SimpleNamespace(training=False)  # type: ignore[assignment]
-    task.eval()
-    with torch.no_grad(), OneDevice():
-        task.validation_step(data.train_batch(2, torch.device("meta")), 0)
-    task._trainer = None
+def _no_autocast_on_meta() -> Iterator[None]:
+    with no_autocast_on_meta():
+        yield
 
 
 @pytest.mark.parametrize("words", NETWORKS.values(), ids=NETWORKS)
@@ -141,12 +92,12 @@ def test_a_step_with_a_teacher_stays_on_its_device(build, kind) -> None:
 def test_averaged_weights_stay_on_their_device(build, warmup) -> None:
     experiment = build(*PHOTOS, *TINY)
     average = EMA(0.9, warmup)
-    strategy = SimpleNamespace(root_device=torch.device("meta"))
-    average.setup(SimpleNamespace(strategy=strategy), experiment.task.to_empty(device="cpu"), "fit")  # type: ignore
+    strategy = SimpleNamespace(root_device=META)
+    average.setup(SimpleNamespace(strategy=strategy), experiment.task.to_empty(device="cpu"), "fit")
     experiment.task.to("meta")
     with OneDevice():
         for step in range(1, 4):
-            average.on_train_batch_end(SimpleNamespace(global_step=step), experiment.task, None, None, step)  # type: ignore
+            average.on_train_batch_end(SimpleNamespace(global_step=step), experiment.task, None, None, step)
 
 
 @pytest.mark.parametrize("fitting", [True, False], ids=["validation", "test"])
@@ -178,6 +129,32 @@ def test_every_family_of_networks_runs_in_bf16_on_a_pretended_gpu(words, monkeyp
             output = network(torch.zeros(2, 3, *cfg.image_size, device="cuda"))
     logits = output.logits if space.spec.per_pixel else output
     assert (logits.device.type, logits.shape[1], seen) == ("cuda", len(space), {torch.bfloat16})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", LOSSES, ids=lambda words: "-".join((words[0][8:], words[-2])))
+def test_a_step_with_every_loss_runs_in_bf16_on_a_pretended_gpu(words, tmp_path, monkeypatch) -> None:
+    experiment = build_experiment_of(words, tmp_path)
+    experiment.task.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    experiment.data.trainer = SimpleNamespace(training=True)  # type: ignore[assignment]
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)  # autocast asks for a GPU
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        experiment.task.to_empty(device="cuda")
+        batch = experiment.data.train_batch(2, torch.device("cuda"))
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = experiment.task.training_step(batch, 0)
+    assert (loss.device.type, loss.dtype) == ("cuda", torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("combination", combinations(), ids=str)
+def test_every_part_of_a_training_stays_on_its_device(combination: Combination, tmp_path: Path) -> None:
+    if combination.reads:
+        with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta|nonzero"):
+            combination.run(tmp_path)
+    else:
+        combination.run(tmp_path)
 
 
 class Reads(nn.Module):

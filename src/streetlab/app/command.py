@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from streetlab.app.media.server_folder import kept_folder, private_folder
 from streetlab.app.settings import Settings, settings_of
 from streetlab.config import plain
-from streetlab.config.options import Flag, checked
+from streetlab.config.options import Flag, Folder, checked
 from streetlab.errors import UserError
 from streetlab.progress import LineFormatter
 
@@ -39,12 +37,9 @@ def run(cfg: DictConfig) -> None:
     """
     values = plain(cfg)
     opens = checked(Flag, values["open"], "open")
-    storage = Path(tempfile.mkdtemp(prefix="streetlab-app-"))  # readable by us alone
-    try:
-        settings = settings_of(values, storage)
-        serve(settings, opens=opens)
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
+    kept = None if values["folder"] is None else checked(Folder, values["folder"], "folder")
+    with private_folder() if kept is None else kept_folder(kept) as storage:
+        serve(settings_of(values, storage), opens=opens)
 
 
 def serve(settings: Settings, opens: bool = False) -> None:
@@ -132,6 +127,8 @@ def _greet(app: FastAPI, settings: Settings, address: str, opens: bool) -> None:
     from streetlab.app.security import is_loopback
 
     print(f"streetlab app: {address} (Ctrl-C ends it)", flush=True)
+    if app.state.resumed:
+        print(app.state.resumed, flush=True)
     if not is_loopback(settings.host):
         print(
             f"streetlab: warning: host={settings.host} lets everyone who reaches this machine upload files and use its "
@@ -148,6 +145,9 @@ def _warm_up(app: FastAPI, settings: Settings) -> None:
     """Load what the first visitor and the first job would else wait for."""
     if not app.state.catalog.models():
         print(f"no finished run under {settings.runs} yet: `make demo` trains one; the page says more", flush=True)
+    if app.state.processes is not None:
+        app.state.processes.start()
+        return
     for module in ("streetlab.app.jobs.work", "streetlab.inference.predictor"):
         import_module(module)
 

@@ -35,7 +35,7 @@ class Settings:
     """Settings of one server, with the keys and defaults of conf/app.yaml.
 
     Attributes:
-        storage: a fresh private folder; uploads and results live in it, and it is deleted with the server.
+        storage: a private folder; uploads and results live in it, and are deleted with the server.
         host, port: where it listens; port 0 takes a free one.
         hosts: further names that a browser may call it by; see `security.Names`.
         runs: the folder whose finished runs are offered.
@@ -43,8 +43,13 @@ class Settings:
         upload_bytes: of one file.
         storage_bytes: of all uploads and results together; beyond that uploads are refused with 507.
         pixels: of one photo or frame, read from the header before anything is decoded.
+        frame_pixels: of one frame of a video, of which some dozen are in memory at once.
         video_frames: of one video.
-        queue: so many jobs wait at most; beyond that they are refused with 429.
+        visitor_pixels: of all photos and frames of one visitor that wait or run. A file of more is refused with 413,
+            one that does not fit beside the visitor's others with 429.
+        queue: so many jobs wait at most; beyond that they are refused with 429, but for visitors who have none waiting.
+        workers: so many jobs run at once; above 1 each in a process of its own, with its own networks in memory.
+        folder: the storage, where a server that was killed shall go on; None: a fresh one, see `media.server_folder`.
         expire_minutes: after which a finished job and its files are deleted.
         idle_seconds: an upload that sends nothing for so long, or crawls, is ended.
         memory_bytes: of the networks that stay loaded.
@@ -60,14 +65,23 @@ class Settings:
     upload_bytes: PositiveInt = 512 * _MIB
     storage_bytes: PositiveInt = 8192 * _MIB
     pixels: PositiveInt = 64_000_000
+    frame_pixels: PositiveInt = 9_000_000
     video_frames: PositiveInt = 36_000
+    visitor_pixels: PositiveInt = 40_000_000_000
     queue: PositiveInt = 64
+    workers: PositiveInt = 1
+    folder: Folder | None = None
     expire_minutes: PositiveNumber = 60
     idle_seconds: PositiveNumber = 20
     memory_bytes: PositiveInt = 4096 * _MIB
     device: _Device = "auto"
     precision: Annotated[str, OneOf(PRECISIONS)] = "auto"
     batch_size: PositiveInt = 8
+
+    @property
+    def most_of_frame(self) -> int:
+        """The most pixels of one frame of a video."""
+        return min(self.pixels, self.frame_pixels)
 
 
 def settings_of(values: Mapping[str, Any], storage: Path) -> Settings:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streetlab.audit.crops import crop_pairs
 from streetlab.audit.fingerprints import Fingerprints
 from streetlab.audit.phash import near_pairs
 from streetlab.audit.similarity import similarities
@@ -34,7 +35,8 @@ class DuplicatePair:
 
     Attributes:
         kind: `bytes`, `pixels` (other files, the same picture once decoded) or `near` (altered).
-        distance: bits between the hashes that brought them together; 0 for exact copies.
+        distance: bits between the hashes that are nearest, up to `MOST_BITS`, or else between those of the whole
+            images; 0 for exact copies.
         similarity: structural similarity once aligned; 1 for exact copies.
         mirrored: one is the mirror image of the other.
     """
@@ -83,16 +85,36 @@ def _equal(digests: Sequence[str | None], kind: str) -> list[DuplicatePair]:
 
 
 def _near(fingerprints: Fingerprints, among: NDArray[np.int64]) -> list[DuplicatePair]:
-    """Near copies among the images of these indices."""
-    i, j, mirrored, distance = _candidates(fingerprints, among)
+    """Near copies among the images of these indices: those that hashes bring together, and crops of any part."""
+    thumbnails = fingerprints.thumbnails
     aspects = (fingerprints.width / np.maximum(fingerprints.height, 1)).astype(np.float32)
-    similar = similarities(fingerprints.thumbnails, aspects, i, j, mirrored)
+    i, j, mirrored, distance = _candidates(fingerprints, among)
+    hashed = _copies(i, j, similarities(thumbnails, aspects, i, j, mirrored), distance, mirrored)
+    crops = crop_pairs(thumbnails[among])
+    part, whole = among[crops.part], among[crops.whole]
+    first, second = np.minimum(part, whole), np.maximum(part, whole)
+    new = np.array([pair not in hashed for pair in zip(first.tolist(), second.tolist(), strict=True)], bool)
+    part, whole, first, second = part[new], whole[new], first[new], second[new]
+    upright = np.zeros(len(part), bool)
+    similar = similarities(thumbnails, aspects, part, whole, upright, crops.warp[new])
+    bits = np.bitwise_count(fingerprints.phash[part] ^ fingerprints.phash[whole])
+    return [*hashed.values(), *_copies(first, second, similar, bits, upright).values()]
+
+
+def _copies(
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    similar: NDArray[np.floating],
+    distance: NDArray[np.integer],
+    mirrored: NDArray[np.bool_],
+) -> dict[tuple[int, int], DuplicatePair]:
+    """The pairs that are one picture, each at its best."""
     best: dict[tuple[int, int], DuplicatePair] = {}
     for place in np.flatnonzero(similar >= LEAST_SIMILARITY).tolist():
-        pair, similarity = (int(i[place]), int(j[place])), float(similar[place])
+        pair, similarity = (int(first[place]), int(second[place])), float(similar[place])
         if pair not in best or similarity > best[pair].similarity:
             best[pair] = DuplicatePair(*pair, "near", int(distance[place]), similarity, bool(mirrored[place]))
-    return list(best.values())
+    return best
 
 
 def _candidates(fingerprints: Fingerprints, among: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray, NDArray]:

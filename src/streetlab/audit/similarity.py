@@ -42,6 +42,7 @@ def similarities(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     mirrored: NDArray[np.bool_],
+    warps: Floats | None = None,
 ) -> Floats:
     """Structural similarity of pairs of images once they are aligned, 1 for the same picture.
 
@@ -57,6 +58,8 @@ def similarities(
         aspects: (N,) width over height of the images, before they were stretched to thumbnails.
         first, second: (P,) indices into them.
         mirrored: (P,) bool.
+        warps: (P, 4) where alignment starts, stretch and shift of the columns, then of the rows; None: at central
+            crops, and at what was cut at two sides.
 
     Returns:
         (P,) float32, at most 1; 0 where not even the outlines agree.
@@ -67,18 +70,19 @@ def similarities(
         a = thumbnails[first[part]].astype(np.float32)
         b = thumbnails[second[part]].astype(np.float32)
         b[mirrored[part]] = b[mirrored[part], :, ::-1]
-        return _compare(a, b, aspects[first[part]] / aspects[second[part]])
+        starts = _starts(aspects[first[part]] / aspects[second[part]]) if warps is None else warps[part, None]
+        return _compare(a, b, starts)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = list(in_order(pool, compare, range(0, len(first), _BATCH)))
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def _compare(a: Floats, b: Floats, shapes: Floats) -> Floats:
-    """Similarity of images (P, S, S); `shapes` (P,) is the aspect of the first over the second's."""
+def _compare(a: Floats, b: Floats, starts: Floats) -> Floats:
+    """Similarity of images (P, S, S), the best of whose `starts` (P, K, 4) is refined."""
     result = np.zeros(len(a), np.float32)
     small_a, small_b = _shrink(a, _COARSE), _shrink(b, _COARSE)
-    start, agreement = _best_start(small_a, small_b, _starts(shapes))
+    start, agreement = _best_start(small_a, small_b, starts)
     close = np.flatnonzero(agreement >= _GLIMPSE)
     small_a, small_b, start = small_a[close], small_b[close], start[close]
     warp = _refine(small_a, small_b, start, _COARSE_STEPS)
@@ -94,7 +98,7 @@ def _compare(a: Floats, b: Floats, shapes: Floats) -> Floats:
 
 
 def _starts(shapes: Floats) -> Floats:
-    """(P, K, 4) start values: stretch and shift of the columns, then of the rows."""
+    """(P, K, 4) start values, of the aspects of the first over the second's: stretch and shift of columns, of rows."""
     starts = np.zeros((len(shapes), len(_ZOOMS) + 2, 4), np.float32)
     starts[:, :-2, [0, 2]] = np.array(_ZOOMS, np.float32)[:, None]
     starts[:, -2, 0] = shapes - 1  # one was cut from the other at the sides,
@@ -215,7 +219,7 @@ def _structural_similarity(a: Floats, b: Floats, inside: Floats) -> Floats:
     covariance = _blur(a * b) - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
     structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return (luminance * structure * inside).sum(axis=(1, 2)) / inside.sum(axis=(1, 2))
+    return (luminance * structure * inside).sum(axis=(1, 2)) / inside.sum(axis=(1, 2)).clip(1)
 
 
 def _blur(images: Floats) -> Floats:

@@ -139,6 +139,13 @@ def own_keys(command: str) -> list[str]:
     return [str(key) for key in OmegaConf.load(config_folder() / f"{command}.yaml") if key != "defaults"]
 
 
+def keeps_sweeps(command: str) -> bool:
+    """True if a command's config names the folder of a sweep; the jobs of others write where they say."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.select(OmegaConf.load(config_folder() / f"{command}.yaml"), "hydra.sweep") is not None
+
+
 def is_sweep(words: Sequence[str]) -> bool:
     """Check that the overrides ask for several jobs: by an option, or by a preset of the group `sweep`."""
     presets = [word for word in words if _group(word) == "sweep"]

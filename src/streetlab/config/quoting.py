@@ -25,6 +25,7 @@ PATH_KEYS = frozenset(
         "checkpoint",
         "segmentation",
         "source",
+        "folder",
         "models",
         "streets",
         "base_map",

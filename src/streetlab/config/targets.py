@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -236,7 +238,7 @@ def signature_of(target: Callable[..., Any]) -> Arguments | None:
     """The arguments that a class or function takes; None where it is written in C without a signature.
 
     A class that hands `**options` on to its parent's constructor is read together with the parent, within one
-    package: there the habit is ours.
+    package. What the parent requires, a class of an installed library may give it; ours hand on what they are given.
     """
     try:
         layers = [inspect.signature(target).parameters]
@@ -249,13 +251,24 @@ def signature_of(target: Callable[..., Any]) -> Arguments | None:
             if not _open_ended(layers[-1]) or parent.__module__.partition(".")[0] != package:
                 break
             layers.append(inspect.signature(parent).parameters)
+    hands_on = not _is_of_library(getattr(target, "__module__", ""))
     named: dict[str, inspect.Parameter] = {}
     for layer in layers:
         for name, parameter in layer.items():
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 named.setdefault(name, parameter)
-    required = tuple(name for name, parameter in named.items() if parameter.default is parameter.empty)
+    required = tuple(
+        name for name, parameter in named.items()
+        if parameter.default is parameter.empty and (hands_on or name in layers[0])
+    )  # fmt: skip
     return Arguments(tuple(named), required, _open_ended(layers[-1]))
+
+
+def _is_of_library(module: str) -> bool:
+    """Tell whether a module belongs to an installed package other than this one."""
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    ours = module.partition(".")[0] == __name__.partition(".")[0]
+    return not ours and file.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
 
 
 def _open_ended(parameters: Mapping[str, inspect.Parameter]) -> bool:

@@ -10,6 +10,7 @@ import torch
 from streetlab.errors import UserError, first_line
 from streetlab.export.export_errors import operation_of, reason
 from streetlab.export.graph import DeployedNetwork, silenced, trace
+from streetlab.export.same_padding import onnx_translations, prepare_same_padding
 from streetlab.inference.model_metadata import INPUT, OUTPUT
 
 OPSET = 18
@@ -51,11 +52,17 @@ def write_onnx(module: DeployedNetwork, image_size: tuple[int, int], target: Pat
     size = module.memory_bytes
     if size > _LARGEST:
         raise UserError(f"format: {network} has {size / 1e9:.1f} GB of parameters, an ONNX file holds 2; format=torch")
+    prepare_same_padding(module.network, as_one=True)
     program = trace(module, image_size)
     try:
         with silenced():
             exported = torch.onnx.export(
-                program, input_names=[INPUT], output_names=[OUTPUT], opset_version=OPSET, external_data=False
+                program,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                external_data=False,
+                custom_translation_table=onnx_translations(),
             )
     except torch.onnx.OnnxExporterError as error:
         operation = operation_of(error)

@@ -9,6 +9,7 @@ import torch
 
 from streetlab.errors import UserError, first_line
 from streetlab.export.graph import DeployedNetwork, silenced, trace
+from streetlab.export.same_padding import prepare_same_padding
 
 
 def write_torch(
@@ -24,6 +25,7 @@ def write_torch(
     Raises:
         UserError: see `graph.trace`; or images of `image_size` are so small that PyTorch needs a graph of their own.
     """
+    prepare_same_padding(module.network, as_one=False)
     program = trace(module, image_size)
     try:
         with torch.inference_mode():

@@ -77,7 +77,11 @@ class ExportedNetwork(nn.Module):
             float32: (B, K), or (B, K, H, W).
         """
         with torch.inference_mode():
-            return self._graph(torch.from_numpy(np.ascontiguousarray(images)).to(self.device)).cpu().numpy()
+            return self.logits(torch.from_numpy(np.ascontiguousarray(images))).cpu().numpy()
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """The same of tensors: (B, H, W, 3) uint8 to float32 on the device."""
+        return self._graph(pixels.to(self.device))
 
     def forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         """Logits of images that `streetlab.loading.augment.normalize` made, as a network of that task gives them.
@@ -87,7 +91,7 @@ class ExportedNetwork(nn.Module):
                 those: nothing is lost of what were pixels before, up to half a grey level of what was resampled.
         """
         whole = (images.to(self.device).float() * self._std + self._mean).round_().clamp_(0, 255).to(torch.uint8)
-        logits = self._graph(whole.permute(0, 2, 3, 1).contiguous()).to(images.device)
+        logits = self.logits(whole.permute(0, 2, 3, 1).contiguous()).to(images.device)
         return SegmentationOutput(logits) if self.metadata.label_space.spec.per_pixel else logits
 
 

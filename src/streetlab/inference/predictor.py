@@ -196,7 +196,8 @@ class Predictor:
         Args:
             photos: of any sizes: paths, arrays (H, W, 3) of uint8 in RGB, or Pillow's RGB images.
             activations: with class activation maps: of all classes up to six, else of the predicted one.
-            go_on: called before every batch of windows, of which a large photo has thousands; may raise to stop.
+            go_on: called before and after the network sees a photo, and before every batch of windows, of which a
+                large photo has thousands; may raise to stop.
 
         Raises:
             UserError: maps of a network that gives each pixel a class, or of an exported one; a photo that the
@@ -223,7 +224,9 @@ class Predictor:
             return [labelled(self._slide(photo, go_on), _size(photo)) for photo in photos]
         answers: dict[int, Segmented] = {}
         for places in self._batches(photos):
+            go_on()
             scores = self._whole([photos[place] for place in places])
+            go_on()
             answers |= {
                 place: self.segmented(one, _size(photos[place])) for place, one in zip(places, scores, strict=True)
             }
@@ -247,7 +250,8 @@ class Predictor:
             raise ValueError(f"scores: {len(photos)} photos of {len({photo.size for photo in photos})} sizes, not one")
         if self.views.mode == "window":
             return torch.stack([torch.cat(list(self._slide(photo, go_on)), dim=1) for photo in photos])
-        return torch.cat([self._whole([photos[place] for place in places]) for places in self._batches(photos)])
+        batches = [self._whole([photos[place] for place in places]) for places in self._batches(photos)]
+        return batches[0] if len(batches) == 1 else torch.cat(batches)
 
     @torch.inference_mode()
     def segmented(self, scores: Tensor, size: tuple[int, int]) -> Segmented:
@@ -278,15 +282,23 @@ class Predictor:
 
     def _whole(self, photos: Sequence[Image.Image]) -> Tensor:
         """Scores of photos that make one batch."""
+        if isinstance(self.network, ExportedNetwork) and self.views.whole.plain:
+            pixels = self._pixels(photos)
+            with self._failures(pixels.permute(0, 3, 1, 2)):
+                return self.network.logits(pixels)
         return self._seen(self._images(photos))
+
+    def _pixels(self, photos: Sequence[Image.Image]) -> Tensor:
+        """`(B, h, w, 3)` uint8 at the size that the network sees."""
+        own = self.views.mode == "direct"
+        shown = [resize(_rgb(photo), _size(photo) if own else self.image_size) for photo in photos]
+        return torch.from_numpy(np.stack(shown))
 
     def _images(self, photos: Sequence[Image.Image]) -> Tensor:
         """`(B, 3, h, w)` float32, normalised, at the size that the network sees."""
-        shown = [
-            resize(_rgb(photo), self.image_size if self.views.mode != "direct" else _size(photo)) for photo in photos
-        ]
-        with fitting(f"{len(photos)} photos of {_times(shown[0].shape)}", self.device):
-            return normalize(torch.from_numpy(np.stack(shown)).to(self.device).permute(0, 3, 1, 2))
+        shown = self._pixels(photos)
+        with fitting(f"{len(photos)} photos of {_times(shown.shape[1:])}", self.device):
+            return normalize(shown.to(self.device).permute(0, 3, 1, 2))
 
     def _seen(self, images: Tensor) -> Tensor:
         """Scores of normalised images of one size, averaged over the views of a whole image."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import tzinfo
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +13,25 @@ from omegaconf import DictConfig
 from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.io.filenames import one_line
-from streetlab.records.record import now
 from streetlab.survey.options import Options, read_options
+from streetlab.survey.request import file_hashes, first_made
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     import geopandas as gpd
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
+    from streetlab.survey.estimates import Estimates
+    from streetlab.survey.photos import Photos
     from streetlab.survey.segments import Segments
     from streetlab.survey.tracks import Track
+    from streetlab.survey.trend import Trend
+    from streetlab.survey.vector_files import VectorFile
 
-SURVEY, REQUEST = "survey.json", "survey_request.json"
+SURVEY = "survey.json"
 _NAMED = 5
 """Photos that are named on the terminal, of those that have no place; survey.json lists all."""
 
@@ -86,134 +90,210 @@ def survey(options: Options) -> SurveyResult:
     Raises:
         UserError: see `run`.
     """
-    from streetlab.survey import geo_files, tables
-    from streetlab.survey.districts import add_districts, read_districts
-    from streetlab.survey.estimates import estimate
-    from streetlab.survey.grades import add_grades, read_grades
-    from streetlab.survey.page import read_base_map, write_page
-    from streetlab.survey.photos import photos_of_table, predicted_photos
-    from streetlab.survey.pictures import pictures_of
-    from streetlab.survey.severity import add_severity
-    from streetlab.survey.times import parse_zone
-    from streetlab.survey.tracks import read_track
-    from streetlab.survey.trend import read_baseline, trend
-
-    baseline = read_baseline(options.baseline, options.scale) if options.baseline else None
-    base_map = read_base_map(options.base_map) if options.base_map else None
-    files_read = _inputs(options)
-    zone = parse_zone(options.time_zone) if options.time_zone else None
-    track = read_track(options.track, zone, options.max_gap) if options.track else None
-    districts = read_districts(options.districts, options.district_name) if options.districts else None
-    streets = _streets(options)
-    read = photos_of_table(options.table) if options.table else predicted_photos(options, zone, track)
-    made = _made(options, files_read | dict(read.inputs))
-    photos, place_notes = _placed(options, read.table, zone, track)
-    photos, segments = _into_segments(options, photos, streets, track)
-    photos = photos.assign(district="")
-    if districts is not None:
-        photos = add_districts(photos, segments, districts.table)
-    photos = add_severity(photos, options.scale)
-    grades = read_grades(options.grades, list(photos["file"]), options.scale) if options.grades else None
-    photos = add_grades(photos, grades)
-    estimates = estimate(
-        photos,
-        segments.table,
-        grades,
-        scale=options.scale,
-        confusion=_confusion(options, photos),
-        weights=options.weights,
-        population=segments.population,
-        grades_sample=options.grades_sample,
-    )
-    table = estimates.segments
-    strata = dict(zip(table["segment"], table["stratum"], strict=True))
-    photos = photos.assign(stratum=photos["segment"].map(strata).fillna(""))
-    pictures = pictures_of(options, photos)
-    photos = pictures.photos
-    notes = (*read.notes, *place_notes, *segments.notes, *(districts.notes if districts else ()))
+    inputs = _read_inputs(options)
+    read = _photos(options, inputs)
+    hashes = inputs.hashes | dict(read.inputs)
+    made = first_made(options, hashes, inputs.hashes | dict(read.earlier_inputs or read.inputs))
+    photos, place_notes = _placed(options, read.table, inputs)
+    photos, segments = _into_segments(options, photos, inputs)
+    photos, grades = _graded(options, photos)
+    estimates = _estimated(options, photos, segments, grades)
+    photos, pictures_note = _with_pictures(options, photos, estimates)
+    change = _change(options, photos, segments, estimates, inputs)
     summary = {
         "name": options.output.resolve().name,
         "made": made,
-        "inputs": files_read | dict(read.inputs),
-        "segments": {"kind": segments.kind, "total": len(table), "with_photos": int((table["photos"] > 0).sum())},
-        "notes": notes,
+        "inputs": hashes,
+        "segments": _segment_counts(segments, estimates),
+        "notes": (*read.notes, *place_notes, *segments.notes, *(inputs.districts.notes if inputs.districts else ())),
         "photos": _photo_counts(photos),
         "scale": options.scale.to_dict(),
         "assumptions": estimates.assumptions,
+        "uncorrected": estimates.uncorrected,
         "estimates": estimates.to_json(),
-        "pictures": pictures.note,
+        "pictures": pictures_note,
+        **({} if change is None else {"trend": change.to_json()}),
     }
-    if baseline is not None:
-        change = trend(
-            photos,
-            table,
-            baseline,
-            delta=options.delta,
-            weights=options.weights,
-            population=segments.population,
-        )
-        table = change.segments
-        summary["trend"] = change.to_json()
-    photos = tables.photo_table(photos)
-    tables.write_photos(options.output, photos)
-    tables.write_segments(options.output, table)
-    areas = None if districts is None else districts.table.merge(estimates.districts, on="district", how="left")
-    geo_files.write(options.output, photos, table, areas, styles=options.styles, made=made)
-    page = write_page(options.output, photos, table, areas, summary, base_map)
-    files.write_json(options.output / SURVEY, summary)
-    errors = {row.file: row.error for row in photos.itertuples() if row.error}
-    return SurveyResult(options.output, photos, table, summary, notes, errors, page)
+    table = estimates.segments if change is None else change.segments
+    return _write(options, photos, table, _areas(inputs, estimates), summary, inputs.base_map)
 
 
-def _streets(options: Options) -> Segments | None:
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What is read before anything is predicted, so that its faults are known first; None: not given.
+
+    Attributes:
+        hashes: SHA-256 of each file, by its key.
+    """
+
+    baseline: pd.DataFrame | None
+    base_map: bytes | None
+    hashes: dict[str, str]
+    zone: tzinfo | None
+    track: Track | None
+    districts: VectorFile | None
+    streets: Segments | None
+
+
+def _read_inputs(options: Options) -> _Inputs:
+    from streetlab.survey.districts import read_districts
+    from streetlab.survey.page import read_base_map
     from streetlab.survey.streets import read_streets
+    from streetlab.survey.times import parse_zone
+    from streetlab.survey.tracks import read_track
+    from streetlab.survey.trend import read_baseline
 
-    if options.streets is None:
-        return None
-    return read_streets(options.streets, options.street_id, options.street_name, options.strata)
+    baseline = read_baseline(options.baseline, options.scale) if options.baseline else None
+    base_map = read_base_map(options.base_map) if options.base_map else None
+    hashes = file_hashes(options)
+    zone = parse_zone(options.time_zone) if options.time_zone else None
+    track = read_track(options.track, zone, options.max_gap) if options.track else None
+    districts = read_districts(options.districts, options.district_name) if options.districts else None
+    streets = None
+    if options.streets is not None:
+        streets = read_streets(options.streets, options.street_id, options.street_name, options.strata)
+    return _Inputs(baseline, base_map, hashes, zone, track, districts, streets)
 
 
-def _placed(
-    options: Options, photos: pd.DataFrame, zone: tzinfo | None, track: Track | None
-) -> tuple[pd.DataFrame, list[str]]:
+def _photos(options: Options, inputs: _Inputs) -> Photos:
+    """The photos with their predictions, by the run or from a table."""
+    from streetlab.survey.photos import photos_of_table, predicted_photos
+
+    return photos_of_table(options.table) if options.table else predicted_photos(options, inputs.zone, inputs.track)
+
+
+def _placed(options: Options, photos: pd.DataFrame, inputs: _Inputs) -> tuple[pd.DataFrame, list[str]]:
     """Places by EXIF, over them those by the track, and over these the ones of the table of positions."""
     from streetlab.survey.places import in_zone, place_by_table, place_by_track
 
-    photos = in_zone(photos, zone, options.clock_offset)
+    photos = in_zone(photos, inputs.zone, options.clock_offset)
     notes: list[str] = []
-    if track is not None:
-        photos, notes = place_by_track(photos, track)
+    if inputs.track is not None:
+        photos, notes = place_by_track(photos, inputs.track)
     if options.positions is not None:
-        photos, more = place_by_table(photos, options.positions, zone)
+        photos, more = place_by_table(photos, options.positions, inputs.zone)
         notes += more
     return photos, notes
 
 
-def _into_segments(
-    options: Options, photos: pd.DataFrame, streets: Segments | None, track: Track | None
-) -> tuple[pd.DataFrame, Segments]:
+def _into_segments(options: Options, photos: pd.DataFrame, inputs: _Inputs) -> tuple[pd.DataFrame, Segments]:
+    """The photos with their segment and district, and the segments: streets, stretches of the track, or cells."""
     from streetlab.survey.cells import into_cells
+    from streetlab.survey.districts import add_districts
     from streetlab.survey.streets import match
     from streetlab.survey.stretches import into_stretches
 
-    if streets is not None:
-        return match(photos, streets, options.snap), streets
-    if track is not None and options.stretch is not None:
-        return into_stretches(photos, track, options.stretch, options.snap)
-    return into_cells(photos, options.cells)
+    if inputs.streets is not None:
+        photos, segments = match(photos, inputs.streets, options.snap), inputs.streets
+    elif inputs.track is not None and options.stretch is not None:
+        photos, segments = into_stretches(photos, inputs.track, options.stretch, options.snap)
+    else:
+        photos, segments = into_cells(photos, options.cells)
+    photos = photos.assign(district="")
+    if inputs.districts is not None:
+        photos = add_districts(photos, segments, inputs.districts.table)
+    return photos, segments
 
 
-def _confusion(options: Options, photos: pd.DataFrame) -> NDArray[np.int64] | None:
-    """The confusion of the run's test part; None where no run is known, or it has no such part."""
+def _graded(options: Options, photos: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The photos with severities and people's grades, and these grades."""
+    from streetlab.survey.grades import add_grades, read_grades
+    from streetlab.survey.severity import add_severity
+
+    photos = add_severity(photos, options.scale)
+    grades = read_grades(options.grades, list(photos["file"]), options.scale) if options.grades else None
+    return add_grades(photos, grades), grades
+
+
+def _estimated(options: Options, photos: pd.DataFrame, segments: Segments, grades: pd.DataFrame | None) -> Estimates:
+    from streetlab.survey.estimates import estimate
+
+    confusion, no_confusion = _confusion(options, photos)
+    return estimate(
+        photos,
+        segments.table,
+        grades,
+        scale=options.scale,
+        confusion=confusion,
+        no_confusion=no_confusion,
+        weights=options.weights,
+        population=segments.population,
+        grades_sample=options.grades_sample,
+    )
+
+
+def _confusion(options: Options, photos: pd.DataFrame) -> tuple[NDArray[np.int64] | None, str]:
+    """The confusion of the run's test part; where there is none, why."""
     from streetlab.survey.known_photos import read_known_photos
     from streetlab.survey.severity import classes_of
 
     if options.run is None:
-        return None
+        return None, "they need run=, whose test part tells how often the model errs"
     try:
-        return read_known_photos(options.run, classes_of(photos)).confusion
-    except UserError:
+        return read_known_photos(options.run, classes_of(photos)).confusion, ""
+    except UserError as error:
+        return None, f"the run's test part cannot be used ({error})"
+
+
+def _with_pictures(options: Options, photos: pd.DataFrame, estimates: Estimates) -> tuple[pd.DataFrame, str]:
+    """The photos with their stratum and their picture for the page, and a sentence on the pictures."""
+    from streetlab.survey.pictures import pictures_of
+
+    strata = dict(zip(estimates.segments["segment"], estimates.segments["stratum"], strict=True))
+    pictures = pictures_of(options, photos.assign(stratum=photos["segment"].map(strata).fillna("")))
+    return pictures.photos, pictures.note
+
+
+def _change(
+    options: Options, photos: pd.DataFrame, segments: Segments, estimates: Estimates, inputs: _Inputs
+) -> Trend | None:
+    """The change since the baseline; None without one."""
+    from streetlab.survey.trend import trend
+
+    if inputs.baseline is None:
         return None
+    return trend(
+        photos,
+        estimates.segments,
+        inputs.baseline,
+        delta=options.delta,
+        weights=options.weights,
+        population=segments.population,
+    )
+
+
+def _areas(inputs: _Inputs, estimates: Estimates) -> gpd.GeoDataFrame | None:
+    """The districts with their estimates."""
+    if inputs.districts is None:
+        return None
+    return inputs.districts.table.merge(estimates.districts, on="district", how="left")
+
+
+def _write(
+    options: Options,
+    photos: pd.DataFrame,
+    segments: gpd.GeoDataFrame,
+    districts: gpd.GeoDataFrame | None,
+    summary: Mapping[str, Any],
+    base_map: bytes | None,
+) -> SurveyResult:
+    """Write the tables, the layers, the page and, last, survey.json."""
+    from streetlab.survey import geo_files, tables
+    from streetlab.survey.page import write_page
+
+    photos = tables.photo_table(photos)
+    tables.write_photos(options.output, photos)
+    tables.write_segments(options.output, segments)
+    geo_files.write(options.output, photos, segments, districts, styles=options.styles, made=summary["made"])
+    page = write_page(options.output, photos, segments, districts, summary, base_map)
+    files.write_json(options.output / SURVEY, summary)
+    errors = {row.file: row.error for row in photos.itertuples() if row.error}
+    return SurveyResult(options.output, photos, segments, summary, summary["notes"], errors, page)
+
+
+def _segment_counts(segments: Segments, estimates: Estimates) -> dict[str, Any]:
+    table = estimates.segments
+    return {"kind": segments.kind, "total": len(table), "with_photos": int((table["photos"] > 0).sum())}
 
 
 def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
@@ -224,57 +304,6 @@ def _photo_counts(photos: pd.DataFrame) -> dict[str, Any]:
         "matched": int((photos["segment"] != "").sum()),
         "without_place": [{"file": row.file, "why": row.place_note} for row in without.itertuples()],
     }
-
-
-def _inputs(options: Options) -> dict[str, str]:
-    """SHA-256 of each file that is read; of a Shapefile, of its parts together."""
-    named = {key: getattr(options, key) for key in ("track", "positions", "streets", "districts", "grades", "base_map")}
-    if options.baseline is not None:
-        named["baseline"] = options.baseline / "photos.csv"
-    return {key: _file_hash(key, path) for key, path in named.items() if path is not None}
-
-
-def _file_hash(key: str, path: Path) -> str:
-    parts = [path]
-    if path.suffix.lower() == ".shp":
-        parts = sorted(each for each in path.parent.iterdir() if each.stem == path.stem and each.is_file())
-    try:
-        hashes = [files.file_sha256(part) for part in parts]
-    except OSError as error:
-        raise UserError(f"{key}: {path} cannot be read ({error.strerror or error})") from None
-    return hashes[0] if len(hashes) == 1 else files.text_sha256("".join(hashes))
-
-
-def _made(options: Options, inputs: Mapping[str, str]) -> str:
-    """When the survey was first made, of these inputs and options; another one starts anew.
-
-    Raises:
-        UserError: the folder of the results holds something else.
-    """
-    words = {
-        key: value for key, value in asdict(options).items() if key not in ("output", "resume", "device", "batch_size")
-    }
-    request = json.loads(files.json_text({"options": _as_words(words), "inputs": inputs}))
-    path = options.output / REQUEST
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["request"] == request:
-            return str(before["made"])
-    except FileNotFoundError:
-        others = [each.name for each in options.output.iterdir()] if options.output.is_dir() else []
-        if foreign := set(others) - {"predictions", "pictures"}:
-            raise UserError(
-                f"output: {options.output} holds other things ({min(foreign)}); give another with output=DIR"
-            ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # damaged: this survey is made now
-    made = now()
-    files.write_json(path, {"made": made, "request": request})
-    return made
-
-
-def _as_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
 def _print(result: SurveyResult) -> None:
@@ -289,6 +318,8 @@ def _print(result: SurveyResult) -> None:
     for row in result.survey["estimates"]:
         if row["area"] == "all" and row["measure"] == "severity":
             print(estimate_sentence(row))
+    for sentence in result.survey["uncorrected"]:
+        print(one_line(sentence))
     for row in result.survey.get("trend", ()):
         if row["area"] == "all":
             print(f"since the baseline: {trend_sentence(row)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,12 +68,15 @@ class Estimates:
             `segments_total`, `segments_seen`, `photos`, `severity`, `low`, `high`, `estimator`.
         rows: all estimates.
         assumptions: sentences that hold for all of them.
+        uncorrected: sentences on why the whole has no estimate that is corrected by the run's test part, where it
+            has none.
     """
 
     segments: gpd.GeoDataFrame
     areas: pd.DataFrame
     rows: tuple[AreaEstimate, ...]
     assumptions: tuple[str, ...]
+    uncorrected: tuple[str, ...] = ()
 
     @property
     def districts(self) -> pd.DataFrame:
@@ -92,6 +95,7 @@ def estimate(
     *,
     scale: Scale,
     confusion: ArrayLike | None = None,
+    no_confusion: str = "no test part tells how often the model errs",
     weights: Weights = "equal",
     population: bool = False,
     grades_sample: str = "random",
@@ -103,6 +107,7 @@ def estimate(
         segments: with `segment`, `length_m`, `district`, `stratum` and geometry.
         grades: of `read_grades`.
         confusion: (K, K) counts of the run's test part, classes as those of the probabilities; the row is the truth.
+        no_confusion: why there is none, where there is none.
         weights: whether a segment counts once or by its length.
         population: the segments are all there are, with photos or without.
         grades_sample: one of `options.GRADES_SAMPLES`.
@@ -111,12 +116,16 @@ def estimate(
     table = add_segment_estimates(segments, usable, scale)
     rows: list[AreaEstimate] = []
     headlines = []
+    uncorrected: tuple[str, ...] = ()
     for area in areas(usable, table, grades, scale, weights, population):
-        of_area = [*_by_model(area), *_corrected(area, scale, confusion), *_by_people(area, grades_sample)]
+        corrected, reasons = _corrected(area, scale, confusion, no_confusion)
+        of_area = [*_by_model(area), *corrected, *_by_people(area, grades_sample)]
         headlines.append(_headline(area, of_area))
         rows += of_area
+        if area.level == "all":
+            uncorrected = tuple(f"No estimates {names}: {reason}." for names, reason in reasons.items())
     sentences = _assumptions(table, scale, weights, population, grades is not None)
-    return Estimates(table, pd.DataFrame(headlines), tuple(rows), sentences)
+    return Estimates(table, pd.DataFrame(headlines), tuple(rows), sentences, uncorrected)
 
 
 def estimate_sentence(row: Mapping[str, Any]) -> str:
@@ -136,21 +145,33 @@ def _by_model(area: Area) -> Iterator[AreaEstimate]:
         yield _row(area, measure, "plug_in", mean.value, _interval(mean, n, measure))
 
 
-def _corrected(area: Area, scale: Scale, confusion: ArrayLike | None) -> Iterator[AreaEstimate]:
-    """Means from class shares that are corrected by the test part, each class at its severity on the scale."""
-    n = len(area.design)
-    if confusion is None or n < 2:
-        return
+def _corrected(
+    area: Area, scale: Scale, confusion: ArrayLike | None, no_confusion: str
+) -> tuple[list[AreaEstimate], dict[str, str]]:
+    """Means from class shares that are corrected by the test part, each class at its severity on the scale.
+
+    Returns:
+        The rows, and by the names of the estimators that are missing the reason why.
+    """
+    both, n = " and ".join(_CORRECTIONS), len(area.design)
+    if confusion is None:
+        return [], {both: no_confusion}
+    if n < 2:
+        return [], {both: "fewer than two segments have photos"}
     counts = np.asarray(confusion, dtype=float)
     by_class = measures(scale.class_severities(area.classes), scale)
-    for estimator, correct in (("rogan_gladen", _rogan_gladen), ("em", _shifted)):
+    rows: list[AreaEstimate] = []
+    reasons: dict[str, str] = {}
+    for estimator, correct in _CORRECTIONS.items():
         try:
             corrected = correct(area, counts)
-        except ValueError:
-            continue  # the test part says too little for this correction
+        except ValueError as error:
+            reasons[estimator] = f"the run's test part says too little: {error}"
+            continue
         for measure, values in by_class.items():
             value, low, high = corrected.mean(values)
-            yield _row(area, measure, estimator, value, (low, high))
+            rows.append(_row(area, measure, estimator, value, (low, high)))
+    return rows, reasons
 
 
 def _rogan_gladen(area: Area, confusion: NDArray[np.float64]) -> CorrectedShares:
@@ -166,6 +187,12 @@ def _shifted(area: Area, confusion: NDArray[np.float64]) -> CorrectedShares:
     prior = confusion.sum(axis=1) / confusion.sum()
     weights = (area.design.shares / np.bincount(area.segment))[area.segment]
     return shifted_priors(area.probabilities, prior, area.segment, weights, area.design)
+
+
+_CORRECTIONS: Mapping[str, Callable[[Area, NDArray[np.float64]], CorrectedShares]] = {
+    "rogan_gladen": _rogan_gladen,
+    "em": _shifted,
+}
 
 
 def _by_people(area: Area, sample: str) -> Iterator[AreaEstimate]:

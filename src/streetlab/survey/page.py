@@ -87,7 +87,7 @@ def write_page(
         estimates=_estimates(survey.get("estimates", ())),
         trend=[_trend_row(row) for row in survey.get("trend", ())],
         trend_assumes=sorted({row["assumes"] for row in survey.get("trend", ())}),
-        assumptions=list(survey.get("assumptions", ())),
+        assumptions=[*survey.get("assumptions", ()), *survey.get("uncorrected", ())],
         without_place=[_without_place(item) for item in survey.get("photos", {}).get("without_place", ())],
         inputs=dict(survey.get("inputs", {})),
     )

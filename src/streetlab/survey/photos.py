@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 
 from streetlab.config.call import call
 from streetlab.config.quoting import quote
+from streetlab.datasets.hashes import content_hashes
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.places import NO_GPS, position_fault
 from streetlab.errors import UserError, did_you_mean
@@ -29,6 +30,8 @@ from streetlab.survey.videos import Sampled, sample_frames
 
 PROBABILITY = "p_"
 """The prefix of the columns of probabilities."""
+_HASHES = Path("outputs/.cache")
+"""Where all commands keep the hashes of photos, so that those of a survey are read once for it."""
 _NUMBERS = ("lat", "lon", "heading", "confidence")
 _TEXTS = ("time", "place", "place_note", "prediction", "error")
 
@@ -43,11 +46,13 @@ class Photos:
             `unlike_training` where the run can tell, `error`.
         inputs: SHA-256 of what they follow from.
         notes: what the reader should know of how they were read.
+        earlier_inputs: what surveys of before content hashes have in place of `inputs`; empty: the same.
     """
 
     table: pd.DataFrame
     inputs: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    earlier_inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None) -> Photos:
@@ -96,13 +101,22 @@ def predicted_photos(options: Options, zone: tzinfo | None, track: Track | None)
         ({**line, **_of_frame(times[line["path"]])} if line["path"] in times else line for line in result.files),
         key=lambda line: line["file"],
     )
-    sizes = "".join(f"{line['file']}\0{line['bytes']}\n" for line in lines)
-    inputs = {
-        "run": next((line["checkpoint"] for line in lines), ""),
-        "photos (names and sizes)": files.text_sha256(sizes),
-    }
+    run = {"run": next((line["checkpoint"] for line in lines), "")}
+    hashes = content_hashes([Path(line["path"]) for line in lines], _HASHES, "hashing photos")
+    contents = {line["file"]: sha256 or "" for line, sha256 in zip(lines, hashes, strict=True)}
+    sizes = {line["file"]: line["bytes"] for line in lines}
     notes = [line for line in result.skipped if not line.startswith("  ")]
-    return Photos(_table(lines), inputs, (*notes, *video_notes))
+    return Photos(
+        _table(lines),
+        run | {"photos": _hash_of(contents)},
+        (*notes, *video_notes),
+        run | {"photos (names and sizes)": _hash_of(sizes)},
+    )
+
+
+def _hash_of(photos: Mapping[str, object]) -> str:
+    """SHA-256 of what each photo is known by, in the order of the table."""
+    return files.text_sha256("".join(f"{name}\0{known_by}\n" for name, known_by in photos.items()))
 
 
 def _of_frame(time: str) -> dict[str, str]:

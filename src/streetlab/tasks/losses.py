@@ -201,19 +201,55 @@ class DiceLoss(nn.Module):
 class LovaszLoss(nn.Module):
     """Lovász-Softmax over the batch's valid pixels, the mean over the classes present (Berman et al. 2018).
 
+    On the CPU it is segmentation-models-pytorch's. That one picks out the valid pixels and the classes present, so that
+    the host has to wait for a GPU once for each class; elsewhere `lovasz_softmax` gives the same value without.
+
     Args:
         ignore_index: label that counts for nothing.
     """
 
     def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
+        self.ignore_index = ignore_index
         self.loss = smp.losses.LovaszLoss(mode="multiclass", ignore_index=ignore_index, from_logits=True)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits, labels = _as_maps(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):  # it fails in half precision
+            if logits.device.type != "cpu":
+                return lovasz_softmax(logits.float().softmax(dim=1), labels, self.ignore_index)
             # with no valid pixel the library's is an empty tensor; the sum makes that zero
             return self.loss(logits.float(), labels).sum()
+
+
+def lovasz_softmax(probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+    """Compute Lovász-Softmax over a batch's valid pixels without asking the device how many there are.
+
+    Algorithm 1 of Berman et al. 2018, arXiv:1705.08790, class by class, since all at once would hold K sorted batches.
+
+    Args:
+        probabilities: `(B, K, H, W)` float32.
+        labels: `(B, H, W)` int64.
+        ignore_index: label that counts for nothing.
+
+    Returns:
+        the mean over the classes present; zero where no pixel is valid.
+    """
+    truth = labels.flatten()
+    ignored = truth == ignore_index
+    total = present = probabilities.new_zeros(())
+    for label, scores in enumerate(probabilities.movedim(1, 0).flatten(1)):
+        of_class = (truth == label).to(scores.dtype)
+        # ignored pixels come last, where they change no other's weight, and their error is zero
+        errors, order = (of_class - scores).abs().masked_fill(ignored, -1.0).sort(descending=True)
+        sorted_truth = of_class[order]
+        count = sorted_truth.sum()
+        jaccard = 1 - (count - sorted_truth.cumsum(0)) / (count + (1 - sorted_truth).cumsum(0))
+        weights = jaccard.diff(prepend=jaccard.new_zeros(1))
+        is_present = (count > 0).to(scores.dtype)
+        total = total + is_present * torch.dot(errors.clamp(min=0), weights)
+        present = present + is_present
+    return total / present.clamp(min=1)
 
 
 def _as_maps(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
+from streetlab.checkpoints.write import WholeFiles
 from streetlab.lightning_compat import leave_signals_alone
 from streetlab.training.compile_callback import AUTO, check_compile
 from streetlab.training.precision import resolve_accelerator, resolve_precision
@@ -40,13 +41,14 @@ def build_trainer(
     """
     check_compile(compile)
     accelerator = resolve_accelerator(accelerator)
+    environment_of_processes = environment()
     trainer = pl.Trainer(
         accelerator=accelerator,
         precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
         callbacks=list(callbacks),
         logger=list(loggers) or False,
         default_root_dir=root,
-        plugins=environment(),
+        plugins=[WholeFiles(), *([environment_of_processes] if environment_of_processes else [])],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

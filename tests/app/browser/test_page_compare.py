@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +113,24 @@ def test_where_they_differ_is_downloaded_as_it_is_shown(compared, striped, tmp_p
     grey = pixels.max(axis=-1) - pixels.min(axis=-1) <= 1
     assert grey[~differ].all(), "where both say the same the photo is grey"
     assert not grey[differ].all()
+
+
+def test_each_model_of_a_comparison_is_downloaded_with_its_own_classes_and_name(compared, striped, tmp_path):
+    page = compared("camvid").page
+    title = re.sub(r"[^\w.-]+", "-", page.locator(".pane-title").nth(1).text_content())
+    page.click("#download summary")
+    assert page.locator("#download .sheet p").all_text_contents() == page.locator(".pane-title").all_text_contents()
+    for attribute, space, model in (("part", CITYSCAPES, ""), ("second", CAMVID, f"_{title}")):
+        with page.expect_download() as got:
+            page.click(f"#download [data-{attribute}=ids]")
+        assert got.value.suggested_filename == f"striped_ids{model}.png"
+        got.value.save_as(tmp_path / "ids.png")
+        with Image.open(tmp_path / "ids.png") as ids:
+            np.testing.assert_array_equal(np.asarray(ids), seen_by(striped, space))
+        page.click("#download summary")
+    page.select_option("#second", "")
+    eventually(lambda: page.locator("#download [data-second]").count(), 0)
+    assert page.locator("#download [data-part=ids]").count() == 1
 
 
 def test_a_verdict_stands_beside_the_second_picture_not_above_it(served, visit, striped):

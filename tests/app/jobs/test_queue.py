@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from tests.support.app_stand_ins import StandInWork, wait_for
 
-from streetlab.app.jobs.queue import Job, Jobs, QueueFull, UnknownJob
+from streetlab.app.jobs.job import Job
+from streetlab.app.jobs.queue import Jobs, QueueFull, UnknownJob
 from streetlab.app.media.storage import StorageFull
 from streetlab.app.settings import Settings
 from streetlab.errors import UserError
@@ -86,7 +87,7 @@ def test_a_full_queue_refuses_with_a_time_and_takes_more_once_there_is_room(benc
     assert 1 <= refused.value.retry_after <= 600
     assert len(list((one.jobs.storage.folder / "jobs").iterdir())) == 3, "a refused job left a folder"
     one.work.gate.set()
-    wait_for(lambda: not one.jobs._waiting)
+    wait_for(lambda: not one.jobs._turns.waiting)
     assert one.ended(one.submit("d")).state == "done"
 
 

@@ -9,7 +9,7 @@ from tests.support.app_stand_ins import encoded, photo_bytes
 from tests.support.crafted_files import deep_png
 from tests.support.videos import make_video
 
-from streetlab.app.media.uploads import Refused, check_file, display_name, kind_of
+from streetlab.app.media.uploads import Refused, check_file, display_name, kind_of, most_frames
 from streetlab.app.settings import Settings
 
 PHOTO = Image.fromarray(np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3))
@@ -151,3 +151,20 @@ def test_a_file_is_judged_by_content_and_not_by_name():
         with pytest.raises(Refused) as refused:
             kind_of(start)
         assert refused.value.status == 415
+
+
+def test_a_small_file_of_many_large_frames_is_refused_with_what_was_found_and_what_is_allowed(tmp_path):
+    path = make_video(tmp_path / "bomb.mp4", frames=60, size=(480, 480))
+    assert path.stat().st_size < 100_000
+    assert check_file(path, Settings(storage=tmp_path, visitor_pixels=60 * 480 * 480)) == "video"
+    with pytest.raises(Refused) as refused:
+        check_file(path, Settings(storage=tmp_path, visitor_pixels=60 * 480 * 480 - 1))
+    assert refused.value.status == 413
+    line = "about 60 frames of 0.2304 megapixels are 14 megapixels in all, but 14 are the most of one visitor here"
+    assert str(refused.value).startswith(line)
+
+
+def test_a_video_that_does_not_say_how_long_it_is_is_read_as_far_as_the_budget_goes(tmp_path):
+    settings = Settings(storage=tmp_path, visitor_pixels=10 * 64 * 48)
+    assert most_frames(64 * 48, settings) == 10
+    assert most_frames(11 * 64 * 48, settings) == 1

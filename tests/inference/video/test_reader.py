@@ -87,6 +87,31 @@ def test_half_a_file_gives_its_good_frames_and_says_that_the_end_is_missing(make
     assert all(np.array_equal(one, other) for one, other in zip(kept[:20], good, strict=False))
 
 
+@pytest.mark.parametrize(
+    ("ending", "cause"),
+    [
+        ("gif", "its trailer is missing"),
+        ("ts", "its last packet is cut off"),
+        ("m2ts", "its last packet is cut off"),
+    ],
+)
+def test_half_a_file_that_announces_no_length_says_that_the_end_is_missing(
+    make_video: MakeVideo, ending, cause
+) -> None:
+    whole = make_video(f"whole.{ending}", frames=60)
+    half = whole.with_name(f"half.{ending}")
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2 // 192 * 192 + 50])
+    with VideoReader(half) as reader:
+        kept = len(list(reader))
+    assert 10 < kept < 60
+    assert reader.broken == f"ended after {kept} frames: {cause}"
+    for pad in (b"", b"\0" * (100 if ending == "gif" else 0)):  # some programs fill a GIF up
+        whole.write_bytes(whole.read_bytes() + pad)
+        with VideoReader(whole) as reader:
+            assert len(list(reader)) == 60
+        assert reader.broken is None
+
+
 def test_damage_in_the_middle_ends_the_video_there(make_video: MakeVideo) -> None:
     path = make_video("a.mp4", frames=40)
     with av.open(str(path)) as container:

@@ -12,7 +12,7 @@ from streetlab.errors import UserError
 from streetlab.metrics.ground_attention import ground_attention
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
 
 
 def attention_of(classified: Job, segmented: Job, class_: int | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from streetlab.errors import UserError
 from streetlab.inference.picture_blur import PictureBlur
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
     from streetlab.app.models.catalog import Catalog
     from streetlab.inference.predictor import Predictor
 

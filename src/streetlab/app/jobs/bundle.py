@@ -18,7 +18,7 @@ from streetlab.errors import UserError, did_you_mean
 from streetlab.plots.paint import PaintStyle
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
     from streetlab.app.models.catalog import Catalog
 
 PARTS = ("ids", "palette", "confidence", "overlay", "csv")

@@ -18,7 +18,7 @@ from streetlab.plots.paint import ids_png, palette_png
 from streetlab.progress import Cancelled
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
     from streetlab.app.settings import Settings
     from streetlab.inference.picture_blur import PictureBlur
     from streetlab.inference.predictions import Classified, Segmented
@@ -72,8 +72,9 @@ def predict_photo(
         pixels = blur.photo(pixels, result)
     # of pixels alone: Pillow would carry a comment over
     results.write(job.folder / results.PHOTO, results.encoded(Image.fromarray(pixels), "JPEG", quality=_QUALITY))
+    go_on()
     write: Any = _write_segmented if predictor.per_pixel else _write_classified
-    outputs = write(job, result, predictor)
+    outputs = write(job, result, predictor, go_on)
     clock.lap("write")
     report(1, 1)
     size = {"task": predictor.task, "width": photo.width, "height": photo.height}
@@ -122,7 +123,7 @@ def check_seen(job: Job, width: int, height: int, most_pixels: int) -> None:
         )
 
 
-def _write_segmented(job: Job, result: Segmented, predictor: Predictor) -> dict[str, Any]:
+def _write_segmented(job: Job, result: Segmented, predictor: Predictor, go_on: Callable[[], None]) -> dict[str, Any]:
     ids, label_space = result.ids, predictor.label_space
     counts = np.bincount(ids.reshape(-1), minlength=256)[: len(label_space)].tolist()
     shares = [count / max(sum(counts), 1) for count in counts]
@@ -131,7 +132,9 @@ def _write_segmented(job: Job, result: Segmented, predictor: Predictor) -> dict[
         for name, count, share in zip(label_space.names, counts, shares, strict=True)
     ]
     results.write(job.folder / results.IDS, ids_png(ids))
+    go_on()
     results.write(job.folder / results.CONFIDENCE, _grey_png(result.confidence))
+    go_on()
     results.write(job.folder / results.PALETTE, palette_png(ids, label_space.palette))
     results.write(job.folder / results.SHARES, results.table(rows))
     names = {"photo": results.PHOTO, "ids": results.IDS, "confidence": results.CONFIDENCE, "palette": results.PALETTE}
@@ -142,7 +145,7 @@ def _write_segmented(job: Job, result: Segmented, predictor: Predictor) -> dict[
     }
 
 
-def _write_classified(job: Job, result: Classified, predictor: Predictor) -> dict[str, Any]:
+def _write_classified(job: Job, result: Classified, predictor: Predictor, go_on: Callable[[], None]) -> dict[str, Any]:
     probabilities = [float(value) for value in result.probabilities]
     rows = [
         {"class": name, "probability": f"{probability:.6f}"}
@@ -156,15 +159,18 @@ def _write_classified(job: Job, result: Classified, predictor: Predictor) -> dic
         "files": results.addresses(job.id, photo=results.PHOTO, csv=results.PROBABILITIES),
     }
     if result.activations is not None:
-        outputs |= _write_activations(job, result.activated, result.activations)
+        outputs |= _write_activations(job, result.activated, result.activations, go_on)
     return outputs
 
 
-def _write_activations(job: Job, classes: Sequence[int], maps: NDArray[np.float32]) -> dict[str, Any]:
+def _write_activations(
+    job: Job, classes: Sequence[int], maps: NDArray[np.float32], go_on: Callable[[], None]
+) -> dict[str, Any]:
     """Write one grey picture per map; all have one scale, so that they can be compared: 255 is `activation_scale`."""
     scale = float(maps.max(initial=0))
     activations = []
     for index, values in zip(classes, maps, strict=True):
+        go_on()
         name = f"activation_{index}.png"
         grey = np.rint(values.clip(0) * (255 / scale if scale > 0 else 0)).astype(np.uint8)
         results.write(job.folder / name, _grey_png(grey))

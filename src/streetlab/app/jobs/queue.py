@@ -1,7 +1,7 @@
-"""The queue of jobs: bounded, with one worker and results that expire.
+"""The queue of jobs: bounded, with turns between visitors and results that expire.
 
-There is one worker, because the settings name one device: a second worker would only slow both down. Ids cannot be
-guessed; whoever has one may see, cancel and delete that job. There is no list of jobs.
+One job runs at a time unless `workers` says otherwise, because the settings name one device. Ids cannot be guessed;
+whoever has one may see, cancel and delete that job. There is no list of jobs.
 """
 
 from __future__ import annotations
@@ -15,27 +15,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from streetlab.app.media.storage import Storage
+from streetlab.app.jobs.job import ENDED, Job, Kind, Report, Size, State
+from streetlab.app.jobs.ledger import Ledger
+from streetlab.app.jobs.turns import Turns
+from streetlab.app.media.storage import Storage, cannot_store
 from streetlab.app.settings import Settings
 from streetlab.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["photo", "video", "render"]
-State = Literal["queued", "running", "done", "partial", "failed", "cancelled"]
-Report = Callable[[int, int | None], None]
-"""Called with the units done and the total, None where it is unknown."""
 Perform = Callable[["Job", Report, Callable[[], bool]], dict[str, Any]]
-"""Do a job: report progress, check now and then for cancellation, return the result."""
+"""Do a job: report progress, check often for cancellation, return the result. A check may last: until its next turn."""
 
 ID = re.compile(r"[A-Za-z0-9_-]{20,40}")
-ENDED = ("done", "partial", "failed", "cancelled")
 _MOST_JOBS = 10_000
 """The most jobs kept in memory; the oldest that have ended are dropped, so that a flood of tiny ones is bounded too."""
+_OPEN_LARGEST = 2
+"""The jobs under way at once may have the pixels of so many of the largest allowed photos, their videos of frames."""
 _FIRST_PACE = 5.0
 _LONGEST_WAIT = 600
 
@@ -45,70 +44,11 @@ class UnknownJob(UserError):  # noqa: N818  (what it is, not what went wrong)
 
 
 class QueueFull(UserError):  # noqa: N818
-    """The queue is full; a place is likely to be free after `retry_after` seconds."""
+    """There is no place for the job now; one is likely to be free after `retry_after` seconds."""
 
-    def __init__(self, waiting: int, retry_after: int) -> None:
-        super().__init__(f"{waiting} jobs are waiting already; try again in {retry_after} s")
+    def __init__(self, line: str, retry_after: int) -> None:
+        super().__init__(f"{line}; try again in {retry_after} s")
         self.retry_after = retry_after
-
-
-@dataclass
-class Progress:
-    """Progress of a job; `began` and `first` are the time and count of the first report (after loading a network)."""
-
-    done: int = 0
-    total: int | None = None
-    began: float | None = None
-    first: int = 0
-    now: float = 0.0
-
-    def per_second(self) -> float | None:
-        """Units per second since the first report; None before there are two reports."""
-        if self.began is None or self.now <= self.began or self.done <= self.first:
-            return None
-        return (self.done - self.first) / (self.now - self.began)
-
-    def seconds_left(self) -> float | None:
-        """Seconds left at that rate; None where the rate or the total is unknown."""
-        rate = self.per_second()
-        return None if rate is None or self.total is None else max(self.total - self.done, 0) / rate
-
-
-@dataclass(eq=False)
-class Job:
-    """One request of a visitor.
-
-    Attributes:
-        id: random, cannot be guessed; also the name of its folder.
-        kind: a photo, a video, or the overlay of a finished job.
-        name: the visitor's name for the file, cleaned; for showing only.
-        model: id of a model of the catalog.
-        options: those of the prediction, or the look of an overlay.
-        folder: receives its results; no other job has it.
-        upload: the uploaded file; several jobs may share it.
-        source: the job whose upload or result this one uses.
-        result: files and numbers, once it has ended well.
-        error: one line, once it has failed.
-        created, expires: seconds since 1970; `expires` once it has ended.
-    """
-
-    id: str
-    kind: Kind
-    name: str
-    model: str
-    options: dict[str, Any]
-    folder: Path
-    upload: Path | None = None
-    source: str | None = None
-    state: State = "queued"
-    progress: Progress = field(default_factory=Progress)
-    result: dict[str, Any] | None = None
-    error: str | None = None
-    created: float = field(default_factory=time.time)
-    expires: float | None = None
-    cancel_asked: bool = False
-    holds: tuple[Path, ...] = ()
-    """Files and folders that stay until this job is deleted."""
 
 
 class Jobs:
@@ -116,12 +56,16 @@ class Jobs:
 
     def __init__(self, settings: Settings, perform: Perform) -> None:
         self.storage = Storage(settings.storage, settings.storage_bytes)
+        self._ledger = None if settings.folder is None else Ledger(settings.storage)
         self._most_waiting = settings.queue
+        self._most_pixels = settings.visitor_pixels
         self._keep_seconds = settings.expire_minutes * 60
         self._perform = perform
         self._jobs: dict[str, Job] = {}
-        self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        most_pixels, most_of_videos = _OPEN_LARGEST * settings.pixels, _OPEN_LARGEST * settings.most_of_frame
+        self._turns = Turns(most_pixels, most_of_videos, settings.workers)
+        self._begun: deque[Job] = deque()
+        self._idle = 0
         self._pace: deque[float] = deque(maxlen=20)
         self._changed = threading.Condition(threading.RLock())
         self._closed = threading.Event()
@@ -136,35 +80,88 @@ class Jobs:
         *,
         upload: Path | None = None,
         source: Job | None = None,
+        visitor: str = "",
+        size: Size | None = None,
     ) -> Job:
         """Queue a job, which holds the upload and the folder of its source until it is deleted.
 
+        Args:
+            visitor: who takes turns with others.
+            size: what its file decodes to; that of the source if left out.
+
         Raises:
-            QueueFull: too many wait already.
+            QueueFull: too many wait already, or the visitor's jobs under way have too many pixels with this one.
             UnknownJob: the source, or what it held, has been deleted.
         """
         with self._changed:
-            self.refuse_if_full()
+            self.refuse_if_full(visitor)
+            size = size or (source.size if source else Size())
+            self._refuse_beyond_budget(visitor, size)
             if source is not None and (source.id not in self._jobs or not source.holds):
                 raise UnknownJob("the job to start from has just been deleted")
             id_ = secrets.token_urlsafe(18)
             folder = self.storage.new_folder(id_)
             shared = tuple(path for path in (upload, source.folder if source else None) if path is not None)
             self.storage.hold(*shared)
-            job = Job(
-                id_, kind, name, model, options, folder, upload, source.id if source else None, holds=(folder, *shared)
-            )
+            job = Job(id_, kind, name, model, options, folder, upload, visitor=visitor, size=size)
+            job.source, job.holds = source.id if source else None, (folder, *shared)
             self._jobs[id_] = job
-            self._waiting.append(job)
-            self._start_threads()
-            self._changed.notify_all()
+            self._record(job)
+            self._turns.add(job)
+            self._watch()
+            self._next_turn()
         return job
 
-    def refuse_if_full(self) -> None:
-        """Raise QueueFull where `submit` would; called before a long upload is taken in."""
+    def resume(self) -> str | None:
+        """Go on with the jobs of a server that was killed; return a line about them, None where there are none.
+
+        What waited waits again. What ran has failed, with a line that says so: it may be what ended the server.
+        """
+        if self._ledger is None:
+            return None
         with self._changed:
-            if len(self._waiting) >= self._most_waiting:
-                raise QueueFull(len(self._waiting), self._retry_after())
+            jobs = self._ledger.read()
+            for job in jobs:
+                self.storage.adopt(*job.holds)
+                self._jobs[job.id] = job
+            self.storage.clear()
+            interrupted = [job for job in jobs if job.state == "running"]
+            for job in interrupted:
+                self.storage.empty(job.folder)
+                job.error = "interrupted: the server was ended while it worked on this; try again"
+                self._end(job, "failed")
+            waiting = [job for job in jobs if job.state == "queued"]
+            for job in waiting:
+                self._turns.add(job)
+            if jobs:
+                self._watch()
+                self._next_turn()
+        if not jobs:
+            return None
+        waits, broken = len(waiting), len(interrupted)
+        return f"of the server before: {len(jobs) - waits - broken} ended jobs, {waits} waiting, {broken} interrupted"
+
+    def refuse_if_full(self, visitor: str = "") -> None:
+        """Raise QueueFull where `submit` would; called before a long upload is taken in.
+
+        Visitors who have nothing waiting find a place in a full queue, until it is twice as long: one visitor with
+        many files shuts nobody out.
+        """
+        with self._changed:
+            count = len(self._turns.waiting)
+            waits = any(job.visitor == visitor for job in self._turns.waiting)
+            if count >= (self._most_waiting if waits else 2 * self._most_waiting):
+                raise QueueFull(f"{count} jobs are waiting already", self._retry_after())
+
+    def _refuse_beyond_budget(self, visitor: str, size: Size) -> None:
+        mine = [job for job in (*self._turns.open, *self._turns.waiting) if job.visitor == visitor]
+        under_way = sum(job.size.total for job in mine)
+        if mine and under_way + size.total > self._most_pixels:
+            line = (
+                f"what you have under way has {under_way / 1e6:,.0f} megapixels and this file "
+                f"{size.total / 1e6:,.0f}, but {self._most_pixels / 1e6:,.0f} are the most of one visitor at a time"
+            )
+            raise QueueFull(line, self._retry_after())
 
     def get(self, id_: str) -> Job:
         """The job with this id.
@@ -181,7 +178,7 @@ class Jobs:
     def position(self, job: Job) -> int | None:
         """Place in the queue, 1 for the next; None for a job that does not wait."""
         with self._changed:
-            return self._waiting.index(job) + 1 if job in self._waiting else None
+            return self._turns.position(job)
 
     def cancel(self, id_: str) -> Job:
         """Cancel a job that has not ended (its files go, its state stays until it expires); delete one that has.
@@ -195,11 +192,12 @@ class Jobs:
                 self._forget(job)
                 return job
             job.cancel_asked = True
-            if job in self._waiting:
-                self._waiting.remove(job)
+            if job in self._turns.waiting:
+                self._turns.waiting.remove(job)
             self._end(job, "cancelled")
-            if job is not self._running:
+            if job not in self._turns.open:
                 self._let_go(job)  # else when the worker has left it
+            self._changed.notify_all()
             return job
 
     def expire(self, now: float | None = None) -> None:
@@ -241,61 +239,91 @@ class Jobs:
             }
 
     def close(self, patience: float = 10.0) -> None:
-        """Cancel all jobs and wait `patience` seconds for the worker; no job runs after that."""
+        """Cancel all jobs and wait `patience` seconds for the workers; no job runs after that."""
         with self._changed:
             self._closed.set()
-            self._waiting.clear()
-            if self._running is not None:
-                self._running.cancel_asked = True
+            self._turns.waiting.clear()
+            for job in self._turns.open:
+                job.cancel_asked = True
             self._changed.notify_all()
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join(patience)
 
-    def _start_threads(self) -> None:
+    def _watch(self) -> None:
         if not self._threads:
-            for name, target in (("streetlab-worker", self._work), ("streetlab-expiry", self._watch_expiry)):
-                thread = threading.Thread(target=target, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            self._start("streetlab-expiry", self._watch_expiry)
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _watch_expiry(self) -> None:
         while not self._closed.wait(min(30.0, self._keep_seconds / 4)):
             self.expire()
 
+    def _next_turn(self) -> None:
+        """Let the next jobs begin or go on, as far as workers are free."""
+        while not self._closed.is_set() and (job := self._turns.next()) is not None:
+            if job.state == "queued":
+                job.state = "running"
+                self._record(job)
+                self._begun.append(job)
+                if self._idle < len(self._begun):
+                    self._start("streetlab-worker", self._work)
+        self._changed.notify_all()
+
+    def _go_on(self, job: Job, worker: threading.Thread) -> bool:
+        """Return true if the job shall stop; false once it has the turn. Its own thread gives way here."""
+        with self._changed:
+            if threading.current_thread() is worker and self._turns.is_over(job):
+                self._turns.give_way(job)
+                self._next_turn()
+            self._changed.wait_for(lambda: self._turns.has(job) or job.cancel_asked)
+            return job.cancel_asked
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed.is_set())
-                if self._closed.is_set():
+                self._idle += 1
+                self._changed.wait_for(lambda: self._begun or self._closed.is_set())
+                self._idle -= 1
+                if self._closed.is_set() and not self._begun:
                     return
-                job = self._running = self._waiting.popleft()
-                job.state = "running"
+                job = self._begun.popleft()
             started = time.monotonic()
             try:
                 self._do(job)
             except BaseException:  # whatever a job raises, the next one is served
                 log.exception("job %s: the record of its end failed", job.id)
             with self._changed:
-                self._running = None
+                self._turns.leave(job)
                 self._pace.append(time.monotonic() - started)
+                self._next_turn()
 
     def _do(self, job: Job) -> None:
         result: dict[str, Any] | None = None
         error = None
+        worker = threading.current_thread()
         try:
-            result = self._perform(job, lambda done, total: self._report(job, done, total), lambda: job.cancel_asked)
+            result = self._perform(
+                job, lambda done, total: self._report(job, done, total), lambda: self._go_on(job, worker)
+            )
         except UserError as fault:
             error = first_line(fault)
         except BaseException as fault:  # also MemoryError and the errors of a network's library
-            if not job.cancel_asked:
+            full = cannot_store(fault)
+            if full is not None:
+                log.error("job %s: %s", job.id, fault)
+            elif not job.cancel_asked:
                 log.exception("job %s (%s, model %s) failed", job.id, job.kind, job.model)
-            error = _fault_line(fault)
+            error = first_line(full) if full is not None else _fault_line(fault)
         if result is None or job.cancel_asked:
             self.storage.empty(job.folder)
         else:
             self.storage.measure(job.folder)
         with self._changed:
-            self._running = None  # from here on a DELETE deletes the job itself
+            self._turns.leave(job)  # from here on a DELETE deletes the job itself
             if job.cancel_asked:
                 if job.state != "cancelled":  # the server stops
                     self._end(job, "cancelled")
@@ -318,19 +346,27 @@ class Jobs:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         job.expires = time.time() + self._keep_seconds
+        self._record(job)
+
+    def _record(self, job: Job) -> None:
+        if self._ledger is not None:
+            self._ledger.write(job)
 
     def _forget(self, job: Job) -> None:
         with contextlib.suppress(KeyError):
             del self._jobs[job.id]
-        if job is not self._running:
+        if job not in self._turns.open:
             self._let_go(job)
 
     def _let_go(self, job: Job) -> None:
+        if self._ledger is not None:
+            self._ledger.remove(job)
         holds, job.holds = job.holds, ()
         self.storage.release(*holds)
 
     def _retry_after(self) -> int:
-        left = self._running.progress.seconds_left() if self._running else None
+        known = [left for job in self._turns.open if (left := job.progress.seconds_left()) is not None]
+        left = min(known, default=None)
         if left is None:
             left = sum(self._pace) / len(self._pace) if self._pace else _FIRST_PACE
         return min(max(1, math.ceil(left)), _LONGEST_WAIT)

@@ -15,7 +15,7 @@ from streetlab.inference.video.sinks import render_overlay
 from streetlab.plots.paint import PaintStyle, paint
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
     from streetlab.app.models.catalog import Catalog
 
 _FAST = 3

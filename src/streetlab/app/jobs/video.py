@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streetlab.app.jobs.photo import check_seen
 from streetlab.app.media import results
+from streetlab.app.media.uploads import most_frames
 from streetlab.datasets.class_roles import ground_classes
 from streetlab.errors import UserError
 from streetlab.inference.picture_blur import BlurredSink, FrameBlur
@@ -15,7 +16,7 @@ from streetlab.inference.video.reader import probe
 from streetlab.inference.video.sinks import IdsSink, PhotoSink, ProbabilitiesSink, SharesSink
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job
+    from streetlab.app.jobs.job import Job
     from streetlab.app.settings import Settings
     from streetlab.inference.picture_blur import PictureBlur
     from streetlab.inference.predictions import Classified, Segmented
@@ -46,7 +47,7 @@ def predict_frames(
     if job.upload is None:
         raise UserError(f"{job.name}: there is no file of it")
     label_space = predictor.label_space
-    info = probe(job.upload, settings.pixels)
+    info = probe(job.upload, settings.most_of_frame)
     check_seen(job, info.width, info.height, settings.pixels)
     frames, seen = PhotoSink(job.folder / results.PHOTO_VIDEO, info, job.upload), _Seen()
     shown = frames if blur is None else BlurredSink(frames, FrameBlur(blur))
@@ -68,8 +69,8 @@ def predict_frames(
         smooth=job.options.get("smooth", 0.0),
         on_progress=report,
         cancelled=cancelled,
-        most_frames=settings.video_frames,
-        most_pixels=settings.pixels,
+        most_frames=most_frames(info.width * info.height, settings),
+        most_pixels=settings.most_of_frame,
     )
     if predictor.per_pixel:
         outputs["shares"] = list(video_report.shares)

@@ -13,7 +13,8 @@ from streetlab.errors import UserError
 from streetlab.inference.views import Views
 
 if TYPE_CHECKING:
-    from streetlab.app.jobs.queue import Job, Jobs
+    from streetlab.app.jobs.job import Job
+    from streetlab.app.jobs.queue import Jobs
     from streetlab.app.models.catalog import Catalog
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import secrets
 import shutil
 import threading
@@ -12,9 +14,18 @@ from pathlib import Path
 
 from streetlab.errors import UserError
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 class StorageFull(UserError):  # noqa: N818  (what it is, not what went wrong)
     """Uploads and results have reached the size limit."""
+
+
+def cannot_store(fault: BaseException) -> StorageFull | None:
+    """What to tell a visitor where the disk of the storage is full or read-only; None for any other fault."""
+    if isinstance(fault, OSError) and fault.errno in _OF_THE_DISK:
+        return StorageFull(f"the server cannot store files: {os.strerror(fault.errno).lower()}")
+    return None
 
 
 class Storage:
@@ -58,6 +69,18 @@ class Storage:
         with self._lock:
             self._holders.update(paths)
 
+    def adopt(self, *paths: Path) -> None:
+        """Hold files and folders of a server before, and count their bytes."""
+        self.hold(*paths)
+        for path in paths:
+            self.measure(path)
+
+    def clear(self) -> None:
+        """Delete uploads and folders of a server before that nobody holds."""
+        for path in (*self._uploads.iterdir(), *self._jobs.iterdir()):
+            if self._holders[path] <= 0:
+                _delete(path)
+
     def release(self, *paths: Path) -> None:
         """Release these; delete those that nobody holds any more."""
         with self._lock:
@@ -93,7 +116,7 @@ class Storage:
 
     def measure(self, folder: Path) -> None:
         """Count the files of a folder, even beyond the limit; uploads are then refused until enough is deleted."""
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in (folder, *folder.rglob("*")) if path.is_file())
         with self._lock:
             if self._holders[folder] > 0:
                 self._bytes[folder] = size

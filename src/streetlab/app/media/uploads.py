@@ -16,10 +16,12 @@ import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
 from PIL import Image, UnidentifiedImageError
 
+from streetlab.app.jobs.job import Size
 from streetlab.app.media.storage import Storage
 from streetlab.app.settings import Settings
 from streetlab.datasets.content import HEAD_BYTES, INSTALL_HEIF, Kind, format_of, heif_readable, needs_extra
@@ -58,6 +60,8 @@ _TEXT_BYTES = 64
 """Enough to tell text from binary data."""
 _checks = anyio.CapacityLimiter(2)
 """At most so many files are decoded at a time: each may take some hundred megabytes."""
+_check_of: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+"""Held by a visitor's check: one visitor with many files leaves room for those of others."""
 
 
 class Refused(UserError):  # noqa: N818  (what it is, not what went wrong)
@@ -102,24 +106,36 @@ async def take_in(body: AsyncIterator[bytes], storage: Storage) -> Path:
     return path
 
 
-async def check(path: Path, settings: Settings) -> Kind:
-    """Check an upload in a thread and return its kind.
+async def check(path: Path, settings: Settings, visitor: str = "") -> tuple[Kind, Size]:
+    """Check an upload in a thread, one of each visitor at a time; return its kind and what it decodes to.
 
     Raises:
         Refused: 415 no allowed format, 413 too many pixels or frames, 422 it does not decode.
     """
-    return await anyio.to_thread.run_sync(check_file, path, settings, limiter=_checks)
+    lock = _check_of.get(visitor)
+    if lock is None:
+        lock = _check_of[visitor] = anyio.Lock()
+    async with lock:
+        return await anyio.to_thread.run_sync(_checked, path, settings, limiter=_checks)
 
 
 def check_file(path: Path, settings: Settings) -> Kind:
-    """Check an upload, as `check` does, in this thread."""
+    """Check an upload, as `check` does, in this thread; return its kind."""
+    return _checked(path, settings)[0]
+
+
+def _checked(path: Path, settings: Settings) -> tuple[Kind, Size]:
     with path.open("rb") as file:
         kind = kind_of(file.read(HEAD_BYTES))
-    if kind == "photo":
-        _check_photo(path, settings.pixels)
-    else:
-        _check_video(path, settings)
-    return kind
+    size = _check_photo(path, settings.pixels) if kind == "photo" else _check_video(path, settings)
+    if size.total > settings.visitor_pixels:
+        raise Refused(
+            413,
+            f"about {size.frames} frames of {size.pixels / 1e6:.4g} megapixels are {size.total / 1e6:,.0f} megapixels "
+            f"in all, but {settings.visitor_pixels / 1e6:,.0f} are the most of one visitor here; send a shorter or "
+            "smaller video",
+        )
+    return kind, size
 
 
 def kind_of(head: bytes) -> Kind:
@@ -150,7 +166,7 @@ def _is_text(start: bytes) -> bool:
     return start.decode(errors="ignore").replace("\n", " ").replace("\r", " ").replace("\t", " ").isprintable()
 
 
-def _check_photo(path: Path, pixels: int) -> None:
+def _check_photo(path: Path, pixels: int) -> Size:
     try:
         with Image.open(path, formats=tuple(PHOTO_FORMATS.values())) as opened:
             width, height = opened.size
@@ -165,19 +181,21 @@ def _check_photo(path: Path, pixels: int) -> None:
         raise Refused(422, f"the photo {first_line(fault).removeprefix(f'{path}: ')}") from None
     except Exception as fault:  # Pillow's readers raise any on damaged files
         raise Refused(422, f"the photo does not decode ({type(fault).__name__})") from None
+    return Size(width * height)
 
 
-def _check_video(path: Path, settings: Settings) -> None:
+def _check_video(path: Path, settings: Settings) -> Size:
     from streetlab.inference.video.reader import probe
     from streetlab.inference.video.source import UnreadableVideo, open_source
 
+    pixels = settings.most_of_frame
     try:
-        with open_source(path, settings.pixels) as container:
+        with open_source(path, pixels) as container:
             sizes = [(stream.codec_context.width, stream.codec_context.height) for stream in _pictures(container)]
         for width, height in sizes:
-            if width * height > settings.pixels:
-                raise _too_many_pixels(width, height, settings.pixels)
-        info = probe(path, settings.pixels)
+            if width * height > pixels:
+                raise _too_many_pixels(width, height, pixels)
+        info = probe(path, pixels)
     except Refused:
         raise
     except UnreadableVideo as fault:
@@ -187,6 +205,13 @@ def _check_video(path: Path, settings: Settings) -> None:
         raise Refused(422, f"the video does not decode ({type(fault).__name__})") from None
     if info.frames is not None and info.frames > settings.video_frames:
         raise Refused(413, f"about {info.frames} frames, but {settings.video_frames} are the most allowed here")
+    size = info.width * info.height
+    return Size(size, info.frames or most_frames(size, settings))
+
+
+def most_frames(pixels: int, settings: Settings) -> int:
+    """The most frames of so many pixels that are read of one video."""
+    return max(1, min(settings.video_frames, settings.visitor_pixels // max(1, pixels)))
 
 
 def _pictures(container: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +12,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from streetlab.app.jobs.queue import Jobs, QueueFull, UnknownJob
-from streetlab.app.media.storage import StorageFull
+from streetlab.app.media.storage import StorageFull, cannot_store
 from streetlab.app.media.uploads import Refused
 from streetlab.app.models.catalog import UnknownModel
 from streetlab.app.routes import schemas
 from streetlab.errors import UserError, first_line
 from streetlab.io.filenames import one_line
+
+log = logging.getLogger(__name__)
 
 _FAULTS = {
     400: "A parameter or the body is invalid",
@@ -53,6 +56,14 @@ def add_faults(app: FastAPI, jobs: Jobs) -> None:
         first = fault.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return answer(400, f"{where[:80]}: {first['msg']}")
+
+    @app.exception_handler(OSError)
+    async def disk(request: Request, fault: OSError) -> JSONResponse:
+        line = cannot_store(fault)
+        if line is None:
+            raise fault
+        log.error("%s %s: %s", request.method, request.url.path, fault)
+        return answer(507, line, {"Retry-After": str(jobs.first_expiry())})
 
     @app.exception_handler(UserError)
     async def bad_input(_: Request, fault: UserError) -> JSONResponse:

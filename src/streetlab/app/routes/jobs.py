@@ -13,10 +13,12 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from streetlab.app.jobs.attention import attention_of
-from streetlab.app.jobs.queue import ID, Job, Jobs, UnknownJob
+from streetlab.app.jobs.job import Job
+from streetlab.app.jobs.queue import ID, Jobs, UnknownJob
 from streetlab.app.media import results
 from streetlab.app.routes import schemas
 from streetlab.app.routes.faults import faults
+from streetlab.app.routes.visitors import Visitor
 from streetlab.io.files import to_plain
 from streetlab.plots.paint import PaintRequest
 
@@ -72,11 +74,12 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
         responses={202: {"model": schemas.Accepted, "description": "Queued"}, **faults(400, 404, 409, 413, 429, 507)},
         summary="Paint the overlay of a finished job as shown, without running the network",
     )
-    def render(id_: JobId, look: PaintRequest) -> JSONResponse:
+    def render(id_: JobId, look: PaintRequest, visitor: Visitor) -> JSONResponse:
         source = ended_well(jobs, id_)
         if source.kind == "render":
             raise HTTPException(400, "that job is an overlay already")
-        return accepted(jobs, jobs.submit("render", source.name, source.model, look.given(), source=source))
+        job = jobs.submit("render", source.name, source.model, look.given(), source=source, visitor=visitor)
+        return accepted(jobs, job)
 
     @app.get(
         "/api/jobs/{id}/files/{name}",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
+
+from streetlab.app.routes.visitors import name_visitor
 
 STATIC = Path(__file__).parents[1] / "static"
 _REVALIDATED = {"Cache-Control": "no-cache"}
@@ -19,8 +21,10 @@ def add_pages(app: FastAPI) -> None:
     app.mount("/static", _Static(directory=STATIC, check_dir=False), name="static")
 
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html", headers=_REVALIDATED)
+    async def page(request: Request) -> FileResponse:
+        response = FileResponse(STATIC / "index.html", headers=_REVALIDATED)
+        name_visitor(request, response)
+        return response
 
     @app.get("/api", include_in_schema=False)
     async def api_page() -> FileResponse:

@@ -9,13 +9,15 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from streetlab.app.jobs.queue import Job, Jobs
+from streetlab.app.jobs.job import Job
+from streetlab.app.jobs.queue import Jobs
 from streetlab.app.media.uploads import check, display_name, take_in
 from streetlab.app.models.catalog import Catalog
 from streetlab.app.routes import schemas
 from streetlab.app.routes.faults import faults
 from streetlab.app.routes.jobs import accepted, known_job
 from streetlab.app.routes.options import check_names, read_options
+from streetlab.app.routes.visitors import Visitor
 from streetlab.app.security import UPLOAD_PATH
 from streetlab.app.settings import Settings
 from streetlab.errors import UserError
@@ -44,6 +46,7 @@ def add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs) 
     )
     async def predict(
         request: Request,
+        visitor: Visitor,
         model: Annotated[str, Query(max_length=100, description="Id of a model of /api/models")],
         name: Annotated[str, Query(max_length=4000, description="Name of the file; for showing only")] = "",
         source: Annotated[str, Query(max_length=100, description="A job whose upload is predicted again")] = "",
@@ -61,21 +64,24 @@ def add_predict(app: FastAPI, settings: Settings, catalog: Catalog, jobs: Jobs) 
         entry = await run_in_threadpool(catalog.entry, model)
         if cam and entry["task"] == "classification" and not entry["activations"]:
             raise UserError(f"cam: {entry['title']} is an exported model; maps are made of runs and checkpoints")
-        jobs.refuse_if_full()
+        jobs.refuse_if_full(visitor)
         if source:
-            return accepted(jobs, await _again(request, jobs, source, name, model, options))
+            return accepted(jobs, await _again(request, jobs, source, name, model, options, visitor))
         if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
             raise HTTPException(411, "send the file's bytes with a Content-Length, or name an earlier job with source=")
         upload = await take_in(request.stream(), jobs.storage)
         try:
-            kind = await check(upload, settings)
-            job = jobs.submit(kind, display_name(name, kind), model, options, upload=upload)
+            kind, size = await check(upload, settings, visitor)
+            shown = display_name(name, kind)
+            job = jobs.submit(kind, shown, model, options, upload=upload, visitor=visitor, size=size)
         finally:
             jobs.storage.release(upload)  # by now the job holds it, or nobody does
         return accepted(jobs, job)
 
 
-async def _again(request: Request, jobs: Jobs, source: str, name: str, model: str, options: dict[str, Any]) -> Job:
+async def _again(
+    request: Request, jobs: Jobs, source: str, name: str, model: str, options: dict[str, Any], visitor: str
+) -> Job:
     async for chunk in request.stream():
         if chunk:
             raise HTTPException(400, "source: a job is named and a file is sent; only one of them can be predicted")
@@ -83,4 +89,4 @@ async def _again(request: Request, jobs: Jobs, source: str, name: str, model: st
     if first.upload is None or first.kind == "render":
         raise HTTPException(400, "source: that job is an overlay, which has no upload of its own")
     shown = display_name(name, first.kind) if name else first.name
-    return jobs.submit(first.kind, shown, model, options, upload=first.upload, source=first)
+    return jobs.submit(first.kind, shown, model, options, upload=first.upload, source=first, visitor=visitor)

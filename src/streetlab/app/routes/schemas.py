@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streetlab.app.jobs.queue import Kind, State
+from streetlab.app.jobs.job import Kind, State
 from streetlab.plots.paint import PaintRequest
 
 Task = Literal["classification", "segmentation"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Sink", "VideoReport", "predict_video"]
 
 _WAITING_BYTES = 128 * 2**20
-"""What the frames that wait between two stages may take."""
+"""What the frames of a batch, and those that wait between two stages, may take."""
 _BYTES_A_PIXEL = 3 + 4
 """Of a decoded frame: its own, and those of the picture that the network is shown."""
 
@@ -235,6 +235,7 @@ class _Run:
                     break
                 frame, answer = item
                 for sink in self._sinks:
+                    self._flow.check()
                     sink.write(frame, answer)
                 if isinstance(answer, Segmented):
                     self._shares += class_shares(answer.ids, self._classes)
@@ -261,12 +262,19 @@ class _Run:
         if self._smoothing is not None:
             self._note(self._flicker_raw, _labels(scores), changes)
             scores = _log(self._smoothing(scores.softmax(dim=1), [change.cut for change in changes]))
-        self._note(self._flicker, _labels(scores), changes)
         if predictor.per_pixel:
             size = photos[0].height, photos[0].width
-            return [predictor.segmented(one, size) for one in scores]
+            segmented = [self._segmented(one, size) for one in scores]
+            same = tuple(scores.shape[-2:]) == size  # their classes are counted as the network gives them
+            self._note(self._flicker, [one.ids for one in segmented] if same else _labels(scores), changes)
+            return segmented
+        self._note(self._flicker, _labels(scores), changes)
         rows = scores.softmax(dim=1).float().cpu().numpy()
         return [Classified(row, int(row.argmax())) for row in rows]
+
+    def _segmented(self, scores: Tensor, size: tuple[int, int]) -> Segmented:
+        self._flow.check()  # of large frames each takes as long as a batch of small ones
+        return self._predictor.segmented(scores, size)
 
     @staticmethod
     def _note(flicker: Flicker, labels: Sequence[NDArray[np.uint8]], changes: Sequence[Change]) -> None:
@@ -292,9 +300,9 @@ class _Run:
 
 
 def _batch_size(predictor: Predictor, info: VideoInfo) -> int:
-    """The number of frames in a batch: fewer where scores have the frames' own size, and that is large."""
+    """The number of frames in a batch: fewer where they, or scores of their own size, are large."""
     if predictor.views.mode == "resized":
-        return predictor.batch_size
+        return max(1, min(predictor.batch_size, _WAITING_BYTES // (_BYTES_A_PIXEL * info.width * info.height)))
     height, width = predictor.image_size
     return max(1, min(predictor.batch_size, predictor.batch_size * height * width // (info.height * info.width)))
 

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streetlab.inference.video.source import UnreadableVideo, announced_seconds, is_short, open_source, pyav, said
+from streetlab.inference.video.source import (
+    UnreadableVideo,
+    announced_seconds,
+    cut_off,
+    is_short,
+    open_source,
+    pyav,
+    said,
+)
 from streetlab.inference.video.timeline import Timeline
 
 __all__ = ["Frame", "UnreadableVideo", "VideoInfo", "VideoReader", "probe"]
@@ -253,9 +261,12 @@ class VideoReader:
         announced = announced_seconds(self._container, self._stream)
         reached = video_end if self._stream.duration else max(video_end, self._reached)
         # what a file announces follows from its last time stamp, which says nothing where they start over
-        if self._fault is None and (self._timeline.restarts or not is_short(reached, announced)):
+        cause = self._fault
+        if cause is None and not self._timeline.restarts and is_short(reached, announced):
+            cause = f"the file announces {float(announced or 0):.1f} s"
+        cause = cause or cut_off(self.path, self._container)
+        if cause is None:
             return None
-        cause = self._fault or f"the file announces {float(announced or 0):.1f} s"
         return f"ended after {_frames(self._given)}: {cause}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,11 @@ BROADCAST = {"mpegts", "mpeg"}
 """Those that count time by a clock of 33 bits, of which a part need not go on where the one before ended."""
 _LONGEST_CLOCK = 2**32 / 90_000
 """Half the period of that clock, in seconds."""
+
+
+_SYNC, _TS_PACKETS = 0x47, ((188, 0), (192, 4), (204, 0))
+"""The first byte of a packet of a transport stream; lengths of packets, and where in them it stands."""
+_TAIL = 4096
 
 
 class UnreadableVideo(UserError):  # noqa: N818  (named for the file)
@@ -81,6 +87,29 @@ def announced_seconds(container: InputContainer, stream: VideoStream) -> Fractio
 def is_short(reached: Fraction, announced: Fraction | None) -> bool:
     """Tell whether the seconds reached fall so far short of those announced that the end must be missing."""
     return announced is not None and reached < announced - max(Fraction(1, 4), announced / 50)
+
+
+def cut_off(path: Path, container: InputContainer) -> str | None:
+    """Tell what is missing at the end of a file whose container announces no length; None where nothing is known to be.
+
+    A GIF ends with a trailer (GIF89a specification, section 27). A transport stream consists of packets of one length
+    (ISO/IEC 13818-1: 188 bytes, with a time code 192, with error correction 204), and has no other end.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if container.format.name == "gif":
+            file.seek(-min(size, _TAIL), os.SEEK_END)
+            return None if file.read().rstrip(b"\0").endswith(b";") else "its trailer is missing"
+        if container.format.name == "mpegts":
+            head = file.read(_TAIL)
+            for length, sync in _TS_PACKETS:
+                if size >= length and set(head[sync::length]) == {_SYNC}:
+                    over = size % length
+                    file.seek(size - over - length)
+                    whole, part = file.read(length), file.read()
+                    cut = whole[sync] == _SYNC and over > 0 and (over <= sync or part[sync] == _SYNC)
+                    return "its last packet is cut off" if cut else None
+    return None
 
 
 def said(error: Exception) -> str:

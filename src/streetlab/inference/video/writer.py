@@ -17,6 +17,9 @@ from streetlab.inference.video.source import pyav
 _BT709 = 1
 _LIMITED = 1
 _KEY_SECONDS = 2
+_LOOKAHEAD = 10
+"""Frames that x264 keeps at this preset to choose their quality."""
+_LOOKAHEAD_BYTES = 128 * 2**20
 
 
 class VideoWriter(Writer):
@@ -53,7 +56,7 @@ class VideoWriter(Writer):
                 width=width + width % 2,
                 height=height + height % 2,
                 time_base=self._clock.time_base,
-                options={"preset": "veryfast", "crf": "20", "bf": "0"},
+                options={"preset": "veryfast", "crf": "20", "bf": "0"} | _lookahead(width * height),
             )
             context = self._stream.codec_context
             context.pix_fmt = "yuv420p"
@@ -127,3 +130,9 @@ class VideoWriter(Writer):
     def _close_audio(self) -> None:
         if self._audio is not None:
             self._audio.close()
+
+
+def _lookahead(pixels: int) -> dict[str, str]:
+    """The option that makes x264 keep fewer frames where they are large: those of 64 megapixels take 96 MB each."""
+    frames = _LOOKAHEAD_BYTES // (pixels * 3 // 2)
+    return {"rc-lookahead": str(frames)} if frames < _LOOKAHEAD else {}

@@ -6,7 +6,7 @@ import {DownloadMenu} from "./controls/download.js";
 import {Legend} from "./controls/legend.js";
 import {PaintStyles} from "./paint/paint_style.js";
 import {ModelTable, detailLine, fillSelect} from "./controls/models.js";
-import {changedOptions} from "./controls/options.js";
+import {changedOptions, setOptions} from "./controls/options.js";
 import {listenToKeys} from "./controls/shortcuts.js";
 import {Stage} from "./stage/stage.js";
 import {switchTheme} from "./controls/theme.js";
@@ -22,6 +22,7 @@ const options = byId("options").querySelector("form");
 
 /** @type {api.Model[]} */
 let models = [];
+let restored = false;
 const modelIn = select => models.find(({id}) => id === byId(select).value) ?? null;
 const paintStyles = new PaintStyles();
 const view = new View();
@@ -31,10 +32,9 @@ const stage = new Stage(paintStyles, view, {
 const legend = new Legend(document.querySelector(".legend"), paintStyles, () => stage.models);
 const session = new Session(stage, options, {model: () => modelIn("models"), other: () => modelIn("second")});
 const download = new DownloadMenu(byId("download"), () => {
-  const {job, stage: picture} = stage.main;
-  const others = session.uploads.all.map(({finishedJob}) => finishedJob).filter(other => other && other !== job);
-  if (!job) return {jobs: []};
-  return {jobs: [job, ...others], paintStyle: stage.paintStyle, snapshot: () => picture.snapshot(stage.paintStyle), difference: stage.onlyDifference};
+  const {pictures, onlyDifference} = stage;
+  const others = session.uploads.all.map(({finishedJob}) => finishedJob).filter(other => other && other !== stage.main.job);
+  return {pictures, others, difference: onlyDifference};
 }, () => session.recheck());
 const table = new ModelTable(document.querySelector("#table-of-models table"), model => {
   byId("table-of-models").close();
@@ -60,7 +60,21 @@ async function readModels() {
   table.show(models);
   changeModel();
   document.body.dataset.state = some ? "ready" : "empty";
+  if (some && !restored) session.restore(chooseAgain);
+  restored ||= some;
 }
+
+/** Choose the model and options of a prediction of before a reload. */
+function chooseAgain(parameters) {
+  setOptions(options, parameters);
+  showOptions();
+  if (models.some(({id}) => id === parameters.model)) byId("models").value = parameters.model;
+  changeModel();
+}
+
+const showOptions = () => {
+  byId("options-changed").textContent = changedOptions(options).map(option => ` · ${option}`).join("");
+};
 
 function changeModel() {
   const model = modelIn("models");
@@ -136,7 +150,7 @@ field("divider").addEventListener("change", divide);
 field("order").addEventListener("change", event => legend.sort(event.target.value));
 options.addEventListener("submit", event => event.preventDefault());
 options.addEventListener("change", () => {
-  byId("options-changed").textContent = changedOptions(options).map(option => ` · ${option}`).join("");
+  showOptions();
   session.predict();
 });
 document.addEventListener("pointerdown", event => {

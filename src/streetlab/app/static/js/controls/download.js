@@ -26,14 +26,18 @@ function partsOf({kind, result}) {
 
 /** @import {Job} from "../api/client.js" @import {PaintStyle} from "../paint/paint_style.js" */
 
+/**
+ * A picture on the stage.
+ * @typedef {{job: Job, title: string, paintStyle: PaintStyle, snapshot: () => Promise<Blob>}} Picture
+ */
+
 export class DownloadMenu {
   #running = null;
 
   /**
    * @param {Element} box receives the menu
-   * @param {() => {jobs: Job[], paintStyle?: PaintStyle, snapshot?: () => Promise<Blob>, difference?: boolean}} shown returns
-   *   the jobs to download, that on the stage first; the paint style; the picture as shown; true if the picture shows
-   *   only the pixels where two models differ
+   * @param {() => {pictures: Picture[], others: Job[], difference: boolean}} shown returns the pictures on the stage, one of
+   *   each model; the other finished jobs; true if the pictures show only the pixels where two models differ
    * @param {() => void} onGone the server has forgotten a job
    */
   constructor(box, shown, onGone = () => {}) {
@@ -52,29 +56,35 @@ export class DownloadMenu {
     });
   }
 
-  /** Offer the job on the stage; hide the menu without one. */
+  /** Offer the jobs on the stage; hide the menu without one. */
   refresh() {
-    this.box.hidden = this.shown().jobs.length === 0;
+    this.box.hidden = this.shown().pictures.length === 0;
     if (this.menu.open) this.#fill();
   }
 
   #fill() {
-    const [job, ...others] = this.shown().jobs;
-    if (!job) return;
+    const {pictures, others} = this.shown();
+    const items = pictures.map(({job}, place) => this.#itemsOf(job, place, others));
+    const headings = pictures.length > 1 ? pictures.map(({title}) => element("p", {class: "quiet"}, title)) : [];
+    this.list.replaceChildren(...items.flatMap((some, place) => [...headings.slice(place, place + 1), ...some]));
+  }
+
+  /** The buttons of the picture at a place on the stage. */
+  #itemsOf(job, place, others) {
     const parts = partsOf(job);
-    const item = (text, part, does) => element("button", {type: "button", class: "quiet-button", data: {part}, on: {click: () => this.#run(does)}}, text);
+    const item = (text, part, does) => element("button", {type: "button", class: "quiet-button", data: {[place ? "second" : "part"]: part}, on: {click: () => this.#run(does)}}, text);
     const differing = part => part === "overlay" && this.shown().difference;
     const items = Object.entries(parts).map(([part, text]) =>
-      item(text, part, signal => differing(part) ? this.#snapshot(job, "difference") : this.#get([job], [part], signal)));
+      item(text, part, signal => differing(part) ? this.#snapshot(place, "difference") : this.#get([job], [part], place, signal)));
     if (job.result.task === "classification") {
-      items.push(item("Picture as shown", "snapshot", () => this.#snapshot(job, job.kind === "video" ? "frame" : "map")));
-    } else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), signal)));
+      items.push(item("Picture as shown", "snapshot", () => this.#snapshot(place, job.kind === "video" ? "frame" : "map")));
+    } else items.push(item("All of it, zip", "all", signal => this.#get([job], Object.keys(parts), place, signal)));
     // a paint style fits the classes of one model
     const photos = [job, ...others.filter(({kind, model}) => kind === "photo" && model === job.model)];
     if (job.kind === "photo" && photos.length > 1) {
-      items.push(item(`All of ${photos.length} photos, zip`, "photos", signal => this.#get(photos, Object.keys(SEGMENTED), signal)));
+      items.push(item(`All of ${photos.length} photos, zip`, "photos", signal => this.#get(photos, Object.keys(SEGMENTED), place, signal)));
     }
-    this.list.replaceChildren(...items);
+    return items;
   }
 
   async #run(does) {
@@ -95,16 +105,16 @@ export class DownloadMenu {
   }
 
   /** Download parts of jobs; a video's overlay is painted on the server first, from the stored ids. */
-  async #get(jobs, parts, signal) {
-    const paintStyle = plainPaintStyle(this.shown().paintStyle);
+  async #get(jobs, parts, place, signal) {
+    const paintStyle = plainPaintStyle(this.shown().pictures[place].paintStyle);
     const ids = jobs.map(({id}) => id);
     const [job] = jobs;
     if (job.kind !== "video" || !parts.includes("overlay")) {
-      save(await api.download(ids, paintStyle, parts, signal));
+      this.#save(await api.download(ids, paintStyle, parts, signal), place);
       return;
     }
     const painted = await this.#paint(job, paintStyle, signal);
-    save(await api.download(parts.length > 1 ? [...ids, painted.id] : [painted.id], paintStyle, parts, signal));
+    this.#save(await api.download(parts.length > 1 ? [...ids, painted.id] : [painted.id], paintStyle, parts, signal), place);
   }
 
   async #paint(job, paintStyle, signal) {
@@ -123,9 +133,15 @@ export class DownloadMenu {
     return painted;
   }
 
-  async #snapshot(job, suffix) {
-    const blob = await this.shown().snapshot();
-    save({blob, name: `${job.name.replace(/\.[^.]*$/, "")}_${suffix}.png`});
+  async #snapshot(place, suffix) {
+    const {job, snapshot} = this.shown().pictures[place];
+    this.#save({blob: await snapshot(), name: `${job.name.replace(/\.[^.]*$/, "")}_${suffix}.png`}, place);
+  }
+
+  /** Save a file; one of the second picture is called after its model too. */
+  #save({blob, name}, place) {
+    const model = place ? `_${this.shown().pictures[place].title.replace(/[^\p{L}\p{N}.-]+/gu, "-")}` : "";
+    save({blob, name: name.replace(/(\.[^.]*)?$/, `${model}$1`)});
   }
 
   #say(text) {

@@ -17,6 +17,14 @@ export function parametersOf(form, model, isVideo) {
   return parameters;
 }
 
+/** Set the options panel to the parameters of a prediction. */
+export function setOptions(form, {mode = "resized", flip = "", scales = "1", smooth = "0", blur = ""}) {
+  const controls = controlsOf(form);
+  Object.assign(controls.flip, {checked: flip === "true"});
+  Object.assign(controls.blur, {checked: blur === "true"});
+  for (const [name, value] of Object.entries({mode, scales, smooth})) controls[name].value = value;
+}
+
 /** @param {HTMLFormElement} form @returns {any} its inputs and selects by their names */
 const controlsOf = form => form.elements;
 

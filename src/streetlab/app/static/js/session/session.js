@@ -3,6 +3,7 @@
 import {byId} from "../controls/dom.js";
 import {titleOf} from "../controls/models.js";
 import {parametersOf} from "../controls/options.js";
+import {remember, remembered} from "./reload.js";
 import {Uploads} from "./upload.js";
 import {UploadList, stateLine} from "./upload_list.js";
 
@@ -31,6 +32,7 @@ export class Session {
       onRemove: upload => this.#remove(upload),
     });
     byId("waiting-retry").addEventListener("click", () => show(this.opened.retry(this.uploads.lane)));
+    this.uploads.addEventListener("change", () => remember(this.uploads.all, this.opened));
     this.uploads.addEventListener("change", (/** @type {CustomEvent} */ event) => event.detail === this.opened && this.#showState());
   }
 
@@ -45,11 +47,23 @@ export class Session {
     for (const upload of others) this.#want(upload);
   }
 
+  /** Show the files of before a reload; `choose` receives the parameters of the one that was open. */
+  restore(choose) {
+    const {files, opened} = remembered();
+    const uploads = files.map(file => this.uploads.addAgain(file));
+    if (!uploads.length) return;
+    const first = uploads[opened] ?? uploads[0];
+    choose(first.wanted.parameters);
+    this.open(first);
+    for (const upload of uploads) if (upload !== first) upload.want(upload.wanted.parameters, this.uploads.lane);
+  }
+
   open(upload) {
     if (upload !== this.opened) this.stage.clear();
     this.opened = upload;
     document.body.classList.add("opened");
     this.list.open(upload);
+    remember(this.uploads.all, upload);
     this.predict();
   }
 

@@ -29,8 +29,9 @@ class Lane {
   }
 }
 
-/** HTTP statuses of refused files: too large, another format, damaged. */
-const REFUSALS = [413, 415, 422];
+const GONE = 410;
+/** HTTP statuses of refused files: forgotten, too large, another format, damaged. */
+const REFUSALS = [GONE, 413, 415, 422];
 
 /** One prediction of a file: the model and options, the job, and its progress. */
 class Prediction {
@@ -72,6 +73,25 @@ export class Upload {
     this.name = file.name || "pasted photo";
     this.isVideo = looksLikeVideo(file);
     this.changed = changed;
+  }
+
+  /**
+   * A file of before a reload: its bytes are on the server alone.
+   * @param {{name: string, isVideo: boolean, source: string, parameters: Record<string, string>, job: string}} kept
+   */
+  static again({name, isVideo, source, parameters, job}, changed) {
+    const upload = new Upload({name, type: isVideo ? "video/" : ""}, changed);
+    upload.file = null;
+    upload.source = source;
+    upload.wanted = upload.#predictionOf(parameters);
+    upload.wanted.job = {id: job};
+    return upload;
+  }
+
+  /** What `again` takes; null before the server has the file. */
+  get kept() {
+    const {name, isVideo, source, wanted} = this;
+    return wanted?.job && source ? {name, isVideo, source, parameters: wanted.parameters, job: wanted.job.id} : null;
   }
 
   /** The finished job of the wanted prediction, or null. */
@@ -158,8 +178,8 @@ export class Upload {
       this.changed();
     };
     try {
-      const job = await this.#submit(prediction, lane, tell);
-      tell({job, state: job.state});
+      const job = prediction.job ?? await this.#submit(prediction, lane, tell);
+      tell({job, state: job.state ?? prediction.state});
       const over = await api.finished(job.id, now => tell({job: now, state: now.state}), signal);
       tell({job: over, state: over.state, error: over.error ?? null});
     } catch (error) {
@@ -182,6 +202,7 @@ export class Upload {
         this.source = null; // it expired: send the file again
       }
     }
+    if (!this.file) throw new api.Fault("the server has forgotten this file; choose it again", GONE);
     this.#arriving = lane.run(() => {
       signal.throwIfAborted();
       tell({state: "sending", sent: 0});
@@ -205,14 +226,26 @@ export class Uploads extends EventTarget {
   all = [];
 
   add(file) {
-    const upload = new Upload(file, () => this.dispatchEvent(new CustomEvent("change", {detail: upload})));
+    const upload = new Upload(file, () => this.#changed(upload));
     this.all.push(upload);
+    return upload;
+  }
+
+  /** Add a file of before a reload. */
+  addAgain(kept) {
+    const upload = Upload.again(kept, () => this.#changed(upload));
+    this.all.push(upload);
+    this.#changed(upload);
     return upload;
   }
 
   remove(upload) {
     upload.forget();
     this.all = this.all.filter(other => other !== upload);
+    this.#changed(upload);
+  }
+
+  #changed(upload) {
     this.dispatchEvent(new CustomEvent("change", {detail: upload}));
   }
 }

@@ -37,9 +37,9 @@ function shareOf({state, sent, job}) {
 }
 
 /** Make a thumbnail of the file; a file that the browser cannot read keeps its plain tile. */
-async function drawThumbnail(canvas, file) {
+async function drawThumbnail(canvas, file, address) {
   try {
-    const bitmap = await createImageBitmap(file, {resizeHeight: THUMBNAIL, resizeQuality: "medium"});
+    const bitmap = await createImageBitmap(file ?? await (await fetch(address)).blob(), {resizeHeight: THUMBNAIL, resizeQuality: "medium"});
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
@@ -77,7 +77,8 @@ export class UploadList {
       return;
     }
     if (!this.#rows.has(upload)) this.#add(upload);
-    const {row, open, state, bar, cancel, retry} = this.#rows.get(upload);
+    const entry = this.#rows.get(upload);
+    const {row, open, state, bar, cancel, retry} = entry;
     const prediction = upload.wanted;
     const busy = Boolean(prediction && !prediction.over);
     row.dataset.state = prediction?.state ?? "waiting";
@@ -87,6 +88,11 @@ export class UploadList {
     const share = busy ? shareOf(prediction) : null;
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;
+    if (!entry.drawn && !upload.isVideo && (upload.file || upload.finishedJob)) {
+      entry.drawn = true;
+      const address = upload.finishedJob?.result.files.photo; // after a reload, for the file itself is gone
+      this.#decoding = this.#decoding.then(() => drawThumbnail(entry.picture, upload.file, address));
+    }
     const left = [cancel, retry].includes(document.activeElement);
     cancel.hidden = !busy;
     retry.hidden = !prediction?.over || prediction.succeeded || prediction.refused;
@@ -118,9 +124,8 @@ export class UploadList {
     const retry = button("retry", "try again", onRetry);
     const row = element("li", {class: "job"}, open, bar, cancel, retry, button("remove", "×", onRemove));
     row.classList.toggle("video", upload.isVideo);
-    this.#rows.set(upload, {row, open, state, bar, cancel, retry});
+    this.#rows.set(upload, {row, open, picture, state, bar, cancel, retry, drawn: false});
     this.list.append(row);
     if (upload === this.opened) this.open(upload);
-    if (!upload.isVideo) this.#decoding = this.#decoding.then(() => drawThumbnail(picture, upload.file));
   }
 }

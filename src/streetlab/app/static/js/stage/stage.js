@@ -81,9 +81,12 @@ export class Stage {
     this.#name(null);
   }
 
-  /** The paint style of the main picture. */
-  get paintStyle() {
-    return this.#paintStyleOf(this.main);
+  /** The pictures shown, that of the chosen model first: job, title of the model, paint style, and the picture as a file. */
+  get pictures() {
+    return this.#panes.map(pane => {
+      const paintStyle = this.#paintStyleOf(pane);
+      return {job: pane.job, title: titleOf(pane.model), paintStyle, snapshot: () => pane.stage.snapshot(paintStyle)};
+    });
   }
 
   /** Paint both pictures. */
