@@ -30,7 +30,7 @@ from tables import Table, arguments, number, publish
 from streetlab.config import instantiate, plain
 from streetlab.progress import track
 from streetlab.training.build import build_experiment
-from streetlab.training.trainer import resolve_accelerator, resolve_precision
+from streetlab.training.precision import resolve_accelerator, resolve_precision
 
 MIB = 1 << 20
 

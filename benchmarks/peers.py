@@ -42,6 +42,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--packages", type=Path, help="folder of packages that peers alone may import")
     parser.add_argument("--peer-python", type=Path, help="interpreter of the peers' scripts (default: this one)")
     parser.add_argument("--workers", type=int, default=1, help="processes in which peers decode (default 1)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor on the numbers of photos and frames (default 1)"
+    )
     parser.add_argument("--keep", type=Path, help="work in this folder and leave what was made")
     options = parser.parse_intermixed_args(words)
     if unknown := [name for name in options.questions if name not in QUESTIONS]:

@@ -26,9 +26,9 @@ from streetlab.tasks.base import StreetTask
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import Phase, PhaseSchedule
+from streetlab.training.precision import resolve_accelerator, resolve_precision
 from streetlab.training.schedules import none
 from streetlab.training.terminal import quiet_lightning
-from streetlab.training.trainer import resolve_accelerator, resolve_precision
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,13 @@ def test_reading_records_and_serving_a_page_needs_no_torch(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_predicting_with_an_exported_file_waits_neither_for_lightning_nor_for_timm():
+    code = (
+        "import sys, streetlab.inference.command; print({'pytorch_lightning', 'timm', 'torchvision'} & {*sys.modules})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
 def test_no_module_outgrows_a_reader():
     long = {name: lines for name, path in modules().items() if (lines := len(path.read_text().splitlines())) > 400}
     assert not long

@@ -59,11 +59,11 @@ def ask(options: argparse.Namespace, folder: Path) -> Asked:
     """Planted copies, then the photos of `--photos`, of which nobody knows the truth."""
     originals, each = (32, 3) if options.quick else (210, 30)
     root, truth = plant(folder / "planted", originals, each)
-    measured, missing = take_turns(_ways(options, folder / "planted-out", root), options.rounds, "audits")
+    measured, missing = take_turns(_ways(options, folder / "planted-out", root), options, "audits")
     tables = [_planted_table(measured, missing, truth, originals, each), _costs(measured, missing, "planted copies")]
     numbers = {"planted": as_numbers(measured, missing)}
     if options.photos:
-        measured, missing = take_turns(_ways(options, folder / "real-out", options.photos), options.rounds, "audits")
+        measured, missing = take_turns(_ways(options, folder / "real-out", options.photos), options, "audits")
         tables += [_real_table(measured, missing, options.photos.name), _costs(measured, missing, options.photos.name)]
         numbers["real"] = as_numbers(measured, missing)
     return Asked(tables, numbers)

@@ -45,9 +45,7 @@ def ask(options: argparse.Namespace, folder: Path) -> Asked:
         done = measure(command, options, answers=True)
         return replace(done, answer={**done.answer, "lines": lines_of_code(SCRIPT)})
 
-    measured, missing = take_turns(
-        {STREETLAB: streetlab, "pandas and scipy by hand": by_hand}, options.rounds, "comparing"
-    )
+    measured, missing = take_turns({STREETLAB: streetlab, "pandas and scipy by hand": by_hand}, options, "comparing")
     columns = {"lines a user writes": shown("lines", 0), "rows tested": shown("tested", 0), "worse": shown("worse", 0)}
     title = f"A leaderboard of {count} records of synthetic runs, 112 photos and five seeds each"
     notes = [*_agreement(measured), "By hand there is neither a page nor curves nor costs, and Welch's test knows of "

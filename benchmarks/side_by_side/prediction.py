@@ -14,7 +14,19 @@ from brief_runs import CLASSIFIER, SEGMENTER, export_run, train_briefly
 from PIL import Image
 
 from side_by_side.pictures import many_photos
-from side_by_side.processes import Asked, Measured, Way, as_numbers, measure, ours, peer, shown, table, take_turns
+from side_by_side.processes import (
+    Asked,
+    Measured,
+    Way,
+    as_numbers,
+    measure,
+    ours,
+    peer,
+    scaled,
+    shown,
+    table,
+    take_turns,
+)
 from streetlab.checkpoints.load_network import rebuild_network
 from streetlab.checkpoints.read import read_weights
 from streetlab.datasets.labels import LabelSpace
@@ -98,7 +110,7 @@ def _prepared(
     """A run, its network's tensors under the names of its library, its classes, the photos, and how many."""
     run = train_briefly(folder, words, size)
     weights, space = plain_weights(run, folder / "weights.pth")
-    count = 48 if options.quick else photos
+    count = 48 if options.quick else scaled(photos, options)
     return run, weights, ",".join(space.names), many_photos(folder / "many", count, options.photos), count
 
 
@@ -144,7 +156,7 @@ def _masks(output: Path) -> list[np.ndarray]:
 
 
 def _shown(title: str, ways: dict[str, Way], options: argparse.Namespace, what: str) -> Asked:
-    measured, missing = take_turns(ways, options.rounds, "predicting")
+    measured, missing = take_turns(ways, options, "predicting")
     columns = {"photos/s": shown("rate"), f"same {what}, %": shown("same", 1)}
     photos = f"those of {options.photos.name}, by further names" if options.photos else "drawn, 480×320 JPEG"
     notes = [

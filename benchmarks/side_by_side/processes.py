@@ -99,8 +99,10 @@ def _failure(command: Sequence[str], line: str) -> Exception:
     return RuntimeError(f"{' '.join(command[:4])} ...: {line}")
 
 
-def take_turns(ways: Mapping[str, Way], rounds: int, what: str) -> tuple[dict[str, list[Measured]], dict[str, str]]:
-    """Measure each way once a round, in turn.
+def take_turns(
+    ways: Mapping[str, Way], options: argparse.Namespace, what: str
+) -> tuple[dict[str, list[Measured]], dict[str, str]]:
+    """Measure each way once a round, in turn; each measurement is added to peers.jsonl at once.
 
     Returns:
         the measurements of each way, and the reason by name of each way that could not be measured.
@@ -112,11 +114,15 @@ def take_turns(ways: Mapping[str, Way], rounds: int, what: str) -> tuple[dict[st
         if name not in missing:
             try:
                 measured[name].append(ways[name](len(measured[name])))
+                entry = {"what": what, "way": name} | asdict(measured[name][-1])
+                options.output.mkdir(parents=True, exist_ok=True)
+                with (options.output / "peers.jsonl").open("a") as journal:
+                    journal.write(json.dumps(entry) + "\n")
             except (MissingPeer, RuntimeError) as error:
                 missing[name] = str(error)
         return 0.0
 
-    interleaved({name: lambda name=name: turn(name) for name in ways}, rounds, warm_up=False, what=what)
+    interleaved({name: lambda name=name: turn(name) for name in ways}, options.rounds, warm_up=False, what=what)
     return {name: values for name, values in measured.items() if name not in missing}, missing
 
 
@@ -165,6 +171,11 @@ def shown(key: str, digits: int | None = None) -> Callable[[Sequence[Measured]],
         return median if low == high else f"{median} ({low}–{high})"
 
     return show
+
+
+def scaled(count: int, options: argparse.Namespace) -> int:
+    """So many photos or frames, at `--scale`."""
+    return max(8, round(count * options.scale))
 
 
 def lines_of_code(name: str) -> int:

@@ -10,7 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from side_by_side.pictures import camvid, labelled_photos, masked_photos, write_pairs
-from side_by_side.processes import Asked, Measured, Way, as_numbers, measure, ours, peer, shown, table, take_turns
+from side_by_side.processes import (
+    Asked,
+    Measured,
+    Way,
+    as_numbers,
+    measure,
+    ours,
+    peer,
+    scaled,
+    shown,
+    table,
+    take_turns,
+)
 
 NETWORK = "resnet18"
 DECODER, ENCODER = "linknet", "tu-mobilenetv4_conv_small"
@@ -20,7 +32,9 @@ DECODER, ENCODER = "linknet", "tu-mobilenetv4_conv_small"
 def ask(options: argparse.Namespace, folder: Path) -> Asked:
     """Measure a classifier against Lightning's and timm's loops."""
     epochs, size, batch_size = (2, 64, 16) if options.quick else (4, 96, 32)
-    root = labelled_photos(folder / "data", options.photos, *((64, 24) if options.quick else (240, 108)))
+    root = labelled_photos(
+        folder / "data", options.photos, *((64, 24) if options.quick else (scaled(240, options), 108))
+    )
     recipe = ["dataset=image_folder", f"dataset.root={root}", f"model={NETWORK}", "optimizer=adam", "scheduler=cosine",
               "augment=original", "task.objective.metric=accuracy", f"image_size=[{size},{size}]",
               f"batch_size={batch_size}", f"regime.epochs={epochs}"]  # fmt: skip
@@ -42,7 +56,7 @@ def ask(options: argparse.Namespace, folder: Path) -> Asked:
         "timm's parts, float32": theirs("timm_training", amp="none"),
         "timm's parts, bfloat16, channels_last": theirs("timm_training", amp="bfloat16"),
     }
-    measured, missing = take_turns(ways, options.rounds, "training classifiers")
+    measured, missing = take_turns(ways, options, "training classifiers")
     title = f"Training ResNet-18 from random weights at {size}×{size}, batch {batch_size}, {epochs} epochs"
     data = f"Photos: {options.photos.name if options.photos else 'drawn, 480×320 JPEG'}"
     return _shown(title, measured, missing, data, "accuracy", options)
@@ -51,7 +65,7 @@ def ask(options: argparse.Namespace, folder: Path) -> Asked:
 def ask_masks(options: argparse.Namespace, folder: Path) -> Asked:
     """Measure a segmenter against the loop of torchvision's references."""
     epochs, size, batch_size = (2, (96, 128), 4) if options.quick else (4, (192, 256), 8)
-    train, val = (16, 4) if options.quick else (120, 30)
+    train, val = (16, 4) if options.quick else (scaled(120, options), 30)
     if options.camvid:
         words, pairs, classes = camvid(options.camvid, folder / "camvid", train, val)
     else:
@@ -77,7 +91,7 @@ def ask_masks(options: argparse.Namespace, folder: Path) -> Asked:
         "torchvision's loop, float32": theirs("none"),
         "torchvision's loop, bfloat16, channels_last": theirs("bfloat16"),
     }
-    measured, missing = take_turns(ways, options.rounds, "training segmenters")
+    measured, missing = take_turns(ways, options, "training segmenters")
     title = (
         f"Training LinkNet on MobileNetV4 (2.5 M parameters) from random weights at {size[1]}×{size[0]}, "
         f"batch {batch_size}, {epochs} epochs of {len(pairs['train'])} images"

@@ -24,6 +24,7 @@ from side_by_side.processes import (
     measure,
     ours,
     peer,
+    scaled,
     shown,
     table,
     take_turns,
@@ -34,7 +35,7 @@ STREETLAB = "streetlab predict"
 
 def ask(options: argparse.Namespace, folder: Path) -> Asked:
     """Frames per second of whole commands."""
-    size, frames = ((64, 96), 24) if options.quick else ((256, 512), 120)
+    size, frames = ((64, 96), 24) if options.quick else ((256, 512), scaled(120, options))
     run = train_briefly(folder, SEGMENTER, size)
     weights, space = plain_weights(run, folder / "weights.pth")
     model = export_run(run)
@@ -76,7 +77,7 @@ def ask(options: argparse.Namespace, folder: Path) -> Asked:
         "streetlab predict, its ONNX file": streetlab(model),
         "ffmpeg, ONNX Runtime, ffmpeg": piped("onnx", model=model),
     }
-    measured, missing = take_turns(ways, options.rounds, "videos")
+    measured, missing = take_turns(ways, options, "videos")
     columns = {"frames/s": shown("rate"), "MB written": shown("mb", 2)}
     title = f"Overlays of a film of {frames} frames, {size[1]}×{size[0]}: LinkNet on MobileNetV4, batches of 8"
     notes = [

@@ -129,7 +129,7 @@ def _hardware() -> Iterator[tuple[str, bool]]:
     try:
         import torch
 
-        from streetlab.training.trainer import resolve_precision
+        from streetlab.training.precision import resolve_precision
     except Exception as error:  # whatever a broken package raises
         yield (
             f"torch         BROKEN {type(error).__name__}: {first_line(error)}; install it anew",

@@ -21,6 +21,13 @@ def first_line(text: object) -> str:
     return str(text).strip().partition("\n")[0].rstrip()
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """Unwrap the error that a compiler's error wraps."""
+    while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:
+        error = inner
+    return error
+
+
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest allowed choice, or an empty string where none is near.
 

@@ -249,7 +249,7 @@ def test_a_precision_that_this_hardware_lacks_becomes_float32(runs, tmp_path, mo
     assert Predictor.from_run(tmp_path / "run", device="cpu").precision == "32-true"
     RunRecord(tmp_path / "run").write_status(precision="bf16-mixed")
     for has_it, expected in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr("streetlab.training.trainer._cpu_has_bf16", lambda has_it=has_it: has_it)
+        monkeypatch.setattr("streetlab.training.precision._cpu_has_bf16", lambda has_it=has_it: has_it)
         monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: True)
         assert Predictor.from_run(tmp_path / "run", device="cpu").precision == expected
 

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streetlab.errors import UserError, first_line
-from streetlab.training.compile_callback import root_cause
+from streetlab.errors import UserError, first_line, root_cause
 from streetlab.training.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)

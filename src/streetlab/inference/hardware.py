@@ -10,7 +10,7 @@ import torch
 
 from streetlab.errors import UserError, did_you_mean
 from streetlab.training.memory import is_out_of_memory
-from streetlab.training.trainer import resolve_precision
+from streetlab.training.precision import resolve_precision
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 _DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from timm.models import group_parameters
 from torch import nn
 
 from streetlab.errors import UserError, did_you_mean
@@ -142,6 +141,8 @@ def layer_depths(network: nn.Module) -> dict[str, int]:
     matcher: Any = getattr(network, "group_matcher", None)
     if matcher is None:
         raise UserError(f"regime.layer_decay: {type(network).__name__} names no layers, as timm's classifiers do")
+    from timm.models import group_parameters  # two seconds, which who only predicts need not wait
+
     layers: dict[str, int] = group_parameters(network, matcher(coarse=False), reverse=True)
     highest = max(layers.values())
     return {name: highest - layer for name, layer in layers.items()}

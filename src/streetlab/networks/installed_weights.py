@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor
 
@@ -83,6 +82,8 @@ def timms_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     if "_conv_stem.weight" not in tensors:
         return tensors
+    import timm  # its two seconds are for those who build its networks, not for those who run an exported file
+
     for name in WHEELS:
         with torch.device("meta"):
             needed: Mapping[str, Tensor] = timm.create_model(name).state_dict()

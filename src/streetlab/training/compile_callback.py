@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from streetlab.errors import UserError, first_line
+from streetlab.errors import UserError, first_line, root_cause
 from streetlab.lightning_compat import remaining_epochs
 from streetlab.loading.datamodule import Batch
 from streetlab.tasks.base import StreetTask
@@ -128,10 +128,3 @@ class CompileCallback(pl.Callback):
     def _close(self) -> None:
         self._open.close()
         self._compiled = None
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """Unwrap the error that a compiler's error wraps."""
-    while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:
-        error = inner
-    return error

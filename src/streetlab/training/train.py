@@ -24,6 +24,7 @@ from streetlab.training.build import Experiment, build_callbacks, build_experime
 from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.memory import is_out_of_memory, kept_memory, no_room
+from streetlab.training.precision import resolve_accelerator
 from streetlab.training.prune_callback import PruneCallback
 from streetlab.training.rendezvous import check_size, decide_once, is_first
 from streetlab.training.resuming import Start, find_start, take_over
@@ -31,7 +32,6 @@ from streetlab.training.run_log import RunLog
 from streetlab.training.session import RunSession
 from streetlab.training.teacher import Teacher, teach
 from streetlab.training.terminal import quiet_lightning
-from streetlab.training.trainer import resolve_accelerator
 from streetlab.training.wandb_results import log_results
 
 log = logging.getLogger(__name__)

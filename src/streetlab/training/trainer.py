@@ -7,53 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loggers import Logger
 
 from streetlab.checkpoints.write import WholeFiles
-from streetlab.errors import UserError, did_you_mean
 from streetlab.lightning_compat import leave_signals_alone
 from streetlab.training.compile_callback import AUTO, check_compile
+from streetlab.training.precision import resolve_accelerator, resolve_precision
 from streetlab.training.rendezvous import environment
-
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
-
-
-def resolve_accelerator(accelerator: str) -> str:
-    """`auto` becomes `gpu` or `cpu`.
-
-    Raises:
-        UserError: a GPU is asked for and none is there.
-    """
-    here = "gpu" if torch.cuda.is_available() else "cpu"
-    if accelerator == "auto":
-        return here
-    if accelerator in ("gpu", "cuda") and here == "cpu":
-        raise UserError(
-            f"trainer.accelerator: '{accelerator}' but no CUDA device is visible; trainer=cpu trains without"
-        )
-    return accelerator
-
-
-def resolve_precision(precision: str, accelerator: str) -> str:
-    """`auto` becomes bf16 where the hardware computes in it: Ampere and later, CPUs with AVX-512 bf16 or AMX."""
-    if precision not in PRECISIONS:
-        near = did_you_mean(precision, PRECISIONS)
-        raise UserError(f"trainer.precision: '{precision}' is not one of {', '.join(PRECISIONS)}{near}")
-    if precision != "auto":
-        return precision
-    if accelerator == "cpu":
-        return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16() else "32-true"
-    return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
-
-
-def _cpu_has_bf16() -> bool:
-    """Tell whether this CPU has bf16 instructions; emulated bf16 is slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def build_trainer(
