@@ -21,8 +21,9 @@ test-all: .venv/ready
 # every command disturbed at random: kills, no memory, no space, a clock that jumps; `make soak minutes=60 seed=1`
 minutes := 30
 seed := 0
+workers := $(shell nproc)
 soak: .venv/ready
-	$(BIN)/python -m tests.soak.soak minutes=$(minutes) seed=$(seed) log=outputs/soak.jsonl
+	$(BIN)/python -m tests.soak.soak minutes=$(minutes) seed=$(seed) workers=$(workers) log=outputs/soak.jsonl
 
 # the lines and branches that `make test` reaches: a table here, the pages in htmlcov/
 coverage: .venv/ready

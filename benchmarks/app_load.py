@@ -40,7 +40,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 """Seconds between two looks at a job, as of the page."""
 WARM_UP = 0.25
 """Share of the time that the slope of memory leaves out."""
-BOMB_SIDE, BOMB_FRAMES = 4096, 300
+BOMB_SIDE, BOMB_FRAMES = 2992, 600
+"""Just below the default `frame_pixels`."""
 VIDEO_FRAMES = 48
 
 

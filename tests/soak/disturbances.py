@@ -274,7 +274,7 @@ def _second_process(call: Call) -> Outcome:
 
 DISTURBANCES: dict[str, Callable[[Call], Outcome]] = {
     "kill": _signalled(signal.SIGKILL, (-signal.SIGKILL,)),
-    "terminate": _signalled(signal.SIGTERM, (-signal.SIGTERM, 143)),
+    "terminate": _signalled(signal.SIGTERM, (-signal.SIGTERM, 130, 143)),  # training ends as by Ctrl-C
     "interrupt": _signalled(signal.SIGINT, (-signal.SIGINT, 130), os.killpg),  # to all processes, as Ctrl-C does
     "stop": _stopped,
     "full disk": _full_disk,

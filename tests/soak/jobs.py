@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
 from tests.support.segmentation_runs import SMALL, STREETS
 from tests.support.tiny_runs import TINY, write_photos
@@ -75,19 +76,24 @@ def make_inputs(folder: Path, environment: dict[str, str]) -> None:
     folder.mkdir(parents=True)
     write_photos(folder / "photos", {"train": 6, "val": 4, "test": 4})
     lines = {
-        "classifier": (*TINY, *ONE_EPOCH, PHOTOS, CACHE),
-        "other": (*TINY, *ONE_EPOCH, PHOTOS, CACHE, "seed=1"),
-        "segmenter": (*STREETS, *SMALL, "regime.epochs=1", CACHE),
+        "classifier": (*TINY, *ONE_EPOCH, PHOTOS),
+        "other": (*TINY, *ONE_EPOCH, PHOTOS, "seed=1"),
+        "segmenter": (*STREETS, *SMALL, "regime.epochs=1"),
     }
-    for name, words in lines.items():
-        command = Job(name, ("train", *words, f"output={name}")).command
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    runs = []
+    for name, given in lines.items():
+        command = Job(name, ("train", *given, f"dataset.cache_dir=caches/{name}", f"output={name}")).command
+        runs.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=PIPE))
+    for run in runs:
+        _, lines_of_log = run.communicate()
+        if run.returncode:
+            raise RuntimeError(lines_of_log.decode()[-2000:])
     make_video(folder / "drive.mp4", frames=40)
     rows = [
         f"{path.relative_to(folder / 'photos')},52.0{n:02},4.35" for n, path in enumerate(_photos(folder / "photos"))
     ]
     (folder / "positions.csv").write_text("\n".join(["file,lat,lon", *rows]) + "\n")
-    shutil.rmtree(folder / "cache", ignore_errors=True)
+    shutil.rmtree(folder / "caches")
 
 
 def _photos(folder: Path) -> list[Path]:

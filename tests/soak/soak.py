@@ -43,7 +43,7 @@ _NOBODY_TIDIES = ("kill", "stale lock", "little memory")
 _MOST_REPEATS = 3
 """So often the same command may be needed after a disturbance until it ends well."""
 T = TypeVar("T")
-_STEPS = 4
+_STEPS = 6
 """So many disturbances a cycle has: the run to the end that follows is what costs most."""
 
 
@@ -232,7 +232,7 @@ def _last_line(log: Path) -> str:
     return lines[-1][-300:] if lines else ""
 
 
-def _cycles(options: dict[str, str], impossible: dict[str, str]) -> Iterator[Cycle]:
+def _cycles(options: dict[str, str], impossible: dict[str, str], until: float = 0.0) -> Iterator[Cycle]:
     if "replay" in options:
         numbers = options.get("cycles", "").split(",")
         for line in Path(options["replay"]).read_text().splitlines():
@@ -242,7 +242,6 @@ def _cycles(options: dict[str, str], impossible: dict[str, str]) -> Iterator[Cyc
         return
     names = options["only"].split(",") if "only" in options else [job.name for job in JOBS]
     kinds = options["kinds"].split(",") if "kinds" in options else [*DISTURBANCES]
-    until = time.monotonic() + 60 * float(options.get("minutes", "30"))
     number = int(options.get("first", "0"))
     while time.monotonic() < until:
         yield draw(int(options.get("seed", "0")), number, names, [kind for kind in kinds if kind not in impossible])
@@ -267,12 +266,13 @@ def _all_at_work(soaks: Sequence[Soak], items: Iterable[T], act: Callable[[Soak,
 
 def main(words: list[str]) -> int:
     options = dict(word.split("=", 1) for word in words)
-    impossible = impossible_here()
+    started, impossible = time.monotonic(), impossible_here()
+    until = started + 60 * float(options.get("minutes", "30"))
     log = Path(options.get("log", "outputs/soak.jsonl"))
     log.parent.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     results: list[Result] = []
-    cycles = [*_cycles(options, impossible)] if "replay" in options else _cycles(options, impossible)
+    cycles = [*_cycles(options, {})] if "replay" in options else _cycles(options, impossible, until)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, log.open("w") as file:
         first = Soak(Path(folder))
         soaks = [first]
@@ -291,7 +291,6 @@ def main(words: list[str]) -> int:
         try:
             names = options["only"].split(",") if "only" in options else first.jobs
             _all_at_work(soaks, names, lambda soak, name: soak.undisturbed(soak.jobs[name]))
-            started = time.monotonic()
             _all_at_work(soaks, cycles, run)
         finally:
             for soak in soaks:

@@ -130,7 +130,10 @@ def test_interrupt_leaves_a_checkpoint_and_says_so(train, whole_run, monkeypatch
     assert record.state == "interrupted"
     assert (record.checkpoints / "last.ckpt").exists()
     assert signal.getsignal(signal.SIGINT) is ctrl_c, "Lightning left Ctrl-C switched off"
+    unfinished = record.checkpoints / ".best.ckpt.1-ab.tmp"
+    unfinished.write_text("what kill -9 leaves of a file that was being written")
     assert_same_bits(whole_run(*ONE_PHASE), train(*ONE_PHASE, output="stopped"))
+    assert not unfinished.exists()
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from streetlab.app.media.server_folder import kept_folder, private_folder
 from streetlab.app.settings import Settings, settings_of
 from streetlab.config import plain
-from streetlab.config.options import Flag, Output, checked
+from streetlab.config.options import Flag, Folder, checked
 from streetlab.errors import UserError
 from streetlab.progress import LineFormatter
 
@@ -37,7 +37,7 @@ def run(cfg: DictConfig) -> None:
     """
     values = plain(cfg)
     opens = checked(Flag, values["open"], "open")
-    kept = checked(Output, values["folder"], "folder")
+    kept = None if values["folder"] is None else checked(Folder, values["folder"], "folder")
     with private_folder() if kept is None else kept_folder(kept) as storage:
         serve(settings_of(values, storage), opens=opens)
 
@@ -145,6 +145,9 @@ def _warm_up(app: FastAPI, settings: Settings) -> None:
     """Load what the first visitor and the first job would else wait for."""
     if not app.state.catalog.models():
         print(f"no finished run under {settings.runs} yet: `make demo` trains one; the page says more", flush=True)
+    if app.state.processes is not None:
+        app.state.processes.start()
+        return
     for module in ("streetlab.app.jobs.work", "streetlab.inference.predictor"):
         import_module(module)
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from streetlab import __version__
+from streetlab.app.jobs.processes import WorkerProcesses
 from streetlab.app.jobs.queue import Jobs
 from streetlab.app.models.catalog import Catalog
 from streetlab.app.routes import schemas
@@ -33,13 +34,16 @@ def create_app(settings: Settings, catalog: Catalog | None = None, work: Work | 
         catalog, work: `Catalog(settings)` and `jobs.work.work`, unless others stand in for them.
     """
     known = Catalog(settings) if catalog is None else catalog
-    perform = _work if work is None else work
+    processes = WorkerProcesses(settings) if work is None and settings.workers > 1 else None
+    perform = work or processes or _work
     jobs = Jobs(settings, lambda job, report, cancelled: perform(job, known, jobs, report, cancelled))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(jobs.close)
+        if processes is not None:
+            await run_in_threadpool(processes.close)
 
     app = FastAPI(
         title="streetlab",
@@ -53,6 +57,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, work: Work | 
     describe = app.openapi
     app.openapi = lambda: schemas.without_defaults(describe())  # type: ignore[method-assign]
     app.state.jobs, app.state.catalog, app.state.resumed = jobs, known, jobs.resume()
+    app.state.processes = processes
     app.add_middleware(Guard, settings=settings, names=Names(settings.host, settings.hosts))
     add_faults(app, jobs)
     add_pages(app)

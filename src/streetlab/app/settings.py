@@ -48,6 +48,7 @@ class Settings:
         visitor_pixels: of all photos and frames of one visitor that wait or run. A file of more is refused with 413,
             one that does not fit beside the visitor's others with 429.
         queue: so many jobs wait at most; beyond that they are refused with 429, but for visitors who have none waiting.
+        workers: so many jobs run at once; above 1 each in a process of its own, with its own networks in memory.
         folder: the storage, where a server that was killed shall go on; None: a fresh one, see `media.server_folder`.
         expire_minutes: after which a finished job and its files are deleted.
         idle_seconds: an upload that sends nothing for so long, or crawls, is ended.
@@ -64,10 +65,11 @@ class Settings:
     upload_bytes: PositiveInt = 512 * _MIB
     storage_bytes: PositiveInt = 8192 * _MIB
     pixels: PositiveInt = 64_000_000
-    frame_pixels: PositiveInt = 17_000_000
+    frame_pixels: PositiveInt = 9_000_000
     video_frames: PositiveInt = 36_000
     visitor_pixels: PositiveInt = 40_000_000_000
     queue: PositiveInt = 64
+    workers: PositiveInt = 1
     folder: Folder | None = None
     expire_minutes: PositiveNumber = 60
     idle_seconds: PositiveNumber = 20

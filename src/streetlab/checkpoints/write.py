@@ -9,10 +9,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.io import TorchCheckpointIO
 
 from streetlab.checkpoints.read import CHECKPOINT_KEY, KEPT_KEYS
 from streetlab.io import files
 from streetlab.io.filenames import encodable
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Write the checkpoints of a Trainer as all other files of a run: in full or not at all.
+
+    Lightning's own writes to TMPDIR and moves the file from there. Where that is another file system, the move copies,
+    and a full disk or a kill leaves half a checkpoint under its final name.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        files.write_bytes(Path(path), lambda file: torch.save(checkpoint, file))
 
 
 def strip(path: Path, checkpoint: dict[str, Any]) -> None:

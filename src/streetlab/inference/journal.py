@@ -49,7 +49,7 @@ class Journal:
         elif before is not None:
             self._refuse_others(before)
         if before is not None and before.get("state") != "completed":
-            self._clear_unfinished()
+            files.clear_unfinished(self.output)
         self._mark("running")
         self.lines = {line["path"]: line for line in self._read()}
         try:
@@ -174,11 +174,6 @@ class Journal:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise self._cannot_write(error) from None
-
-    def _clear_unfinished(self) -> None:
-        """Delete the temporary files of a process that was killed."""
-        for path in self.output.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
 
     def _remove(self, names: Iterable[str]) -> None:
         """Delete results; a name that leads out of the folder is none of ours."""

@@ -66,6 +66,12 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
     return path
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Delete what a killed process has begun to write below a folder. Nobody else may be writing there."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text atomically; see `write_bytes`. Names that are not UTF-8 are escaped, see `filenames`."""
     return write_bytes(path, text.encode("utf-8", errors=ERRORS))

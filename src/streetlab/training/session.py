@@ -12,6 +12,7 @@ from typing import Any
 
 from streetlab.checkpoints.write import retire
 from streetlab.config.run_names import config_hash
+from streetlab.io.files import clear_unfinished
 from streetlab.records.identity import Identity
 from streetlab.records.record import RunRecord, now
 from streetlab.sweeps.pruning import PRUNED, TrialPruned
@@ -77,6 +78,7 @@ class RunSession:
             retire(self.record.checkpoints)
 
     def _begin(self) -> None:
+        clear_unfinished(self.record.path)
         self.record.write_config(self.config, self.overrides)
         self.record.write_status(
             state="running", started=now(), ended=None, error=None, traceback=None,

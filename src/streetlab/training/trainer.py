@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
+from streetlab.checkpoints.write import WholeFiles
 from streetlab.errors import UserError, did_you_mean
 from streetlab.lightning_compat import leave_signals_alone
 from streetlab.training.compile_callback import AUTO, check_compile
@@ -80,13 +81,14 @@ def build_trainer(
     """
     check_compile(compile)
     accelerator = resolve_accelerator(accelerator)
+    environment_of_processes = environment()
     trainer = pl.Trainer(
         accelerator=accelerator,
         precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
         callbacks=list(callbacks),
         logger=list(loggers) or False,
         default_root_dir=root,
-        plugins=environment(),
+        plugins=[WholeFiles(), *([environment_of_processes] if environment_of_processes else [])],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -150,3 +150,16 @@ def test_the_pixels_of_a_visitor_s_jobs_are_bounded_together_and_free_again_at_t
     one.jobs.cancel(first.id)
     wait_for(lambda: not first.folder.exists())
     one.ended(one.submit("a", 1, "video", Size(2_000_000, 400)))
+
+
+def test_with_two_workers_two_jobs_run_at_once_and_long_ones_give_way_on_both(street):
+    one = street(workers=2)
+    long = [one.submit("a", 400, "video") for _ in range(2)]
+    wait_for(lambda: all(job.state == "running" for job in long))
+    assert {job.worker for job in long} == {0, 1}
+    short = [one.submit(visitor, 2) for visitor in "bcd"]
+    one.ended(*short)
+    assert [job.state for job in long] == ["running"] * 2
+    assert max(one.at_once) == 2
+    for job in long:
+        one.jobs.cancel(job.id)

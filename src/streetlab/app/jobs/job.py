@@ -70,6 +70,7 @@ class Job:
         source: the job whose upload or result this one uses.
         visitor: who asked, see `routes.visitors`; visitors take turns.
         size: what its file decodes to.
+        worker: the number of the worker that does it, from when it begins.
         result: files and numbers, once it has ended well.
         error: one line, once it has failed.
         created, expires: seconds since 1970; `expires` once it has ended.
@@ -85,6 +86,7 @@ class Job:
     source: str | None = None
     visitor: str = ""
     size: Size = Size()
+    worker: int = 0
     state: State = "queued"
     progress: Progress = field(default_factory=Progress)
     result: dict[str, Any] | None = None

@@ -14,7 +14,7 @@ from streetlab.io.files import to_plain
 
 log = logging.getLogger(__name__)
 
-_LEFT_OUT = ("progress", "cancel_asked", "folder", "upload", "holds", "size")
+_LEFT_OUT = ("progress", "cancel_asked", "folder", "upload", "holds", "size", "worker")
 
 
 class Ledger:

@@ -1,7 +1,7 @@
 """The queue of jobs: bounded, with turns between visitors and results that expire.
 
-One job runs at a time, because the settings name one device: a second one would only slow both down. Ids cannot be
-guessed; whoever has one may see, cancel and delete that job. There is no list of jobs.
+One job runs at a time unless `workers` says otherwise, because the settings name one device. Ids cannot be guessed;
+whoever has one may see, cancel and delete that job. There is no list of jobs.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Jobs:
         self._keep_seconds = settings.expire_minutes * 60
         self._perform = perform
         self._jobs: dict[str, Job] = {}
-        self._turns = Turns(_OPEN_LARGEST * settings.pixels, _OPEN_LARGEST * settings.most_of_frame)
+        most_pixels, most_of_videos = _OPEN_LARGEST * settings.pixels, _OPEN_LARGEST * settings.most_of_frame
+        self._turns = Turns(most_pixels, most_of_videos, settings.workers)
         self._begun: deque[Job] = deque()
         self._idle = 0
         self._pace: deque[float] = deque(maxlen=20)
@@ -262,14 +263,14 @@ class Jobs:
             self.expire()
 
     def _next_turn(self) -> None:
-        """Let the next job begin or go on, if nobody has the turn."""
-        job = None if self._closed.is_set() else self._turns.next()
-        if job is not None and job.state == "queued":
-            job.state = "running"
-            self._record(job)
-            self._begun.append(job)
-            if self._idle < len(self._begun):
-                self._start("streetlab-worker", self._work)
+        """Let the next jobs begin or go on, as far as workers are free."""
+        while not self._closed.is_set() and (job := self._turns.next()) is not None:
+            if job.state == "queued":
+                job.state = "running"
+                self._record(job)
+                self._begun.append(job)
+                if self._idle < len(self._begun):
+                    self._start("streetlab-worker", self._work)
         self._changed.notify_all()
 
     def _go_on(self, job: Job, worker: threading.Thread) -> bool:
@@ -278,7 +279,7 @@ class Jobs:
             if threading.current_thread() is worker and self._turns.is_over(job):
                 self._turns.give_way(job)
                 self._next_turn()
-            self._changed.wait_for(lambda: self._turns.holder is job or job.cancel_asked)
+            self._changed.wait_for(lambda: self._turns.has(job) or job.cancel_asked)
             return job.cancel_asked
 
     def _work(self) -> None:

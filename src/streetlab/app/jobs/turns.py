@@ -1,6 +1,6 @@
 """Whose turn it is: visitors take turns, and a long job gives way to the jobs of others.
 
-The device is given to one job at a time, for a slice of time. After its slice a job that is not done stands still, with
+A worker is given to one job at a time, for a slice of time. After its slice a job that is not done stands still, with
 all its threads, until every other visitor who waits has had a turn. So a video of hours delays a photo of another
 visitor by one slice, and a visitor with a hundred photos delays one with a single photo by one photo.
 """
@@ -25,22 +25,22 @@ class Turns:
 
     Attributes:
         waiting: jobs that have not begun, as they came.
-        open: jobs that have begun and not ended, at most one of each visitor.
-        holder: the one of them whose turn it is.
+        open: jobs that have begun and not ended, at most one of each visitor with each worker.
     """
 
-    def __init__(self, most_pixels: int, most_of_videos: int) -> None:
+    def __init__(self, most_pixels: int, most_of_videos: int, workers: int = 1) -> None:
         """Bound the memory of the jobs under way.
 
         Args:
             most_pixels: of one photo or frame of each of them, all together.
             most_of_videos: the same of those of them that are videos.
+            workers: how many jobs run at once; a job stays with the worker that began it.
         """
         self.waiting: deque[Job] = deque()
         self.open: list[Job] = []
-        self.holder: Job | None = None
+        self._holders: list[Job | None] = [None] * workers
+        self._since = [0.0] * workers
         self._most_pixels, self._most_of_videos = most_pixels, most_of_videos
-        self._since = 0.0
         self._count = 0
         self._last: dict[str, int] = {}
 
@@ -51,35 +51,40 @@ class Turns:
         self.waiting.append(job)
 
     def next(self) -> Job | None:
-        """Give the turn, if nobody has it, to the visitor who has waited longest for one; return who got it."""
-        if self.holder is not None:
-            return None
-        self.holder = self._candidate()
-        if self.holder is None:
-            return None
-        if self.holder not in self.open:
-            self.waiting.remove(self.holder)
-            self.open.append(self.holder)
-        self._since = time.monotonic()
-        self._served(self.holder)
-        return self.holder
+        """Give the turn of a free worker to the visitor who has waited longest for one; return the job that got it."""
+        for worker, holder in enumerate(self._holders):
+            job = self._candidate(worker) if holder is None else None
+            if job is None:
+                continue
+            if job not in self.open:
+                self.waiting.remove(job)
+                self.open.append(job)
+                job.worker = worker
+            self._holders[worker], self._since[worker] = job, time.monotonic()
+            self._served(job)
+            return job
+        return None
+
+    def has(self, job: Job) -> bool:
+        """True if it is this job's turn."""
+        return self._holders[job.worker] is job
 
     def is_over(self, job: Job) -> bool:
         """True if this job has the turn, its slice is over, and another could go on."""
-        over = self.holder is job and time.monotonic() - self._since >= SLICE_SECONDS
-        return over and self._candidate(but=job) is not None
+        over = self.has(job) and time.monotonic() - self._since[job.worker] >= SLICE_SECONDS
+        return over and self._candidate(job.worker, but=job) is not None
 
     def give_way(self, job: Job) -> None:
         """Take the turn from a job that goes on later."""
-        self.holder = None
+        self._holders[job.worker] = None
         self._served(job)
 
     def leave(self, job: Job) -> None:
         """Forget a job that has ended."""
         if job in self.open:
             self.open.remove(job)
-        if self.holder is job:
-            self.holder = None
+        if self.has(job):
+            self._holders[job.worker] = None
         present = {other.visitor for other in (*self.open, *self.waiting)}
         self._last = {visitor: count for visitor, count in self._last.items() if visitor in present}
 
@@ -87,9 +92,9 @@ class Turns:
         """Place among those that wait, 1 for the next to begin; None for a job that does not wait."""
         return self._order().index(job) + 1 if job in self.waiting else None
 
-    def _candidate(self, but: Job | None = None) -> Job | None:
-        begun = [job for job in self.open if job is not but]
-        waiting = [job for job in self._order() if self._may_begin(job)][:1]
+    def _candidate(self, worker: int, but: Job | None = None) -> Job | None:
+        begun = [job for job in self.open if job is not but and job.worker == worker]
+        waiting = [job for job in self._order() if self._may_begin(job, worker)][:1]
         return min([*waiting, *begun], key=self._turn, default=None)
 
     def _served(self, job: Job) -> None:
@@ -99,8 +104,8 @@ class Turns:
     def _turn(self, job: Job) -> int:
         return self._last.get(job.visitor, 0)
 
-    def _may_begin(self, job: Job) -> bool:
-        if any(job.visitor == other.visitor for other in self.open):
+    def _may_begin(self, job: Job, worker: int) -> bool:
+        if any(job.visitor == other.visitor and worker == other.worker for other in self.open):
             return False
         together = [*self.open, job]
         videos = [other for other in together if other.kind != "photo"]
