@@ -367,18 +367,14 @@ class Predictor:
             try:
                 yield
             except (AssertionError, RuntimeError, ValueError) as error:
-                if self._usual or is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
+                usual = self.views.mode == "resized" and set(self.views.scales) == {1.0}  # the training size alone
+                if usual or is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                     raise
                 raise UserError(
                     f"mode: {type(uncompiled(self.network)).__name__} of {self.name} does not take photos of {size} "
                     f"({first_line(error) or type(error).__name__}); mode=resized with scales=[1.0] shows it "
                     f"{_times(self.image_size)}, as it was trained"
                 ) from error
-
-    @property
-    def _usual(self) -> bool:
-        """Tell whether the network sees images of its training size alone."""
-        return self.views.mode == "resized" and set(self.views.scales) == {1.0}
 
 
 def _views_for(task: str, views: Views) -> Views:
