@@ -224,7 +224,9 @@ def visit_often(
 ) -> None:
     """One visitor from one moment to another; lists take appends from all threads."""
     time.sleep(max(0.0, begin - time.perf_counter()))
-    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+    # the server closes connections that idle for 5 s; browsers repeat a request that meets that, httpx does not
+    limits = httpx.Limits(keepalive_expiry=2.5)
+    with httpx.Client(base_url=address, timeout=PATIENCE, limits=limits) as client:
         client.get("/").raise_for_status()  # gives it a name of its own
         while time.perf_counter() < until:
             visit(client, model, mine, width, tally, until)
