@@ -1,7 +1,8 @@
 """Draw test accuracy against the number of training photos, with and without ImageNet weights.
 
 `python experiments/quality/curve.py RUNS PNG` reads the finished runs on single splits below RUNS and prints the
-points: the mean over seeds, its 95% interval by Student's t where there are three seeds or more, and the seeds.
+points: the mean over seeds, its 95% interval by Student's t where there are three seeds or more, and the seeds. Runs
+from scratch with more epochs than the preset's, which make up for fewer steps in each, are a line of their own.
 """
 
 from __future__ import annotations
@@ -15,26 +16,27 @@ from matplotlib.ticker import NullLocator
 from scipy.stats import sem, t
 
 from streetlab.plots.figure import bare, legend_beside_heading, new_figure, png, series_color
-from streetlab.records.record import find_runs
+from streetlab.records.record import RunRecord, find_runs
 
-NAMES = {
-    "cleanliness_efficientnet_lite0_plus": "ImageNet weights",
-    "cleanliness_efficientnet_lite0_from_scratch_plus": "from scratch",
-}
+PRETRAINED = "cleanliness_efficientnet_lite0_plus"
+FROM_SCRATCH = "cleanliness_efficientnet_lite0_from_scratch_plus"
+LINES = ("ImageNet weights", "from scratch, equal steps", "from scratch, equal epochs")
+ALL_PHOTOS, EPOCHS = 508, 40
 
 
 def main(folder: str, picture: str) -> None:
-    points: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in NAMES.values()}
+    points: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in LINES}
     for record in find_runs(Path(folder)):
-        preset = record.status["choices"]["experiment"] if record.fault() is None else None
-        if preset in NAMES and not record.config["dataset"]["folds"]:
+        if record.fault() is None and not record.config["dataset"]["folds"]:
             photos = sum(entry.split == "train" for entry in record.photos() or ())
             tested = record.predictions("test")
-            points[NAMES[preset]][photos].append(float((tested.predictions == tested.labels).mean()))
+            for name in lines_of(record, photos):
+                points[name][photos].append(float((tested.predictions == tested.labels).mean()))
 
     figure = new_figure(7, 3.8)
     axes = figure.add_subplot()
     bare(axes)
+    ticks = sorted(set().union(*points.values()))
     print("| weights | photos | test accuracy | seeds |\n|---|---|---|---|")
     for number, (name, accuracies) in enumerate(points.items()):
         sizes = sorted(accuracies)
@@ -47,7 +49,6 @@ def main(folder: str, picture: str) -> None:
         for size, mean, (low, high) in zip(sizes, means, bands, strict=True):
             seeds = " ".join(f"{accuracy:.3f}" for accuracy in sorted(accuracies[size]))
             print(f"| {name} | {size} | {mean:.3f} [{low:.3f}, {high:.3f}] | {seeds} |")
-    ticks = sorted(set().union(*points.values()))
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(ticks, [str(size) for size in ticks])
@@ -55,6 +56,16 @@ def main(folder: str, picture: str) -> None:
     axes.set_ylabel("accuracy on 109 test photos")
     legend_beside_heading(axes)
     Path(picture).write_bytes(png(figure))
+
+
+def lines_of(record: RunRecord, photos: int) -> list[str]:
+    """The lines that a run is a point of; with all photos, equal epochs are equal steps."""
+    preset = record.status["choices"]["experiment"]
+    if preset != FROM_SCRATCH:
+        return [LINES[0]] if preset == PRETRAINED else []
+    if photos == ALL_PHOTOS:
+        return list(LINES[1:])
+    return [LINES[1] if record.config["regime"]["epochs"] > EPOCHS else LINES[2]]
 
 
 def interval(accuracies: list[float]) -> tuple[float, float]:

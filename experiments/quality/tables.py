@@ -75,7 +75,11 @@ def configurations(folder: Path) -> list[list[RunRecord]]:
 def trained_on(record: RunRecord) -> str:
     folds = record.config["dataset"]["folds"]
     photos = sum(entry.split == "train" for entry in record.photos() or ())
-    return f"{folds} folds" if folds else f"{photos} photos"
+    return f"{f'{folds} folds' if folds else f'{photos} photos'}, {epochs_of(record)} epochs"
+
+
+def epochs_of(record: RunRecord) -> int:
+    return sum(phase["epochs"] for phase in record.config["regime"]["phases"])
 
 
 def row(records: list[RunRecord], tested: Predictions) -> str:
