@@ -21,11 +21,11 @@ def first_line(text: object) -> str:
     return str(text).strip().partition("\n")[0].rstrip()
 
 
-def did_you_mean(found: str, allowed: Iterable[str]) -> str:
+def did_you_mean(found: object, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest allowed choice, or an empty string where none is near.
 
     >>> did_you_mean("adm", ["adam", "sgd"])
     "; did you mean 'adam'?"
     """
-    near = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(found), list(allowed), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
