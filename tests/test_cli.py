@@ -111,6 +111,8 @@ def test_version(capsys):
         ("-m experiment=glob(zz*)", "experiment=glob(zz*) matches nothing; the choices are"),
         ("-m seed=1,2 model=resnet81", "did you mean 'resnet18'?"),
         ("--mutlirun", "did you mean '--multirun'?"),
+        ("-m=", "-m takes no value, not ''"),
+        ("--cfg=jobs", "--cfg takes job, hydra, all, not 'jobs'"),
         ("--config-dir=/nowhere", "/nowhere"),
     ],
 )

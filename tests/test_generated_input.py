@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
@@ -31,13 +30,13 @@ from streetlab.datasets.labels import CAMVID, CITYSCAPES, CLEANLINESS
 from streetlab.datasets.mapping import mask_table
 from streetlab.datasets.places import read_place
 from streetlab.datasets.splits import read_split
-from streetlab.errors import UserError
 from streetlab.inference.model_metadata import KEY, ModelMetadata
 from streetlab.records.overview import overview
 from streetlab.records.record import RunRecord
 from streetlab.survey.photos import photos_of_table
 from streetlab.survey.streets import read_streets
 from streetlab.survey.tracks import read_track
+from tests.support.generated import each, refused
 
 Check = Callable[[Any, Path], None]
 """Reads one generated value; the folder is empty at first and shared by all values."""
@@ -52,18 +51,6 @@ class Reader:
 
     inputs: st.SearchStrategy[Any]
     check: Check
-
-
-def refused(read: Callable[[], object], *names: str, errors: tuple[type[Exception], ...] = (UserError,)) -> bool:
-    """Read, and True where that was refused; a refusal says which file or key."""
-    try:
-        read()
-    except errors as error:
-        message = str(error)
-    else:
-        return False
-    assert any(name in message for name in names) or not names, message
-    return True
 
 
 # words of the command line
@@ -299,7 +286,4 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_generated_input_is_read_or_refused(name: str, count: int, tmp_path: Path) -> None:
     reader = READERS[name]
-    run = settings(
-        max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
-    run(given(reader.inputs)(lambda value: reader.check(value, tmp_path)))()
+    each(reader.inputs, lambda value: reader.check(value, tmp_path), count)

@@ -28,11 +28,11 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def did_you_mean(found: str, allowed: Iterable[str]) -> str:
+def did_you_mean(found: object, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest allowed choice, or an empty string where none is near.
 
     >>> did_you_mean("adm", ["adam", "sgd"])
     "; did you mean 'adam'?"
     """
-    near = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(found), list(allowed), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -9,6 +9,7 @@ import pytest
 
 from streetlab import cli
 from streetlab.config.process_count import processes_of
+from streetlab.errors import UserError
 
 REPEATED = "Lightning starts them by repeating the command line, the sweep included; hydra/launcher=workers"
 
@@ -88,3 +89,17 @@ def test_single_runs_and_single_processes_pass(jobs):
 )
 def test_how_many_processes_a_trainer_asks_for(trainer, expected):
     assert processes_of(trainer) == expected
+
+
+@pytest.mark.parametrize(
+    ("trainer", "line"),
+    [
+        ({"num_nodes": {"a": 1}}, "trainer.num_nodes: {'a': 1} is not a whole number of 1 or more"),
+        ({"num_nodes": 0}, "trainer.num_nodes: 0 is not a whole number of 1 or more"),
+        ({"devices": None}, "trainer.devices: None is not a number of devices"),
+        ({"devices": [0.5]}, r"trainer.devices: \[0.5\] is not a number of devices"),
+    ],
+)
+def test_numbers_of_processes_that_are_none_are_one_line(trainer, line):
+    with pytest.raises(UserError, match=line):
+        processes_of(trainer)

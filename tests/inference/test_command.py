@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.support.crafted_runs import CLASSIFIER, write_run
 from tests.support.exports import CONVOLUTIONS, export, write_by_hand
@@ -383,3 +384,16 @@ def test_photos_with_a_place_have_columns_for_it_and_others_none(predict, tmp_pa
     place = {key: rows["b.jpg"][key] for key in ("lat", "lon", "time", "heading")}
     assert place == {"lat": "-33.5", "lon": "18.26", "time": "2025-03-14T06:01:02Z", "heading": "90.5"}
     assert (rows["a.jpg"]["lat"], rows["a.jpg"]["time"]) == ("", "")
+
+
+def test_a_run_that_was_tested_with_mirrored_photos_is_said_to_be_unless_they_are_predicted_too(predict, tmp_path):
+    run = write_run(tmp_path / "classifier", CLASSIFIER)
+    checkpoint = tmp_path / "classifier" / "checkpoints" / "best.ckpt"
+    contents = torch.load(checkpoint, weights_only=True)
+    contents["streetlab"]["config"]["task"] = {"test_flip": True}
+    torch.save(contents, checkpoint)
+    photos = streets(tmp_path / "photos", "a.jpg")
+    _, said = predict(run.path, f"source={photos}")
+    assert "streetlab: the run's test numbers are of several views of a photo; flip=true predicts so" in said
+    _, said = predict(run.path, f"source={photos}", "flip=true", "output=mirrored")
+    assert not any("several views" in line for line in said)

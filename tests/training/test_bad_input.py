@@ -134,6 +134,26 @@ def test_unknown_precision(complain):
     assert "did you mean 'bf16-mixed'" in complain("trainer.precision=bf16-mixd")
 
 
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        (f"seed={2**32}", "seed: 4294967296 is not a whole number from 0 to 4294967295"),
+        ("optimizer.lr=fast", "optimizer.lr: 'fast' is not a number"),
+        (
+            "optimizer.lr=-1",
+            "optimizer: torch.optim.Adam does not take these values (ValueError: Invalid learning rate",
+        ),
+        (
+            "trainer.accelerator=gpx",
+            "trainer.accelerator: 'gpx' is not one of auto, cpu, gpu, cuda",
+        ),
+    ],
+)
+def test_a_value_that_a_part_stumbles_over_is_one_line_before_any_photo_is_read(complain, tmp_path, word, line):
+    assert line in complain(word)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
 def test_objective_that_is_not_measured(complain):
     assert "task.objective.metric" in complain("task.objective.metric=macro_f2")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from streetlab.checkpoints.read import TrainedWeights
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
@@ -26,6 +28,7 @@ class Metadata:
         precision: what the training was asked to compute in.
         data_set: name of the data set that it was trained on; None where the config names none.
         domain: what tells photos that are unlike the training photos; None where none was fitted.
+        tested_with: the words with which `predict` sees photos as the run's test did; empty where it does so without.
     """
 
     label_space: LabelSpace
@@ -33,6 +36,7 @@ class Metadata:
     precision: str
     data_set: str | None = None
     domain: TrainingDomain | None = None
+    tested_with: str = ""
 
 
 def read_metadata(weights: TrainedWeights) -> Metadata:
@@ -51,6 +55,7 @@ def read_metadata(weights: TrainedWeights) -> Metadata:
         data_set = (config.get("dataset") or {}).get("name")
         fitted = weights.metadata.get(DOMAIN_KEY)
         domain = None if fitted is None else TrainingDomain.from_dict(fitted)
+        tested_with = _tested_with(config.get("task") or {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UserError(f"checkpoint: what {weights.path} says of itself is damaged ({what})") from None
@@ -67,4 +72,12 @@ def read_metadata(weights: TrainedWeights) -> Metadata:
             f"checkpoint: {weights.path} was trained on images normalised with {statistics}; streetlab shows networks "
             f"images normalised with ImageNet's mean {list(IMAGENET_MEAN)} and std {list(IMAGENET_STD)}"
         )
-    return Metadata(space, (height, width), precision, None if data_set is None else str(data_set), domain)
+    return Metadata(space, (height, width), precision, None if data_set is None else str(data_set), domain, tested_with)
+
+
+def _tested_with(task: Mapping[str, Any]) -> str:
+    """The words of `predict` for the views that a run's best epoch was tested with."""
+    views = task.get("test_time") or {}
+    scales = list(views.get("scales") or [1.0])
+    words = ["flip=true"] if task.get("test_flip") or views.get("flip") else []
+    return " ".join([*words, *([f"scales={scales}".replace(" ", "")] if scales != [1.0] else [])])

@@ -47,11 +47,13 @@ def arrange(words: Sequence[str]) -> CommandLine:
         if not word.startswith("-") or word == "-":
             overrides.append(word)
             continue
-        name, sign, _ = word.partition("=")
+        name, sign, given = word.partition("=")
         action = actions.get(name)
         if action is None:
             raise UserError(f"no option '{name}'{did_you_mean(name, actions)}")
         options.append(word)
+        if sign and not _takes(action, [given]):
+            raise UserError(f"{name} takes {'another value' if action.choices else 'no value'}, not '{given}'")
         if not sign and _takes(action, values[:1]):
             options.append(values.pop(0))
         if name in ("--config-dir", "-cd"):

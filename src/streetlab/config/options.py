@@ -7,7 +7,7 @@ made of them: `Annotated[int, Strict(), Field(ge=1)]` refuses 0 with "'0' is not
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -183,8 +183,10 @@ class _Kind:
             return f"a whole number{self._range(' of')}"
         if self.type is float:
             return f"a number{self._range(' from')}"
-        if get_origin(self.type) in (tuple, list):
+        if get_origin(self.type) in (tuple, list, Sequence):
             return "a list: [A,B]"
+        if get_origin(self.type) in (dict, Mapping):
+            return "a mapping: {key: value}"
         if self.type is Path:
             return "a path"
         if _fields(self.type):

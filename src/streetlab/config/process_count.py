@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
 
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
@@ -17,8 +17,19 @@ _PRESETS = ("experiment", "debug", "trainer")
 
 
 def processes_of(trainer: Mapping[str, Any]) -> tuple[int, int | None]:
-    """Machines, and processes on each of them, that a trainer's config asks for; None where the hardware decides."""
-    devices = trainer.get("devices", 1)
+    """Count the machines, and the processes on each of them, that a trainer's config asks for.
+
+    Returns:
+        both; None for the processes where the hardware decides.
+
+    Raises:
+        UserError: one of the two keys holds no number.
+    """
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    if not _is_whole(nodes) or nodes < 1:
+        raise UserError(f"trainer.num_nodes: {nodes} is not a whole number of 1 or more")
+    if not _is_whole(devices) and (not isinstance(devices, str | Sequence) or not all(map(_names_device, devices))):
+        raise UserError(f"trainer.devices: {devices} is not a number of devices, a list of their numbers, -1 or auto")
     if isinstance(devices, str):
         if devices in ("auto", "-1"):
             devices = -1
@@ -28,7 +39,15 @@ def processes_of(trainer: Mapping[str, Any]) -> tuple[int, int | None]:
         devices = len(devices)
     if devices < 0 and trainer.get("accelerator") == "cpu":
         devices = 1
-    return int(trainer.get("num_nodes", 1)), devices if devices > 0 else None
+    return nodes, devices if devices > 0 else None
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _names_device(value: object) -> bool:
+    return isinstance(value, str) or _is_whole(value)
 
 
 def check_processes(plan: SweepPlan, first: DictConfig) -> None:

@@ -8,7 +8,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from streetlab.config.annotations import misfits
 from streetlab.config.moved import current_target, with_current_targets
 from streetlab.config.values import REFUSED, plain, without_hydra
 from streetlab.errors import UserError, did_you_mean, first_line
@@ -75,22 +76,104 @@ def _instantiate(node: Any, offered: Mapping[str, Any], kwargs: Mapping[str, Any
         raise UserError(fault)
     if not isinstance(tree, Mapping) or "_target_" not in tree:
         if kwargs:
-            raise TypeError(f"{key or 'the node'} has no _target_ that could take {', '.join(kwargs)}")
+            raise UserError(f"{key or 'config'}: _target_ is missing; it names what takes {', '.join(kwargs)}")
         return _make(tree, key)
     # Hydra would turn dataclasses among kwargs into configs, so they never pass through it.
     made = _make({**tree, "_partial_": True}, key)
     if tree.get("_partial_"):
         return functools.partial(made, **kwargs) if kwargs else made
-    try:
+    with values_named(tree, key):
         return made(**kwargs)
-    except (TypeError, ValueError) as error:
-        # A target with **options finds out late; torchmetrics' raise a ValueError.
-        found = re.search(r"[Uu]nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
-        if found is None or found[1] not in tree:
+
+
+@contextmanager
+def values_named(node: Any, key: str) -> Iterator[None]:
+    """Turn what the node's target raises of its values into a line that names the value.
+
+    For a call of a partial that `instantiate` has made; other calls of a target are inside it.
+
+    Args:
+        node: with its `_target_`, or a mapping of such nodes.
+        key: its place in the config.
+
+    Raises:
+        UserError: in place of a TypeError and the like, which stays its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        line = _value_fault(error, plain(node) if isinstance(node, (DictConfig, ListConfig)) else node, key)
+        if line is None:
             raise
-        arguments = signature_of(locate(tree["_target_"]))
-        near = did_you_mean(found[1], arguments.names if arguments else ())
-        raise UserError(f"{_join(key, found[1])}: {tree['_target_']} takes no '{found[1]}'{near}") from error
+        raise UserError(line) from error
+
+
+_OF_VALUES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError)
+"""What code raises that was given a value which it does not expect."""
+
+
+def _value_fault(error: Exception, tree: Any, key: str) -> str | None:
+    """One line about a value of the tree that a target did not take; None where the error is of another kind."""
+    # Lightning's own is no ValueError
+    if not isinstance(error, _OF_VALUES) and type(error).__name__ != "MisconfigurationException":
+        return None
+    target = tree.get("_target_") if isinstance(tree, Mapping) else None
+    # a target with **options finds out late; torchmetrics' raise a ValueError
+    name = re.search(r"[Uu]nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
+    if target and name is not None and name[1] in tree:
+        arguments = signature_of(locate(target))
+        near = did_you_mean(name[1], arguments.names if arguments else ())
+        return f"{_join(key, name[1])}: {target} takes no '{name[1]}'{near}"
+    for line in _misfits(tree, key):
+        return line
+    taker = f"{target} does not take these values" if target else "these values do not fit"
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    return f"{key or 'config'}: {taker} ({reason})"
+
+
+def _misfits(node: Any, key: str) -> Iterator[str]:
+    """One line for each value of the tree's targets that is not of the type which its annotation says."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            values = {name: value for name, value in node.items() if not _holds_target(value)}
+            with suppress(ImportError):
+                yield from misfits(locate(node["_target_"]), values, key)
+        for name, child in node.items():
+            yield from _misfits(child, _join(key, name))
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from _misfits(child, f"{key}[{index}]")
+
+
+def _holds_target(value: Any) -> bool:
+    """Tell whether a value is made into something else before a target gets it."""
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(_holds_target, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_target, value))
+
+
+def check_node(node: Any, key: str) -> None:
+    """Check that a part of a config may be made into something.
+
+    Raises:
+        UserError: it is a plain value.
+    """
+    if not isinstance(node, Mapping | DictConfig):
+        raise UserError(f"{key}: {node} is not {{_target_: ...}} with what it takes, or null")
+
+
+def of_kind(made: Any, kind: type, node: Any, key: str) -> Any:
+    """Return what a node has made.
+
+    Raises:
+        UserError: it is not of that class.
+    """
+    if isinstance(made, kind):
+        return made
+    target = node.get("_target_") if isinstance(node, Mapping | DictConfig) else None
+    if target is None:
+        raise UserError(f"{key}: _target_ is missing; it names the class or function that makes the {kind.__name__}")
+    raise UserError(f"{key}: {target} makes a {type(made).__name__}, not a {kind.__name__}")
 
 
 def _completed(node: Any, offered: Mapping[str, Any]) -> Any:
@@ -126,6 +209,8 @@ def _make(tree: object, key: str) -> Any:
         if place and key == "dataset" and isinstance(cause, UserError):
             # a data set inside another one calls its keys as if it stood alone
             cause = UserError(re.sub(r"(?<![\w.])dataset\.(?=\w)", f"dataset.{place}.", str(cause)))
+        if isinstance(cause, Exception) and (line := _value_fault(cause, tree, key)) is not None:
+            raise UserError(line) from cause
         raise cause from None  # what the target itself raised
 
 

@@ -59,6 +59,8 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = _bad_group_value(error, line)
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _first_lines(error)
+        key = getattr(error, "full_key", None)
+        text = f"{key}: {text}" if key and str(key) not in text else text
     elif isinstance(error, AssertionError) and "type for root: NoneType" in str(error):
         text = _below_nothing(command, line)
     elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):

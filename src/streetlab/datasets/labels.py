@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from streetlab.config.annotations import misfits
 from streetlab.datasets.task_spec import CLASSIFICATION, SEGMENTATION, TASKS, TaskName, TaskSpec
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import encodable, fold
@@ -67,7 +68,13 @@ class LabelSpace:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> LabelSpace:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError, KeyError: a value is of another kind, or missing.
+        """
+        for line in misfits(cls, plain, "label_space"):
+            raise ValueError(line)
         return cls(
             name=plain["name"],
             task=plain["task"],

@@ -8,6 +8,8 @@ from pathlib import Path
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 
+_MOST = 1_000_000
+
 
 class SyntheticBase(DataSource):
     """Pictures numbered from `first_seed`: train first, then val, then test; no two splits share a seed.
@@ -32,6 +34,8 @@ class SyntheticBase(DataSource):
         for split, size in sizes.items():
             if size < 1:
                 raise UserError(f"dataset.{split}: {size} pictures; each split needs at least one")
+            if size > _MOST:
+                raise UserError(f"dataset.{split}: {size} pictures are more than {_MOST}, the most that are drawn")
         if first_seed < 0:
             raise UserError(f"dataset.first_seed: {first_seed} is below 0")
         starts = {"train": first_seed, "val": first_seed + train, "test": first_seed + train + val}

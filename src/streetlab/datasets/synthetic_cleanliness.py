@@ -18,6 +18,7 @@ from streetlab.datasets.labels import CLEANLINESS, LabelSpace, categorical_palet
 from streetlab.datasets.source import Sample, make_cache_folder
 from streetlab.datasets.synthetic_base import SyntheticBase, scene_size
 from streetlab.datasets.task_spec import CLASSIFICATION
+from streetlab.errors import UserError
 from streetlab.io.files import write_json
 from streetlab.io.parallel import WORTH_PROCESSES, in_order, process_pool
 from streetlab.progress import track
@@ -116,6 +117,8 @@ class SyntheticItems(_Labelled):
 
     def __init__(self, size: int = 96, **options: Any) -> None:
         super().__init__(**options)
+        if not isinstance(size, int) or size < 16:
+            raise UserError(f"dataset.size: {size} is not the side of a square in pixels, at least 16")
         self.size = size
         self.label_space = LabelSpace("items", CLASSIFICATION, tuple(ITEM_KINDS), categorical_palette(len(ITEM_KINDS)))
 

@@ -22,6 +22,7 @@ from streetlab.inference.picture_blur import PictureBlur
 from streetlab.inference.predictor import Predictor
 from streetlab.inference.sources import Found, Item, find_items
 from streetlab.inference.video_files import VideoResults, predict_videos
+from streetlab.inference.views import Views
 from streetlab.io.filenames import one_line
 from streetlab.io.frames import data_frame
 from streetlab.progress import track
@@ -45,6 +46,7 @@ class PredictResult:
         skipped: notes on what else lay in the source.
         seconds: that it took.
         data_set: name of the data set that the network was trained on; None where that is not known.
+        tested_with: the words that would show the network photos as the run's test did, where it was not shown so.
     """
 
     output: Path
@@ -54,6 +56,7 @@ class PredictResult:
     skipped: tuple[str, ...]
     seconds: float
     data_set: str | None = None
+    tested_with: str = ""
 
     @property
     def errors(self) -> dict[str, str]:
@@ -135,6 +138,7 @@ def predict_found(
     return PredictResult(
         options.output, tuple(tables), tuple(lines[str(item.path)] for item in found.items), len(left),
         _left_aside(found), time.perf_counter() - started, predictor.data_set,
+        predictor.tested_with if predictor.views == Views() else "",
     )  # fmt: skip
 
 
@@ -213,6 +217,10 @@ def _print_counts(result: PredictResult) -> None:
         print(f"{unlike} of {total} files are unlike the training photos: do not rely on their predictions")
     already = f", {before} of them by an earlier call" if before else ""
     print(f"{total - len(bad)} of {total} files predicted in {result.seconds:.1f} s{already}")
+    if words := result.tested_with:
+        print(
+            f"streetlab: the run's test numbers are of several views of a photo; {words} predicts so", file=sys.stderr
+        )
     for line in result.skipped:
         print(one_line(line if line.startswith("  ") else f"streetlab: {line}"), file=sys.stderr)
     for name, note in result.notes.items():

@@ -38,6 +38,7 @@ class LoadedModel:
     precision: str
     data_set: str | None = None
     domain: TrainingDomain | None = None
+    tested_with: str = ""
 
 
 def load_run(run: RunRecord | Path | str, checkpoint: str, device: str, precision: str) -> LoadedModel:
@@ -91,5 +92,5 @@ def _loaded(
         network = network.to(chosen)
     return LoadedModel(
         network, name, metadata.label_space, metadata.image_size, weights.path, weights.sha256, weights.epoch,
-        temperature, chosen, computed_in, metadata.data_set, metadata.domain,
+        temperature, chosen, computed_in, metadata.data_set, metadata.domain, metadata.tested_with,
     )  # fmt: skip

@@ -60,6 +60,7 @@ class Predictor:
         batch_size: how many images of training size it is shown at once; of larger ones fewer.
         data_set: name of the data set that the network was trained on; None where that is not known.
         domain: tells photos that are unlike the training photos; None where none was fitted.
+        tested_with: words of the command for the views that the run was tested with; empty where there was one view.
     """
 
     network: nn.Module = field(repr=False)
@@ -77,6 +78,7 @@ class Predictor:
     batch_size: int
     data_set: str | None = None
     domain: TrainingDomain | None = field(default=None, repr=False)
+    tested_with: str = ""
 
     @classmethod
     def from_run(
@@ -148,7 +150,7 @@ class Predictor:
         return cls(
             opened.network, opened.name, task, opened.label_space, opened.image_size, opened.path, opened.sha256,
             opened.epoch, opened.temperature, opened.device, opened.precision, _views_for(task, views), batch_size,
-            opened.data_set, opened.domain,
+            opened.data_set, opened.domain, opened.tested_with,
         )  # fmt: skip
 
     def seen_through(self, views: Views) -> Predictor:

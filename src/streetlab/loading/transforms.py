@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.tv_tensors import Image, Mask
 
-from streetlab.config import instantiate
+from streetlab.config import check_node, instantiate
 from streetlab.datasets.labels import IGNORE_INDEX
 from streetlab.errors import UserError, first_line
 from streetlab.loading.transfer import to_device_async
@@ -86,7 +86,10 @@ def build_transforms(node: Mapping[str, Any] | None, size: tuple[int, int], mask
     Raises:
         UserError: see `Transforms`.
     """
-    transforms = {name: instantiate(part) for name, part in (node or {}).items() if part is not None}
+    parts = {name: part for name, part in (node or {}).items() if part is not None}
+    for name, part in parts.items():
+        check_node(part, f"transforms.{name}")
+    transforms = {name: instantiate(part) for name, part in parts.items()}
     return Transforms(transforms, size, masks) if transforms else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from streetlab.config import instantiate
+from streetlab.config import instantiate, values_named
 from streetlab.config.targets import signature_of
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
@@ -42,7 +42,8 @@ def build_network(
     takes_size = arguments is not None and "image_size" in arguments.names
     if image_size is not None and takes_size and build.keywords.get("image_size") is None:
         options["image_size"] = list(image_size)
-    network: Any = build(**options)
+    with values_named(node, "model"):
+        network: Any = build(**options)
     if not isinstance(network, nn.Module):
         kind = network.__name__ if inspect.isclass(network) else type(network).__name__
         raise UserError(f"model: {node.get('_target_')} makes a {kind}, not a network (torch.nn.Module)")

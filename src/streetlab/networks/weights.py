@@ -164,11 +164,13 @@ def _existing_file(path: str | Path) -> Path:
     if file.is_file():
         return file
     if file.is_dir():
-        raise UserError(f"{file} is a folder; a file of weights, or a folder with {' or '.join(FILES)}, is needed")
+        raise UserError(
+            f"model.weights: {file} is a folder; a file of weights, or a folder with {' or '.join(FILES)}, is needed"
+        )
     if not file.parent.is_dir():
-        raise UserError(f"{file}: there is no folder {file.parent}")
+        raise UserError(f"model.weights: {file}: there is no folder {file.parent}")
     near = did_you_mean(file.name, [entry.name for entry in file.parent.iterdir() if entry.is_file()])
-    raise UserError(f"{file}: no such file{near}")
+    raise UserError(f"model.weights: {file}: no such file{near}")
 
 
 def _read(file: Path) -> Any:

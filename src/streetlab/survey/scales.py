@@ -124,7 +124,7 @@ def read_scale(values: Any) -> Scale:
     """
     keys = checked(_Keys, values, "scale")
     if len(keys.grades) < 2 or not keys.classes:
-        raise UserError("scale: a scale has at least two grades and one class")
+        raise UserError("scale.grades, scale.classes: a scale has at least two grades and one class")
     severities = [*keys.grades.values()]
     if any(after <= before for before, after in pairwise(severities)):
         raise UserError(f"scale.grades: severities {severities} do not rise; grades stand from the cleanest on")

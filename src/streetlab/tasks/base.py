@@ -57,6 +57,9 @@ class StreetTask(pl.LightningModule):
                 f"task: {self.task} needs {TASKS[self.task].labels}, but the data set's labels ({label_space.name}) "
                 f"are {label_space.spec.labels}: task={label_space.task} (choosing a data set chooses its task)"
             )
+        for part in ("metric", "mode"):
+            if part not in objective:
+                raise UserError(f"task.objective.{part}: missing; an objective is {{metric: ..., mode: max or min}}")
         metric, mode = objective["metric"], objective["mode"]
         self.added = added
         self.metrics = (*objectives(self.task), *self.added_names)

@@ -11,10 +11,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from streetlab.config import instantiate, instantiate_with
+from streetlab.config import check_node, instantiate, instantiate_with, of_kind, values_named
 from streetlab.config.composition import config_folder
 from streetlab.config.targets import locate, signature_of
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
@@ -38,6 +39,7 @@ from streetlab.training.batch_size import written_batch_size
 from streetlab.training.compile_callback import CompileCallback
 from streetlab.training.loggers import RecordLogger
 from streetlab.training.phases import PhaseSchedule
+from streetlab.training.schedules import Horizon, build_schedule
 from streetlab.training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -69,7 +71,8 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     Raises:
         UserError: anything that the config asks for and that cannot be had.
     """
-    data = build_data(cfg, instantiate(cfg.augment), source)
+    augment = of_kind(instantiate(cfg.augment), Augment, cfg.augment, "augment")
+    data = build_data(cfg, augment, source)
     data.transforms = build_transforms(cfg.get("transforms"), data.image_size, source.has_masks)
     data.mix = build_mix(cfg.get("mix"), len(data.label_space), source.has_masks)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -84,15 +87,31 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     check_image_size(task.network, data.image_size)
     if data.mix is not None or data.source.soft_labels(data.source.samples("train")) is not None:
         _check_takes_probabilities(task.loss, len(data.label_space))
-    regime: PhaseSchedule = instantiate(
-        with_choices(cfg.regime),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
-        seed=cfg.seed,
-    )
+    regime = _build_regime(cfg)
     regime.check(task.network)
     _check_sizes(regime, task.network, data.image_size)
+    _try_optimizers(cfg, regime, task.network)
     return Experiment(data.source, data, task, regime, Stopwatch(), compiled)
+
+
+def _build_regime(cfg: DictConfig) -> PhaseSchedule:
+    node = with_choices(cfg.regime)
+    parts = {group: instantiate(cfg[group]) for group in ("optimizer", "scheduler")}
+    for group, part in parts.items():
+        if not callable(part):  # without `_target_`
+            raise UserError(f"{group}: _target_ is missing; it names the class or function that makes the {group}")
+    if node.get("_target_") is None:
+        raise UserError("regime: _target_ is missing; it names the class that runs the phases")
+    return of_kind(instantiate(node, **parts, seed=cfg.seed), PhaseSchedule, node, "regime")
+
+
+def _try_optimizers(cfg: DictConfig, regime: PhaseSchedule, network: nn.Module) -> None:
+    """Build the optimizer and schedule of each phase once: what they do not take is said before photos are read."""
+    for phase in regime.phases:
+        with values_named(cfg.optimizer, "optimizer"):
+            optimizer = regime.build_optimizer(phase, network)
+        with values_named(cfg.scheduler, "scheduler"):
+            build_schedule(phase.scheduler or regime.scheduler, optimizer, Horizon(phase.epochs, 2))
 
 
 def _check_sizes(regime: PhaseSchedule, network: nn.Module, size: tuple[int, int]) -> None:
@@ -117,7 +136,8 @@ def build_data(cfg: DictConfig, augment: Augment, source: DataSource | None = No
         source: the data set, where it has been opened already.
     """
     size, batch_size, workers = loading_numbers(cfg)  # before the data set, which may be drawn only now
-    return StreetData(source or instantiate(cfg.dataset), augment, size, batch_size, num_workers=workers, seed=cfg.seed)
+    source = source or of_kind(instantiate(cfg.dataset), DataSource, cfg.dataset, "dataset")
+    return StreetData(source, augment, size, batch_size, num_workers=workers, seed=cfg.seed)
 
 
 def loading_numbers(cfg: DictConfig) -> tuple[tuple[int, int], int, int]:
@@ -150,10 +170,13 @@ def build_task(
         metadata = {**metadata, _PHOTOS_PER_CLASS: _photos_per_class(source)}
     for part in weighted:
         part.weigh(metadata[_PHOTOS_PER_CLASS])
-    return instantiate(cfg.task)(
-        network=network, label_space=space, loss=loss, metadata=metadata,
-        added=build_metrics(cfg.get("metrics"), space),
-    )  # fmt: skip
+    added = build_metrics(cfg.get("metrics"), space)
+    build = instantiate(cfg.task)
+    if not callable(build):
+        raise UserError("task: _target_ is missing; it names the class that is trained and tested")
+    with values_named(cfg.task, "task"):
+        task = build(network=network, label_space=space, loss=loss, metadata=metadata, added=added)
+    return of_kind(task, StreetTask, cfg.task, "task")
 
 
 def _build_loss(cfg: DictConfig, label_space: LabelSpace) -> nn.Module:
@@ -161,7 +184,7 @@ def _build_loss(cfg: DictConfig, label_space: LabelSpace) -> nn.Module:
     offered = {"num_classes": len(label_space)}
     if label_space.spec.per_pixel:
         offered["ignore_index"] = IGNORE_INDEX
-    return instantiate_with(cfg.loss, **offered)
+    return of_kind(instantiate_with(cfg.loss, **offered), nn.Module, cfg.loss, "loss")
 
 
 def _photos_per_class(source: DataSource) -> list[int]:
@@ -207,10 +230,12 @@ def build_loggers(cfg: DictConfig, record_logger: RecordLogger) -> list[Any]:
     added = []
     for name, node in ((name, node) for name, node in cfg.logger.items() if node):
         # Lightning's own loggers, and others' that are given by `_target_`, know nothing of the record
+        check_node(node, f"logger.{name}")
         arguments = signature_of(locate(node["_target_"])) if "_target_" in node else None
         takes_it = arguments is not None and "record_logger" in arguments.names
         try:
-            added.append(instantiate(node, record_logger=record_logger) if takes_it else instantiate(node))
+            made = instantiate(node, record_logger=record_logger) if takes_it else instantiate(node)
+            added.append(of_kind(made, Logger, node, f"logger.{name}"))
         except ModuleNotFoundError as error:
             raise UserError(
                 f"logger.{name}: a package is missing for {node['_target_']} ({first_line(error)})"
@@ -231,14 +256,17 @@ def build_callbacks(
         checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False,
         auto_insert_metric_name=False,
     )  # fmt: skip
-    configured = [instantiate(node) for node in cfg.callbacks.values() if node]
+    configured = []
+    for name, node in ((name, node) for name, node in cfg.callbacks.items() if node):
+        check_node(node, f"callbacks.{name}")
+        configured.append(of_kind(instantiate(node), pl.Callback, node, f"callbacks.{name}"))
     return [experiment.regime, experiment.compiled, *further, experiment.stopwatch, *configured, best, last]
 
 
 def image_size(cfg: DictConfig) -> tuple[int, int]:
     """Height and width, each at least 32."""
     size = list(cfg.image_size)
-    if len(size) != 2 or min(size) < 32:
+    if len(size) != 2 or not all(isinstance(side, int) and side >= 32 for side in size):
         raise UserError(f"image_size: {size} is not [height, width] of at least 32 each")
     return size[0], size[1]
 
@@ -246,9 +274,10 @@ def image_size(cfg: DictConfig) -> tuple[int, int]:
 def with_choices(regime: DictConfig) -> DictConfig:
     """The regime with names of optimizers and schedulers in its phases replaced by what those groups hold."""
     regime = OmegaConf.create(OmegaConf.to_container(regime, resolve=True))  # type: ignore[assignment]
-    for phase in regime.phases:
+    phases = regime.get("phases")
+    for phase in phases if isinstance(phases, ListConfig) else ():
         for group in ("optimizer", "scheduler"):
-            if isinstance(phase.get(group), str):
+            if isinstance(phase, DictConfig) and isinstance(phase.get(group), str):
                 phase[group] = group_choice(group, phase[group], f"regime.phases.{phase.get('name')}.{group}")
     return regime
 

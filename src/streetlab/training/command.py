@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from streetlab.config import instantiate, plain
+from streetlab.config import instantiate, of_kind, plain
 from streetlab.config.resolvers import is_told_apart_by_name
 from streetlab.datasets.source import DataSource
 from streetlab.io.filenames import one_line
@@ -76,7 +76,7 @@ def perform(cfg: DictConfig) -> TrainResult:
 
         check(cfg)  # before photos are read; a run that may be there to be skipped was checked once
     with run_log() as log:
-        source: DataSource = instantiate(cfg.dataset)
+        source: DataSource = of_kind(instantiate(cfg.dataset), DataSource, cfg.dataset, "dataset")
         identity = identify(config, source)
         named = not cfg.output or hydra.mode == RunMode.MULTIRUN
         chosen = choose_folder(folder, identity, cfg.resume, named, search=not is_told_apart_by_name())

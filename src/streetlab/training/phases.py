@@ -27,6 +27,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from streetlab.checkpoints.write import in_folder
+from streetlab.config.annotations import check_values
 from streetlab.errors import UserError, did_you_mean
 from streetlab.lightning_compat import batches_begun, set_max_epochs, stops_early
 from streetlab.loading.datamodule import StreetData
@@ -111,11 +112,15 @@ def parse_phases(
     """
     if not phases:
         raise UserError("regime.phases: no phases")
+    if isinstance(phases, str) or not isinstance(phases, Sequence):
+        raise UserError(f"regime.phases: {phases} is not a list of phases")
     if max_epochs is not None and max_epochs < 1:
         raise UserError(f"regime.max_epochs: {max_epochs} is less than 1")
     parsed = []
     for number, mapping in enumerate(phases):
         key = f"regime.phases[{number}]"
+        if not isinstance(mapping, Mapping):
+            raise UserError(f"{key}: {mapping} is not a phase: {{name: ..., epochs: ..., train: [...]}}")
         unknown = [name for name in mapping if name not in PHASE_KEYS]
         if unknown:
             near = did_you_mean(unknown[0], PHASE_KEYS)
@@ -123,6 +128,8 @@ def parse_phases(
         for needed in ("name", "epochs", "train"):
             if needed not in mapping:
                 raise UserError(f"{key}: '{needed}' is missing")
+        words = {name: value for name, value in mapping.items() if name not in ("optimizer", "scheduler")}
+        check_values(Phase, words, key)
         options = dict(mapping, train=tuple(mapping["train"]))
         if epochs is not None and number == len(phases) - 1:
             options["epochs"] = epochs
@@ -216,7 +223,10 @@ class PhaseSchedule(pl.Callback):
             if isinstance(build, partial) and "lr" not in build.keywords:
                 raise UserError(f"optimizer: lr is missing, which phases scale: write lr= beside {build.func.__name__}")
             check_schedule(phase.scheduler or self.scheduler)
-            select_parameters(network, phase.train)
+            if not select_parameters(network, phase.train):
+                raise UserError(
+                    f"phase '{phase.name}': train: {list(phase.train)} names no parameter; [all] trains all"
+                )
             if isinstance(phase.lr_scale, Mapping):
                 select_parameters(network, tuple(phase.lr_scale))
 

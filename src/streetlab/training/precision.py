@@ -8,6 +8,7 @@ import torch
 
 from streetlab.errors import UserError, did_you_mean
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
@@ -15,8 +16,11 @@ def resolve_accelerator(accelerator: str) -> str:
     """`auto` becomes `gpu` or `cpu`.
 
     Raises:
-        UserError: a GPU is asked for and none is there.
+        UserError: there is no such accelerator, or a GPU is asked for and none is there.
     """
+    if accelerator not in ACCELERATORS:
+        near = did_you_mean(accelerator, ACCELERATORS)
+        raise UserError(f"trainer.accelerator: '{accelerator}' is not one of {', '.join(ACCELERATORS)}{near}")
     here = "gpu" if torch.cuda.is_available() else "cpu"
     if accelerator == "auto":
         return here

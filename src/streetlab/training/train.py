@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from streetlab.checkpoints.read import read_resumable
-from streetlab.config import bind, instantiate
+from streetlab.config import bind, instantiate, of_kind
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 from streetlab.records.identity import Identity
@@ -35,6 +35,9 @@ from streetlab.training.terminal import quiet_lightning
 from streetlab.training.wandb_results import log_results
 
 log = logging.getLogger(__name__)
+
+_LARGEST_SEED = 2**32 - 1
+"""Of NumPy's generators."""
 
 
 def run(
@@ -63,6 +66,8 @@ def run(
 
 def check(cfg: DictConfig) -> None:
     """Raise a UserError where the config cannot be trained, whatever the data are."""
+    if not 0 <= cfg.seed <= _LARGEST_SEED:
+        raise UserError(f"seed: {cfg.seed} is not a whole number from 0 to {_LARGEST_SEED}")
     bind(cfg, RUNTIME_ARGS)
     check_size(cfg.trainer)
     loading_numbers(cfg)
@@ -84,12 +89,13 @@ def train(cfg: DictConfig, session: RunSession, source: DataSource) -> dict[str,
     if report is not None:
         log.info("%s", report.summary())
     with quiet_lightning():
-        trainer: pl.Trainer = instantiate(
+        made = instantiate(
             cfg.trainer,
             callbacks=build_callbacks(cfg, experiment, record.checkpoints, [*searches, *pruning]),
             loggers=build_loggers(cfg, record_logger),
             root=record.path,
         )
+        trainer: pl.Trainer = of_kind(made, pl.Trainer, cfg.trainer, "trainer")
         try:
             experiment.regime.fit(trainer, experiment.task, experiment.data, start.resumed if start else None)
             record_logger.enabled = False
