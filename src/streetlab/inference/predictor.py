@@ -198,8 +198,7 @@ class Predictor:
         Args:
             photos: of any sizes: paths, arrays (H, W, 3) of uint8 in RGB, or Pillow's RGB images.
             activations: with class activation maps: of all classes up to six, else of the predicted one.
-            go_on: called before and after the network sees a photo, and before every batch of windows, of which a
-                large photo has thousands; may raise to stop.
+            go_on: called before and after the network sees photos and before every batch of windows; may raise to stop.
 
         Raises:
             UserError: maps of a network that gives each pixel a class, or of an exported one; a photo that the
