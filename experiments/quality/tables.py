@@ -79,7 +79,8 @@ def trained_on(record: RunRecord) -> str:
 
 
 def epochs_of(record: RunRecord) -> int:
-    return sum(phase["epochs"] for phase in record.config["regime"]["phases"])
+    regime = record.config["regime"]
+    return regime["epochs"] or sum(phase["epochs"] for phase in regime["phases"])
 
 
 def row(records: list[RunRecord], tested: Predictions) -> str:
