@@ -277,7 +277,7 @@ def test_a_server_that_does_not_answer_stops_no_training(train, monkeypatch, cap
 
 
 def test_a_run_that_fails_before_it_trains_is_closed_as_failed(train):
-    record = train("regime=single", *WANDB, "+trainer.profiler=nonsense", code=1)
+    record = train("regime=single", *WANDB, "+trainer.profiler=nonsense", code=2)
     (run,) = read(record)
     assert run.exit_codes() == [1]
     import wandb

@@ -128,7 +128,7 @@ def parse_phases(
         for needed in ("name", "epochs", "train"):
             if needed not in mapping:
                 raise UserError(f"{key}: '{needed}' is missing")
-        words = {name: value for name, value in mapping.items() if name not in ("optimizer", "scheduler")}
+        words = {name: value for name, value in mapping.items() if name not in ("optimizer", "scheduler", "image_size")}
         check_values(Phase, words, key)
         options = dict(mapping, train=tuple(mapping["train"]))
         if epochs is not None and number == len(phases) - 1:
