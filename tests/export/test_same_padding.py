@@ -37,7 +37,10 @@ def network() -> DeployedNetwork:
     return DeployedNetwork(Segmenter(19, nn.Sequential(*layers)))
 
 
-@pytest.mark.parametrize(("write", "name"), [(write_onnx, "model.onnx"), (write_torch, "model.pt2")])
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(write_onnx, "model.onnx"), pytest.param(write_torch, "model.pt2", marks=pytest.mark.slow)],
+)
 def test_files_pad_images_of_odd_sizes_as_timm_does(write, name, tmp_path: Path):
     module = network()
     write(module, SIZE, tmp_path / name, METADATA)

@@ -117,6 +117,7 @@ def test_optimizers_are_fused_on_a_gpu_unless_the_config_or_clipping_says_otherw
             assert not build_fused(build, groups, may_fuse).defaults.get("fused")
 
 
+@pytest.mark.slow
 def test_the_largest_batch_is_looked_for_from_256_with_spare_memory_on_every_gpu(gpus, tmp_path, monkeypatch) -> None:
     gpus(2)
     experiment = build_experiment_of((*PHOTOS, *TINY, "optimizer=sgd"), tmp_path)  # Adam's step asks the driver

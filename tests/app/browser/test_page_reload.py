@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests.support.page_stand_in import ids_of
 from tests.support.pages import canvas, eventually, is_shown, overlay_of, shown, upload
@@ -64,6 +65,7 @@ def test_a_reload_finds_what_waits_and_runs(served, visit, striped):
     assert sent(opened, before) == []
 
 
+@pytest.mark.slow
 def test_a_photo_that_the_server_has_forgotten_is_said_so_and_removed_ones_stay_away(served, visit, striped):
     opened = visit(served.url)
     page = opened.page
