@@ -162,8 +162,11 @@ def check_node(node: Any, key: str) -> None:
         raise UserError(f"{key}: {node} is not {{_target_: ...}} with what it takes, or null")
 
 
-def of_kind(made: Any, kind: type, node: Any, key: str) -> Any:
+def of_kind(made: Any, kind: type, node: Any, key: str, name: str = "") -> Any:
     """Return what a node has made.
+
+    Args:
+        name: of the class for the reader, where its own does not say enough.
 
     Raises:
         UserError: it is not of that class.
@@ -173,7 +176,8 @@ def of_kind(made: Any, kind: type, node: Any, key: str) -> Any:
     target = node.get("_target_") if isinstance(node, Mapping | DictConfig) else None
     if target is None:
         raise UserError(f"{key}: _target_ is missing; it names the class or function that makes the {kind.__name__}")
-    raise UserError(f"{key}: {target} makes a {type(made).__name__}, not a {kind.__name__}")
+    found = made.__name__ if inspect.isclass(made) else type(made).__name__
+    raise UserError(f"{key}: {target} makes a {found}, not a {name or kind.__name__}")
 
 
 def _completed(node: Any, offered: Mapping[str, Any]) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from functools import partial
 from typing import Any
 
 from torch import nn
 
-from streetlab.config import instantiate, values_named
+from streetlab.config import instantiate, of_kind, values_named
 from streetlab.config.targets import signature_of
 from streetlab.datasets.labels import LabelSpace
 from streetlab.errors import UserError
@@ -43,10 +42,8 @@ def build_network(
     if image_size is not None and takes_size and build.keywords.get("image_size") is None:
         options["image_size"] = list(image_size)
     with values_named(node, "model"):
-        network: Any = build(**options)
-    if not isinstance(network, nn.Module):
-        kind = network.__name__ if inspect.isclass(network) else type(network).__name__
-        raise UserError(f"model: {node.get('_target_')} makes a {kind}, not a network (torch.nn.Module)")
+        made = build(**options)
+    network: Any = of_kind(made, nn.Module, node, "model", "network (torch.nn.Module)")
     for line in adopt(network, label_space.task):
         log.info("model: %s", line)
     options.pop("num_classes")

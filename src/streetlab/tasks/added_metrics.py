@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from streetlab.config import check_node, instantiate_with
+from streetlab.config import check_node, instantiate_with, of_kind
 from streetlab.datasets.labels import IGNORE_INDEX, LabelSpace
 from streetlab.errors import UserError, first_line
 from streetlab.metrics.catalogue import is_added_name
@@ -41,10 +41,8 @@ def build_metrics(node: Mapping[str, Any] | None, label_space: LabelSpace) -> Me
         if not re.fullmatch(r"[A-Za-z]\w*", name) or not is_added_name(name):
             raise UserError(f"metrics.{name}: the name has a meaning already or is no word; choose another")
         check_node(part, f"metrics.{name}")
-        metric = instantiate_with(part, **offered)
-        if not isinstance(metric, Metric):
-            raise UserError(f"metrics.{name}: {part.get('_target_')} makes a {type(metric).__name__}, "
-                            "not a torchmetrics metric (torchmetrics.Metric)")  # fmt: skip
+        made = instantiate_with(part, **offered)
+        metric: Metric = of_kind(made, Metric, part, f"metrics.{name}", "torchmetrics metric (torchmetrics.Metric)")
         _try(metric, f"metrics.{name}: {part.get('_target_')}", label_space)
         metrics[name] = metric
     return MetricCollection(metrics, compute_groups=False) if metrics else None

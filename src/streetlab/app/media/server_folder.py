@@ -32,7 +32,7 @@ def private_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        _unlock(lock)
+        lock.close()
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def kept_folder(folder: Path) -> Iterator[Path]:
     finally:
         for name in _PARTS:
             shutil.rmtree(folder / name, ignore_errors=True)
-        _unlock(lock)
+        lock.close()
         (folder / _LOCK).unlink(missing_ok=True)
 
 
@@ -81,10 +81,6 @@ def _locked(folder: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     draft.replace(folder / _LOCK)
     return file
-
-
-def _unlock(lock: IO[bytes]) -> None:
-    lock.close()
 
 
 def _is_alive(folder: Path) -> bool:
