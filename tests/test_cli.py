@@ -94,6 +94,8 @@ def test_version(capsys):
         ("-m sweep=cleanliness_regimes experiment=null", "sweep=cleanliness_regimes runs over choices of experiment"),
         ("+model=resnet18", "write model=... without the +"),
         ("+seed=1", "write seed=... without the +"),
+        ("model=[0]", "model=[0]: model takes a name; it has deeplabv3_resnet101"),
+        ("+=", "'+=' is no override: write key=value"),
         ("~nope", "no key 'nope'"),
         ("~optimizer.amsgrad", "no key 'optimizer.amsgrad' (optimizer has lr"),
         ("optimizer.amsgrad=true", "no key 'optimizer.amsgrad' in the config; to add it say +optimizer.amsgrad=true"),

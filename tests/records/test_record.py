@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
 from streetlab.errors import UserError
 from streetlab.metrics.predictions import most_wrong
+from streetlab.records.overview import overview
 from streetlab.records.record import RunRecord, find_runs, split_usable
 
 
@@ -94,6 +97,23 @@ def test_a_missing_or_damaged_file_is_named_and_the_run_is_flagged(make_record, 
     with pytest.raises(UserError, match=name):
         getattr(record, path.stem)
     assert name in record.fault()
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("metrics.json", "objective", True), ("metrics.json", "test", [1]), ("status.json", "state", {"a": 1}),
+        ("model.json", "seconds_total", "long"), ("config.yaml", "task", {"objective": 5}),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_named_by_its_file_and_key(make_record, name, key, value):
+    record = make_record("a")
+    path = record.path / name
+    contents = yaml.safe_load(path.read_text()) | {key: value}
+    path.write_text(json.dumps(contents))
+    with pytest.raises(UserError, match=rf"{name}: damaged \({key}"):
+        getattr(record, path.stem)
+    assert overview(record).state == ("damaged" if name != "config.yaml" else "completed")
 
 
 def test_find_runs_flags_the_unfinished_and_searches_no_record_and_no_cache(make_record, tmp_path):

@@ -52,12 +52,14 @@ class Result:
 
     Attributes:
         repeats: so often the command ran undisturbed at the end until it ended well.
+        log: what the command printed, where something was violated.
     """
 
     cycle: Cycle
     steps: list[Step] = field(default_factory=list)
     repeats: int = 0
     violations: list[str] = field(default_factory=list)
+    log: str = ""
 
     def line(self) -> str:
         """The cycle in one line."""

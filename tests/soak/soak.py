@@ -43,6 +43,8 @@ _NOBODY_TIDIES = ("kill", "stale lock", "little memory")
 """What ends a command at once, so that its files in TMPDIR stay."""
 _MOST_REPEATS = 3
 """So often the same command may be needed after a disturbance until it ends well."""
+_MOST_LOGGED = 20_000
+"""Characters of what a command printed that the soak's log keeps of it, where something was violated."""
 _STEPS = 4
 """So many disturbances a cycle has: the run to the end that follows is what costs most."""
 
@@ -182,7 +184,8 @@ class Soak:
             result.violations += [f"left in shared memory: {name}" for name in nobodys(left & shared_memory())]
         if "Traceback (most recent call last)" in log.read_text(errors="replace"):
             result.violations.append("a traceback reached the user")
-            shutil.copy(log, self.inputs.parent.parent / f"{self.inputs.parent.name}-{cycle.number}.log")
+        if result.violations:
+            result.log = log.read_text(errors="replace")[-_MOST_LOGGED:]
         shutil.rmtree(temporary, ignore_errors=True)
         return result
 

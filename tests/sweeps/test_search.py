@@ -76,10 +76,10 @@ def test_a_search_killed_in_its_third_trial_ends_with_as_many_as_asked(capsys):
 
     assert search() == 0
     after = study().trials
-    assert [trial.state.name for trial in after] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
+    assert [trial.state.name for trial in after] == ["COMPLETE"] * 4
     assert [trial.value for trial in after[:2]] == [trial.value for trial in before[:2]]
-    assert after[3].params == after[2].params == before[2].params, "the killed trial's record is not taken up"
-    assert sorted(attempts().values()) == [1, 1, 2]
+    assert after[2].params == before[2].params
+    assert sorted(attempts().values()) == [1, 1, 1, 2], "the killed trial's record is not taken up"
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert "trial 2 was cut short" in capsys.readouterr().out
 

@@ -92,6 +92,24 @@ def test_the_same_command_skips_a_completed_run(train, capsys):
     assert (record.path / "status.json").read_text() == before
 
 
+def test_the_same_command_strips_the_checkpoint_of_a_run_killed_as_it_was_completed(train, monkeypatch):
+    words = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]", "optimizer.lr=0.05")
+    monkeypatch.setattr("streetlab.training.session.retire", lambda folder: None)
+    record = train(*words)
+    last = record.checkpoints / "last.ckpt"
+    whole = torch.load(last, weights_only=True)
+    assert "optimizer_states" in whole
+    train(*words)
+    stripped = torch.load(last, weights_only=True)
+    assert "optimizer_states" not in stripped
+    assert stripped["epoch"] == whole["epoch"]
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(stripped["state_dict"][name], tensor), name
+    before = last.read_bytes(), last.stat().st_ino
+    train(*words)
+    assert (last.read_bytes(), last.stat().st_ino) == before
+
+
 def test_resume_never_takes_a_fresh_folder(train, tmp_path):
     first = train(*SHORT)
     stamp = (first.checkpoints / "best.ckpt").stat().st_mtime_ns

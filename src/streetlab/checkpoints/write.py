@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,26 +33,24 @@ def strip(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def retire(folder: Path) -> None:
-    """Strip the last.ckpt of a completed run; where the last epoch was the best, the two become one file."""
+    """Strip the last.ckpt of a completed run; where the last epoch was the best, the two become one file.
+
+    May be called again, and has nothing to do then.
+    """
     best, last = folder / "best.ckpt", folder / "last.ckpt"
-    if best.exists() and _epoch(best) == _epoch(last):
-        _link(best, last)
-    else:
-        strip(last, torch.load(last, map_location="cpu", weights_only=True))
-
-
-def _epoch(path: Path) -> int:
-    mapped = encodable(str(path)) == str(path)  # PyTorch maps no file whose path is not UTF-8
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)["epoch"])
-
-
-def _link(existing: Path, name: Path) -> None:
-    twin = name.with_suffix(".linking")
-    try:
-        os.link(existing, twin)
-    except OSError:  # a file system without hard links keeps both
+    checkpoint = _mapped(last)
+    if set(checkpoint) == set(KEPT_KEYS):
         return
-    twin.replace(name)
+    if best.exists() and _mapped(best)["epoch"] == checkpoint["epoch"]:
+        files.link(best, last)
+    else:
+        strip(last, checkpoint)
+
+
+def _mapped(path: Path) -> dict[str, Any]:
+    mapped = encodable(str(path)) == str(path)  # PyTorch maps no file whose path is not UTF-8
+    contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    return contents
 
 
 def in_folder(state: Mapping[str, Any], folder: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streetlab.config.annotations import misfits
 from streetlab.config.run_names import LEFT_OUT, PATHS, TEACHER, has_teacher, matches
 from streetlab.datasets.labels import LabelSpace
 from streetlab.datasets.task_spec import CLASSIFICATION, TASKS, TaskSpec
@@ -118,40 +117,6 @@ class RunGroup:
         return tuple(member.record for run in self.runs for member in run.members)
 
 
-@dataclass
-class _ConfigKinds:
-    """The kinds of those values of config.yaml that a comparison looks at."""
-
-    seed: int | None
-    task: Mapping[str, Any]
-    dataset: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any] | None] | None
-
-
-@dataclass
-class _MetricsKinds:
-    """The kinds of those values of metrics.json that a comparison looks at."""
-
-    task: str
-    eval_split: str
-    objective: Mapping[str, Any]
-    val: Mapping[str, Any]
-    test: Mapping[str, Any]
-    label_space: Mapping[str, Any] | None
-
-
-@dataclass
-class _StatusKinds:
-    """The kinds of those values of status.json that a comparison looks at."""
-
-    ended: str | None
-    split_hash: str | None
-    data_hash: str | None
-    split_file: Mapping[str, str | None] | None
-    teacher: Mapping[str, Any] | None
-    choices: Mapping[str, Any] | None
-
-
 def read_finished(record: RunRecord) -> FinishedRun:
     """Read a completed record.
 
@@ -161,12 +126,6 @@ def read_finished(record: RunRecord) -> FinishedRun:
     config, metrics, status = record.config, record.metrics, record.status
     if not config or not metrics:
         raise UserError(f"{record.path}: config.yaml or metrics.json is empty")
-    for kinds, name, values in (
-        (_ConfigKinds, "config.yaml", config), (_MetricsKinds, "metrics.json", metrics),
-        (_StatusKinds, "status.json", status),
-    ):  # fmt: skip
-        for line in misfits(kinds, values, ""):
-            raise UserError(f"{record.path / name}: damaged ({line})")
     if metrics.get("task", CLASSIFICATION) not in TASKS:
         raise UserError(f"{record.path / 'metrics.json'}: task {metrics['task']!r} is not {' or '.join(TASKS)}")
     # neither is needed to rank a run: its cost shows as –, its choices are read off the config

@@ -27,7 +27,7 @@ from streetlab.io.filenames import one_line
 from streetlab.records.identity import identify
 from streetlab.records.process_status import writer
 from streetlab.records.record import now
-from streetlab.records.resume import open_record
+from streetlab.records.resume import opened_record
 from streetlab.training.build import build_experiment
 from streetlab.training.evaluate_splits import evaluate_best
 from streetlab.training.provenance import provenance
@@ -138,8 +138,7 @@ def _go_on(options: Options, source: DataSource) -> None:
     config = recorded_config(options.output.config, []).config
     bind(config, RUNTIME_ARGS)
     identity = identify(plain(config), source)
-    record, checkpoint = open_record(options.output.path, identity, "auto")
-    with run_log() as log:
+    with opened_record(options.output.path, identity, "auto") as (record, checkpoint), run_log() as log:
         session = RunSession(record, checkpoint, identity, log, options.words, options.choices)
         with session.running():
             if options.epochs:

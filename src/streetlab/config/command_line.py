@@ -174,5 +174,5 @@ def _check(overrides: Sequence[str]) -> None:
         key = word.partition("=")[0].lstrip("+~")
         if key in REFUSED:
             raise UserError(REFUSED[key])
-        if "=" not in word and not word.startswith("~"):
+        if ("=" not in word and not word.startswith("~")) or not key:
             raise UserError(f"'{word}' is no override: write key=value")

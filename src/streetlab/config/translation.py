@@ -22,6 +22,8 @@ _PLUGINS = {
     "hydra/launcher/submitit_slurm": "slurm",
 }
 """Choices that packages bring along, and the extra that brings the package."""
+_SLIPS = (TypeError, AssertionError, AttributeError, LookupError)
+"""What Hydra raises of words that it did not expect."""
 
 
 def translate(error: BaseException, command: str, line: CommandLine) -> UserError | None:
@@ -65,6 +67,8 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = _below_nothing(command, line)
     elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):
         text = "no srun here: hydra/launcher=slurm submits from a machine of the cluster"
+    elif isinstance(error, _SLIPS) and _is_raised_by_hydra(error):
+        text = _unfit_word(error, command, line)
     elif isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
     else:
@@ -168,6 +172,31 @@ def _bad_group_value(error: ValueError, line: CommandLine) -> str:
         if key in groups and any(re.fullmatch(r"(?i)null|true|false|[-+.\d]+(e[-+]?\d+)?|", name) for name in names):
             return f"{word}: {key} takes a name; it has {', '.join(groups[key])}"
     return message
+
+
+def _is_raised_by_hydra(error: BaseException) -> bool:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals["__name__"].partition(".")[0] in ("hydra", "omegaconf")
+
+
+def _unfit_word(error: BaseException, command: str, line: CommandLine) -> str | None:
+    """The first word that ends in this error by itself."""
+    from streetlab.config.composition import composer
+
+    for word in line.overrides:
+        key = word.partition("=")[0].lstrip("+~")
+        with composer(line.config_dir) as found:
+            try:
+                found.compose(command, [word])
+            except type(error):
+                choices = found.choices(key) if key in found.groups() else ()
+                takes = f"{key} takes a name; it has {', '.join(choices)}" if choices else "Hydra cannot read it"
+                return f"{word}: {takes}"
+            except Exception:  # another fault, which is not the one that ended this line
+                continue
+    return None
 
 
 def _bad_yaml(error: Any) -> str:

@@ -45,8 +45,7 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
         UserError: the file cannot be written; names the path, the cause and what to do.
     """
     path = Path(path)
-    # the temporary file shares the folder, because os.replace is atomic only within one file system
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
@@ -66,10 +65,26 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
     return path
 
 
+def link(existing: Path, path: Path) -> None:
+    """Make `path` another name of an existing file, in one step; a file system without hard links keeps both."""
+    temporary = _temporary(path)
+    try:
+        with contextlib.suppress(OSError):
+            os.link(existing, temporary)
+            temporary.replace(path)  # does nothing where both are the same file already
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def clear_unfinished(folder: Path) -> None:
     """Delete what a killed process has begun to write below a folder. Nobody else may be writing there."""
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    # in the same folder, because os.replace is atomic only within one file system
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -22,6 +22,7 @@ from streetlab.errors import UserError, first_line
 from streetlab.io import files
 from streetlab.metrics.confusions import Confusions, SplitConfusions, read_confusions, write_confusions
 from streetlab.metrics.predictions import Predictions, read_predictions, write_predictions
+from streetlab.records.contents import checked
 
 __all__ = ["Confusions", "Predictions", "RunRecord", "find_runs", "split_usable"]
 
@@ -71,7 +72,7 @@ class RunRecord:
         config = _read_yaml(self.path / "config.yaml")
         if not isinstance(config, dict):
             raise UserError(f"{self.path / 'config.yaml'}: a mapping is expected, found {_kind(config)}")
-        return with_current_targets(config)
+        return with_current_targets(checked(self.path / "config.yaml", config))
 
     @property
     def trained_config(self) -> dict[str, Any]:
@@ -305,7 +306,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged, not JSON ({error})") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: a JSON object is expected, found {_kind(value)}")
-    return value
+    return checked(path, value)
 
 
 def _read_yaml(path: Path) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streetlab.config.run_names import fresh
@@ -10,6 +12,7 @@ from streetlab.errors import UserError, did_you_mean
 from streetlab.io.files import file_sha256
 from streetlab.process_rank import process_rank
 from streetlab.records.identity import Identity, photos_differ
+from streetlab.records.lock import sole_writer
 from streetlab.records.process_status import writer
 from streetlab.records.record import RunRecord
 
@@ -85,8 +88,9 @@ def completed_record(folder: Path, resume: str) -> RunRecord | None:
     return record
 
 
-def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecord, Path | None]:
-    """Open the record to write to and find the checkpoint to resume from.
+@contextmanager
+def opened_record(folder: Path, identity: Identity, resume: str) -> Iterator[tuple[RunRecord, Path | None]]:
+    """Keep the record to write to from other processes, and find the checkpoint to resume from.
 
     Args:
         folder: from `choose_folder`.
@@ -104,27 +108,45 @@ def open_record(folder: Path, identity: Identity, resume: str) -> tuple[RunRecor
     if checkpoint is not None:
         _check_checkpoint(checkpoint, identity)
     record = RunRecord(folder)
-    if (folder / "config.yaml").exists():
-        process = writer(record)
-        if process not in (None, os.getpid()):
-            raise UserError(f"{folder} is being written by process {process}; wait for it or give output=DIR")
-        last = record.checkpoints / "last.ckpt"
-        if last.exists() and (checkpoint is None or _goes_on_from(record, checkpoint)):
-            checkpoint = last
-        elif last.exists() and checkpoint is not None and checkpoint.resolve().parent != last.resolve().parent:
-            raise UserError(
-                f"resume: {folder} holds epochs that do not come from {checkpoint}; resume=auto goes on from them, "
-                "output=DIR begins another record"
-            )
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
     try:
-        record.checkpoints.mkdir(parents=True, exist_ok=True)
-        record.figures.mkdir(exist_ok=True)
-        (folder / "train.log").touch()
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR") from None
-    return record, checkpoint
+        raise _cannot_write(folder, error) from None
+    with sole_writer(folder):
+        checkpoint = _checkpoint_of(record, checkpoint)
+        try:
+            record.checkpoints.mkdir(exist_ok=True)
+            record.figures.mkdir(exist_ok=True)
+            (folder / "train.log").touch()
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
+        yield record, checkpoint
+
+
+def _checkpoint_of(record: RunRecord, asked: Path | None) -> Path | None:
+    """The checkpoint to resume from: that of the record, where there is one, else the one asked for."""
+    folder, last = record.path, record.checkpoints / "last.ckpt"
+    if not (folder / "config.yaml").exists():
+        if any(folder.iterdir()):
+            raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
+        return asked
+    process = writer(record)
+    if process not in (None, os.getpid()):
+        raise UserError(f"{folder} is being written by process {process}; wait for it or give output=DIR")
+    if record.known_status.get("state") == "completed":
+        raise UserError(f"{folder} was completed by another process meanwhile; the same command skips it now")
+    if last.exists() and (asked is None or _goes_on_from(record, asked)):
+        return last
+    if last.exists() and asked is not None and asked.resolve().parent != last.resolve().parent:
+        raise UserError(
+            f"resume: {folder} holds epochs that do not come from {asked}; resume=auto goes on from them, "
+            "output=DIR begins another record"
+        )
+    return asked
+
+
+def _cannot_write(folder: Path, error: OSError) -> UserError:
+    return UserError(f"output: cannot write to {folder} ({error.strerror}); give another with output=DIR")
 
 
 def _check_checkpoint(checkpoint: Path, identity: Identity) -> None:

@@ -6,8 +6,9 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from streetlab.records.process_status import is_running
 from streetlab.records.record import find_runs
 from streetlab.sweeps.pruning import PRUNED, build_pruner
 from streetlab.sweeps.space import Parameter, read_parameter, words
-from streetlab.sweeps.storage import open_study, storage_at, take_up_killed
+from streetlab.sweeps.storage import open_study, storage_at
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _PROCESS = "process"
@@ -55,8 +56,8 @@ class Objective:
 class Search(Sweeper):
     """Draws the swept keys' values with Optuna until `n_trials` trials of the study are finished.
 
-    Failed trials are finished ones, and so are those that a killed process left running; a search goes on after
-    both. Given what has been drawn, what is drawn next follows from the sampler's seed and the trial's number.
+    Failed trials are finished ones; those that a killed process left running go on, with their records. Given what
+    has been drawn, what is drawn next follows from the sampler's seed and the trial's number.
 
     Args:
         n_trials: finished trials in all, those of earlier calls included.
@@ -118,10 +119,13 @@ class Search(Sweeper):
             study = open_study(url, name, self.study_name, objective.mode == "max", identity)
             study.pruner = pruner  # which some samplers look at
             _claim(study, name)
-            killed = take_up_killed(study)
+            killed = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             self._announce(study, name, killed)
             while (left := self.n_trials - len(_finished(study))) > 0:
-                trials = [self._ask(study, space) for _ in range(min(left, self.n_jobs))]
+                size = min(left, self.n_jobs)
+                taken = _successive(killed[:size])
+                killed = killed[len(taken) :]
+                trials = [self._draw(study, space, trial) for trial in taken or repeat(None, size)]
                 batch = [[*plan.fixed, *words(trial.params)] for trial in trials]
                 returned = self.launcher.launch(batch, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, returned, strict=True):
@@ -153,20 +157,26 @@ class Search(Sweeper):
         (seed,) = np.random.SeedSequence([self.sampler["seed"], number]).generate_state(1)
         return instantiate(self.sampler, seed=int(seed))
 
-    def _ask(self, study: optuna.Study, space: Mapping[str, Parameter]) -> Trial:
-        study.sampler = self._sampler(len(study.trials))
-        trial = study.ask()
+    def _draw(self, study: optuna.Study, space: Mapping[str, Parameter], killed: FrozenTrial | None = None) -> Trial:
+        """A trial with all its values drawn: a new one, or one that goes on with those it has."""
+        study.sampler = self._sampler(len(study.trials) if killed is None else killed.number)
+        trial = study.ask() if killed is None else Trial(study, killed._trial_id)
         for key, parameter in space.items():
             parameter.draw(key, trial)
         return trial
 
-    def _announce(self, study: optuna.Study, name: str, killed: Iterable[int]) -> None:
+    def _announce(self, study: optuna.Study, name: str, killed: Iterable[FrozenTrial]) -> None:
         finished = len(_finished(study))
         left = self.n_trials - finished
         more = "" if left > 0 else f" (hydra.sweeper.n_trials={finished + 1} runs one more)"
         print(f"{name}: {finished} of {self.n_trials} trials are finished{more}", flush=True)
-        for number in killed:
-            print(f"trial {number} was cut short and counts as failed; the next one takes up its record", flush=True)
+        for trial in killed:
+            print(f"trial {trial.number} was cut short and goes on", flush=True)
+
+
+def _successive(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The first of the trials, as far as their numbers follow one another: those that a launcher takes together."""
+    return [trial for place, trial in enumerate(trials) if trial.number == trials[0].number + place]
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,24 +82,6 @@ def open_study(url: str, name: str, study_name: str, maximize: bool, identity: M
         if found != asked:
             raise UserError(f"{name}: holds another search ({key}: {found}; now: {asked}); {_ELSEWHERE}")
     return study
-
-
-def take_up_killed(study: optuna.Study) -> list[int]:
-    """Mark trials left running by a killed process as failed and queue their parameters.
-
-    The run folder is named by the parameters, so that the next trial goes on with the killed one's record.
-
-    Returns:
-        the killed trials' numbers.
-    """
-    killed = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    for trial in killed:
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        if trial.params:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.enqueue_trial(trial.params)
-    return [trial.number for trial in killed]
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from streetlab.config import instantiate, of_kind, plain
 from streetlab.config.resolvers import is_told_apart_by_name
 from streetlab.datasets.source import DataSource
+from streetlab.errors import UserError
 from streetlab.io.filenames import one_line
 from streetlab.process_rank import process_rank
 from streetlab.records.identity import identify
@@ -87,9 +89,29 @@ def perform(cfg: DictConfig) -> TrainResult:
                 folder.rmdir()  # Hydra made it; it is left only where something is in it
             folder = chosen
         done = completed_record(folder, cfg.resume)
+        if done is None:
+            from streetlab.training.train import run as train  # takes seconds, in which another process may end
+
+            done = completed_record(folder, cfg.resume)
         if done is not None:
+            if process_rank().rank == 0 and _is_whole(done.checkpoints / "last.ckpt"):
+                _retire(done)
             return TrainResult(done, done.metrics, skipped=True)
-
-        from streetlab.training.train import run as train
-
         return TrainResult(*train(cfg, folder, source, identity, log), skipped=False)
+
+
+def _retire(record: RunRecord) -> None:
+    """Strip the last checkpoint, where a kill came between the end of training and that."""
+    from streetlab.checkpoints.write import retire
+    from streetlab.records.lock import sole_writer
+
+    with suppress(UserError), sole_writer(record.path):  # else it is stripped now
+        retire(record.checkpoints)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Check, without torch, that a checkpoint still holds what resuming needs."""
+    with suppress(OSError, BadZipFile, StopIteration), ZipFile(checkpoint) as parts:
+        pickled = next(name for name in parts.namelist() if name.endswith("/data.pkl"))
+        return b"optimizer_states" in parts.read(pickled)
+    return False

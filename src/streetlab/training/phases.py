@@ -148,6 +148,13 @@ def parse_phases(
     return parsed
 
 
+def _selected(network: nn.Module, names: tuple[str, ...], key: str) -> Sequence[tuple[str, nn.Parameter]]:
+    try:
+        return select_parameters(network, names)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
 def _size(value: Any, key: str) -> tuple[int, int]:
     is_size = isinstance(value, Sequence) and len(value) == 2
     if not is_size or not all(isinstance(side, int) and side >= 32 for side in value):
@@ -218,17 +225,16 @@ class PhaseSchedule(pl.Callback):
         """Check that every name of every phase matches a parameter and every optimizer has a rate to scale."""
         if self.layer_decay is not None:
             layer_depths(network)
-        for phase in self.phases:
+        for number, phase in enumerate(self.phases):
+            key = f"regime.phases[{number}]"
             build = phase.optimizer or self.optimizer
             if isinstance(build, partial) and "lr" not in build.keywords:
                 raise UserError(f"optimizer: lr is missing, which phases scale: write lr= beside {build.func.__name__}")
             check_schedule(phase.scheduler or self.scheduler)
-            if not select_parameters(network, phase.train):
-                raise UserError(
-                    f"phase '{phase.name}': train: {list(phase.train)} names no parameter; [all] trains all"
-                )
+            if not _selected(network, phase.train, f"{key}.train"):
+                raise UserError(f"{key}.train: {list(phase.train)} names no parameter; [all] trains all")
             if isinstance(phase.lr_scale, Mapping):
-                select_parameters(network, tuple(phase.lr_scale))
+                _selected(network, tuple(phase.lr_scale), f"{key}.lr_scale")
 
     def fit(
         self,

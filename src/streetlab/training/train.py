@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 from streetlab.records.identity import Identity
 from streetlab.records.record import RunRecord
-from streetlab.records.resume import open_record
+from streetlab.records.resume import opened_record
 from streetlab.sweeps.pruning import may_be_pruned
 from streetlab.training.batch_size import AUTO, AutoBatchSize
 from streetlab.training.build import Experiment, build_callbacks, build_experiment, build_loggers, loading_numbers
@@ -55,12 +56,13 @@ def run(
         the record, and what its metrics.json holds: nothing in processes other than the first, or of a pruned run.
     """
     check(cfg)
-    record, checkpoint = decide_once(lambda: open_record(folder, identity, cfg.resume))
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group and name}
-    session = RunSession(record, checkpoint, identity, run_log, list(HydraConfig.get().overrides.task), choices)
     metrics: dict[str, Any] = {}
-    with session.running(), kept_memory(resolve_accelerator(cfg.trainer.accelerator)):
-        metrics = train(cfg, session, source)
+    with ExitStack() as opened:
+        record, checkpoint = decide_once(lambda: opened.enter_context(opened_record(folder, identity, cfg.resume)))
+        session = RunSession(record, checkpoint, identity, run_log, list(HydraConfig.get().overrides.task), choices)
+        with session.running(), kept_memory(resolve_accelerator(cfg.trainer.accelerator)):
+            metrics = train(cfg, session, source)
     return record, metrics
 
 

@@ -98,7 +98,7 @@ def test_a_full_queue_is_waited_for_as_long_as_the_server_says(served, visit, st
     page.route("**/api/predict*", refuse_once)
     page.set_input_files("#files", striped)
     page.wait_for_selector(".job[data-state=full]")
-    assert page.locator(".job .state").text_content() == "the queue is full, again in 1 s"
+    assert page.locator(".job .state").text_content() == "1 job waits already; again in 1 s"
     is_shown(page)
     assert uploads_of(opened) == (2, 0)
 

@@ -185,6 +185,17 @@ def test_what_a_cancelled_job_held_cannot_be_asked_again(bench):
         one.submit(upload=upload, source=waiting)
 
 
+def test_a_clock_that_is_set_ahead_expires_nothing(bench, monkeypatch):
+    one = bench(expire_minutes=1)
+    done, ahead = one.ended(one.submit()), time.time() + 400 * 86_400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    one.jobs.expire()
+    assert one.jobs.get(done.id) is done
+    assert done.folder.exists()
+    after = one.ended(one.submit())
+    assert after.expires - done.expires < 60
+
+
 def test_jobs_and_their_files_expire_but_those_that_run_do_not(bench):
     one = bench(expire_minutes=1)
     done = one.ended(one.submit())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.support.app_stand_ins import wait_for
 
 from streetlab.app.jobs.job import Job, Kind, Size
 from streetlab.app.jobs.queue import Jobs, QueueFull
+from streetlab.app.jobs.turns import Turns
 from streetlab.app.settings import Settings
 from streetlab.progress import Cancelled
 
@@ -163,3 +166,41 @@ def test_with_two_workers_two_jobs_run_at_once_and_long_ones_give_way_on_both(st
     assert max(one.at_once) == 2
     for job in long:
         one.jobs.cancel(job.id)
+
+
+def test_visitors_have_equal_shares_of_the_time_however_long_a_turn_of_one_lasts(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("streetlab.app.jobs.turns.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    turns, lasts, had = Turns(10**9, 10**9), {"bomb": 6.0, "video": 0.6, "slow": 1.5}, Counter[str]()
+    for visitor in lasts:
+        turns.add(Job(visitor, "video", "", "", {}, tmp_path, visitor=visitor))
+    for _ in range(400):
+        job = turns.next()
+        assert job is not None
+        clock[0] += lasts[job.visitor]
+        had[job.visitor] += lasts[job.visitor]
+        if clock[0] > 200:
+            # the bound of start-time fair queueing between two that always want a turn: their longest turns together
+            assert all(abs(had[a] - had[b]) <= lasts[a] + lasts[b] + 1e-9 for a in had for b in had)
+        turns.give_way(job)
+
+
+def test_a_visitor_who_had_long_turns_is_not_first_again_by_sending_anew(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("streetlab.app.jobs.turns.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    turns = Turns(10**9, 10**9)
+
+    def send(visitor: str) -> None:
+        turns.add(Job(f"{visitor}{clock[0]}", "photo", "", "", {}, tmp_path, visitor=visitor))
+
+    order = []
+    for visitor in ("long", "a", "b"):
+        send(visitor)
+    for _ in range(9):
+        job = turns.next()
+        assert job is not None
+        order.append(job.visitor)
+        clock[0] += 2.0 if job.visitor == "long" else 0.5
+        turns.leave(job)
+        send(job.visitor)
+    assert order == ["long", "a", "b", "a", "b", "a", "b", "a", "b"]

@@ -15,6 +15,14 @@ Report = Callable[[int, int | None], None]
 ENDED = ("done", "partial", "failed", "cancelled")
 
 
+_STARTED = time.time() - time.monotonic()
+
+
+def clock() -> float:
+    """Seconds since 1970, as this process began to count them: a clock that is set meanwhile moves no expiry."""
+    return _STARTED + time.monotonic()
+
+
 @dataclass
 class Progress:
     """Progress of a job; `began` and `first` are the time and count of the first report (after loading a network)."""
@@ -91,7 +99,7 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     result: dict[str, Any] | None = None
     error: str | None = None
-    created: float = field(default_factory=time.time)
+    created: float = field(default_factory=clock)
     expires: float | None = None
     cancel_asked: bool = False
     holds: tuple[Path, ...] = ()

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streetlab.app.jobs.job import ENDED, Job, Kind, Report, Size, State
+from streetlab.app.jobs.job import ENDED, Job, Kind, Report, Size, State, clock
 from streetlab.app.jobs.ledger import Ledger
 from streetlab.app.jobs.turns import Turns
 from streetlab.app.media.storage import Storage, cannot_store
@@ -171,7 +171,7 @@ class Jobs:
         """
         with self._changed:
             job = self._jobs.get(id_)
-            if job is None or (job.expires is not None and job.expires <= time.time()):
+            if job is None or (job.expires is not None and job.expires <= clock()):
                 raise UnknownJob("no such job; it may have expired")
             return job
 
@@ -202,7 +202,7 @@ class Jobs:
 
     def expire(self, now: float | None = None) -> None:
         """Delete the expired jobs; a thread calls this at intervals."""
-        now = time.time() if now is None else now
+        now = clock() if now is None else now
         with self._changed:
             ended = [job for job in self._jobs.values() if job.expires is not None]
             surplus = max(len(self._jobs) - _MOST_JOBS, 0)
@@ -214,7 +214,7 @@ class Jobs:
         """Seconds until the next job expires, for visitors who wait for storage."""
         with self._changed:
             times = [job.expires for job in self._jobs.values() if job.expires is not None]
-        return max(1, math.ceil(min(times, default=time.time() + self._keep_seconds) - time.time()))
+        return max(1, math.ceil(min(times, default=clock() + self._keep_seconds) - clock()))
 
     def describe(self, job: Job) -> dict[str, Any]:
         """Describe a job for JSON, as a visitor sees it."""
@@ -345,7 +345,7 @@ class Jobs:
 
     def _end(self, job: Job, state: State) -> None:
         job.state = state
-        job.expires = time.time() + self._keep_seconds
+        job.expires = clock() + self._keep_seconds
         self._record(job)
 
     def _record(self, job: Job) -> None:

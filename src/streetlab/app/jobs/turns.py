@@ -1,12 +1,17 @@
-"""Whose turn it is: visitors take turns, and a long job gives way to the jobs of others.
+"""Whose turn it is: visitors have equal shares of the time, and a long job gives way to the jobs of others.
 
 A worker is given to one job at a time, for a slice of time. After its slice a job that is not done stands still, with
-all its threads, until every other visitor who waits has had a turn. So a video of hours delays a photo of another
-visitor by one slice, and a visitor with a hundred photos delays one with a single photo by one photo.
+all its threads, until it is its visitor's turn again. So a video of hours delays a photo of another visitor by one
+slice, and a visitor with a hundred photos delays one with a single photo by one photo.
+
+This is start-time fair queueing (Goyal, Vin and Cheng, 1997): a turn begins at a virtual time, the next one of the same
+visitor is due that many seconds later as this one took, and the turn that is due first is the next. Who had a turn of
+ten seconds, because a check was long in coming, sits out until the others had as much.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -41,17 +46,18 @@ class Turns:
         self._holders: list[Job | None] = [None] * workers
         self._since = [0.0] * workers
         self._most_pixels, self._most_of_videos = most_pixels, most_of_videos
-        self._count = 0
-        self._last: dict[str, int] = {}
+        self._now = 0.0
+        self._count = itertools.count()
+        self._due: dict[str, tuple[float, int]] = {}
 
     def add(self, job: Job) -> None:
-        """Let a job wait; a visitor without other jobs comes behind those who wait now."""
+        """Let a job wait; a visitor without other jobs comes behind those whose turn is due now."""
         if all(job.visitor != other.visitor for other in (*self.open, *self.waiting)):
-            self._last[job.visitor] = self._count
+            self._set_due(job.visitor, 0.0)
         self.waiting.append(job)
 
     def next(self) -> Job | None:
-        """Give the turn of a free worker to the visitor who has waited longest for one; return the job that got it."""
+        """Give the turn of a free worker to the visitor whose turn is due first; return the job that got it."""
         for worker, holder in enumerate(self._holders):
             job = self._candidate(worker) if holder is None else None
             if job is None:
@@ -61,7 +67,7 @@ class Turns:
                 self.open.append(job)
                 job.worker = worker
             self._holders[worker], self._since[worker] = job, time.monotonic()
-            self._served(job)
+            self._now = max(self._now, self._due[job.visitor][0])
             return job
         return None
 
@@ -77,16 +83,16 @@ class Turns:
     def give_way(self, job: Job) -> None:
         """Take the turn from a job that goes on later."""
         self._holders[job.worker] = None
-        self._served(job)
+        self._set_due(job.visitor, time.monotonic() - self._since[job.worker])
 
     def leave(self, job: Job) -> None:
         """Forget a job that has ended."""
         if job in self.open:
             self.open.remove(job)
         if self.has(job):
-            self._holders[job.worker] = None
+            self.give_way(job)
         present = {other.visitor for other in (*self.open, *self.waiting)}
-        self._last = {visitor: count for visitor, count in self._last.items() if visitor in present}
+        self._due = {who: due for who, due in self._due.items() if who in present or due[0] > self._now}
 
     def position(self, job: Job) -> int | None:
         """Place among those that wait, 1 for the next to begin; None for a job that does not wait."""
@@ -97,12 +103,13 @@ class Turns:
         waiting = [job for job in self._order() if self._may_begin(job, worker)][:1]
         return min([*waiting, *begun], key=self._turn, default=None)
 
-    def _served(self, job: Job) -> None:
-        self._count += 1
-        self._last[job.visitor] = self._count
+    def _set_due(self, visitor: str, seconds: float) -> None:
+        """Set the next turn of a visitor, whose last one took so long; of turns due at once the first set is first."""
+        due = self._due.get(visitor, (0.0, 0))[0] + seconds
+        self._due[visitor] = max(due, self._now), next(self._count)
 
-    def _turn(self, job: Job) -> int:
-        return self._last.get(job.visitor, 0)
+    def _turn(self, job: Job) -> tuple[float, int]:
+        return self._due[job.visitor]
 
     def _may_begin(self, job: Job, worker: int) -> bool:
         if any(job.visitor == other.visitor and worker == other.worker for other in self.open):
@@ -119,7 +126,7 @@ class Turns:
     def _order(self) -> list[Job]:
         """Those that wait: the first of each visitor, then the second of each, and so on."""
         before = Counter(job.visitor for job in self.open)
-        rounds: dict[str, tuple[int, int, int]] = {}
+        rounds: dict[str, tuple[int, tuple[float, int], int]] = {}
         for arrival, job in enumerate(self.waiting):
             rounds[job.id] = (before[job.visitor], self._turn(job), arrival)
             before[job.visitor] += 1

@@ -31,7 +31,7 @@ _FAULTS = {
     413: "Too many bytes, pixels or frames",
     415: "Not an allowed format",
     422: "The file does not decode",
-    429: "The queue is full; Retry-After says for how long, probably",
+    429: "The queue is full, or the visitor has enough under way; Retry-After says for how long, probably",
     507: "The storage is full; Retry-After says when something expires",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from streetlab.app.jobs.attention import attention_of
-from streetlab.app.jobs.job import Job
+from streetlab.app.jobs.job import Job, clock
 from streetlab.app.jobs.queue import ID, Jobs, UnknownJob
 from streetlab.app.media import results
 from streetlab.app.routes import schemas
@@ -99,7 +98,7 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
         path = owner.folder / name
         if name not in _named_files(owner) or media_type is None or path.is_symlink() or not path.is_file():
             raise HTTPException(404, "the job has no such file")
-        seconds = max(0, int((owner.expires or 0) - time.time()))
+        seconds = max(0, int((owner.expires or 0) - clock()))
         headers = {"Cache-Control": f"private, max-age={seconds}, immutable"}
         return FileResponse(path, media_type=media_type, headers=headers)
 

@@ -119,7 +119,7 @@ function pause(seconds, signal) {
   });
 }
 
-/** Repeat `send()` while the queue is full; `onFull(seconds)` receives the length of each wait. */
+/** Repeat `send()` while the server takes no job; `onFull(seconds, why)` receives the length of each wait. */
 export async function patiently(send, onFull, signal) {
   for (;;) {
     try {
@@ -127,7 +127,7 @@ export async function patiently(send, onFull, signal) {
     } catch (error) {
       if (error.status !== 429) throw error;
       const seconds = Math.max(0.1, error.retryAfter ?? 5);
-      onFull(seconds);
+      onFull(seconds, error.message.split(";")[0]);
       await pause(seconds, signal);
     }
   }

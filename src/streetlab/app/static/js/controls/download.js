@@ -120,7 +120,7 @@ export class DownloadMenu {
   async #paint(job, paintStyle, signal) {
     this.bar.hidden = this.cancel.hidden = false;
     this.bar.removeAttribute("value");
-    const {id} = await api.patiently(() => api.render(job.id, paintStyle), seconds => this.#say(`the queue is full; again in ${Math.ceil(seconds)} s`), signal);
+    const {id} = await api.patiently(() => api.render(job.id, paintStyle), (seconds, why) => this.#say(`${why}; again in ${Math.ceil(seconds)} s`), signal);
     const drop = () => api.dropJob(id);
     signal.addEventListener("abort", drop, {once: true});
     const painted = await api.finished(id, ({state, position, progress}) => {

@@ -192,7 +192,7 @@ export class Upload {
   /** Create the job: from the file that the server has already, else by sending it. */
   async #submit(prediction, lane, tell) {
     const {parameters, stop: {signal}} = prediction;
-    const onFull = wait => tell({state: "full", wait});
+    const onFull = (wait, why) => tell({state: "full", wait, why});
     if (this.#arriving) await this.#arriving.catch(() => null);
     if (this.source) {
       try {

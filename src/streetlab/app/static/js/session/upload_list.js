@@ -12,7 +12,7 @@ export function stateLine(upload) {
   switch (state) {
     case "waiting": return "waiting";
     case "sending": return prediction.sent < 1 ? `sending, ${Math.floor(100 * prediction.sent)} %` : "sent";
-    case "full": return `the queue is full, again in ${Math.ceil(prediction.wait)} s`;
+    case "full": return `${prediction.why}; again in ${Math.ceil(prediction.wait)} s`;
     case "queued": return job.position ? `queued, number ${job.position}` : "queued";
     case "running": return runningLine(job.progress);
     case "partial": return "done in part";
