@@ -75,6 +75,33 @@ def test_the_module_exits_with_the_code_of_the_command():
     assert done.stderr.count("\n") == 1
 
 
+INTERRUPTED_AS_IT_DELETES = """
+import sys, time
+from types import ModuleType
+from streetlab import cli
+
+class Slow:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def run(cfg):
+    slow = Slow()
+    del slow
+    time.sleep(5)
+
+module = ModuleType("stand_in")
+module.run = run
+sys.modules["stand_in"] = module
+cli.COMMANDS["runs"] = cli.Command("stand_in", "")
+cli.main(["runs"])
+"""
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_AS_IT_DELETES], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "streetlab: interrupted\n")
+
+
 def test_version(capsys):
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"streetlab {__version__}\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import logging
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -152,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The console script: runs the command line and exits with its code."""
     # before torch is loaded: threads that spin while they wait lose most where another process wants the cores too
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.unraisablehook = _raise_again
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
@@ -200,6 +203,14 @@ def _run(argv: Sequence[str], outcome: Outcome) -> int | None:
         _report(error, show_traceback)
         return 2 if isinstance(error, UserError) else 1
     return None
+
+
+def _raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """Raise Ctrl-C again that came while an object was deleted, where Python prints it and goes on."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()  # raised in here it would be lost once more
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _print_any_name() -> None:

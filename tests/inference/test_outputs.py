@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.locked_folder import locked
 
 from streetlab.datasets.labels import CAMVID, CLEANLINESS
 from streetlab.errors import UserError
@@ -211,8 +212,10 @@ def test_a_folder_of_other_things_a_file_or_one_in_use_is_refused(tmp_path):
         pass
     state = {"state": "running", "process": os.getppid(), "host": socket.gethostname()}
     (tmp_path / "out" / MADE_WITH).write_text(json.dumps(MADE | state))
-    with pytest.raises(UserError, match=f"is being written by process {os.getppid()}"):
+    with locked(tmp_path / "out"), pytest.raises(UserError, match=f"is being written by process {os.getppid()}"):
         Journal(tmp_path / "out", MADE)
+    with Journal(tmp_path / "out", MADE):
+        pass  # another program has the number of one that was killed
     (tmp_path / "out" / MADE_WITH).write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         Journal(tmp_path / "out", MADE)

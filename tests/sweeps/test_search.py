@@ -15,6 +15,7 @@ import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
+from tests.support.locked_folder import locked
 
 from streetlab import cli
 
@@ -213,11 +214,15 @@ def test_a_search_that_still_runs_in_another_process_is_left_alone(capsys):
     assert search("augment=none", trials=1) == 0
     study().ask()
     study().set_user_attr("process", [socket.gethostname(), os.getppid()])
-    assert search("augment=none") == 2
-    assert f"{DATABASE}: process {os.getppid()} is searching" in capsys.readouterr().err
+    with locked(Path("found")):
+        assert search("augment=none") == 2
+    assert f"found is being written by process {os.getppid()}" in capsys.readouterr().err
     assert study().trials[-1].state == TrialState.RUNNING
-    study().set_user_attr("process", ["elsewhere", os.getppid()])
-    assert search("augment=none", trials=2) == 0
+    elsewhere = f"hydra.sweeper.storage=sqlite:///{DATABASE}"
+    assert search("augment=none", elsewhere) == 2
+    assert f"{DATABASE}: process {os.getppid()} is searching" in capsys.readouterr().err
+    assert search("augment=none", trials=2) == 0, "another program has the number of one that was killed"
+    assert [trial.state for trial in study().trials] == [TrialState.COMPLETE] * 2
 
 
 def test_without_the_extra_the_line_says_what_to_install(monkeypatch, capsys):

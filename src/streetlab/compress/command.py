@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,7 +24,6 @@ from streetlab.errors import UserError
 from streetlab.io import files
 from streetlab.io.filenames import one_line
 from streetlab.records.identity import identify
-from streetlab.records.process_status import writer
 from streetlab.records.record import now
 from streetlab.records.resume import opened_record
 from streetlab.training.build import build_experiment
@@ -82,9 +80,6 @@ def _found(options: Options) -> dict[str, Any] | None:
     if there is None or {**there, "run": None} != {**asked, "run": None}:
         what = "is not empty and holds no compressed run" if there is None else "holds a run compressed in another way"
         raise UserError(f"output: {record.path} {what}; give another with output=DIR")
-    process = writer(record)
-    if process not in (None, os.getpid()):
-        raise UserError(f"{record.path} is being written by process {process}; wait for it or give output=DIR")
     begun = all(path.is_file() for path in (record.path / REPORT, record.checkpoints / START))
     return read_report(record) if begun else None
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from streetlab.errors import UserError
 from streetlab.inference.sources import Item
 from streetlab.io import files
 from streetlab.io.filenames import as_text, from_text
+from streetlab.records.lock import sole_writer
 from streetlab.records.process_status import is_running
 
 LINES, MADE_WITH = "predictions.jsonl", "predict.json"
@@ -44,18 +46,23 @@ class Journal:
         self.output, self.path = output, output / LINES
         self._made_with: dict[str, Any] = json.loads(files.json_text(made_with))  # as it will be read again
         before = self._earlier()
-        if before is not None and not resume:
-            self._start_over()
-        elif before is not None:
-            self._refuse_others(before)
-        if before is not None and before.get("state") != "completed":
-            files.clear_unfinished(self.output)
-        self._mark("running")
-        self.lines = {line["path"]: line for line in self._read()}
-        try:
-            self._file = self.path.open("ab")
-        except OSError as error:
-            raise self._cannot_write(error) from None
+        with ExitStack() as held:
+            self._make_folder()
+            held.enter_context(sole_writer(output, _writer(before)))
+            before = self._earlier()  # as the one that wrote before has left it
+            if before is not None and not resume:
+                self._start_over()
+            elif before is not None:
+                self._refuse_others(before)
+            if before is not None and before.get("state") != "completed":
+                files.clear_unfinished(self.output)
+            self._mark("running")
+            self.lines = {line["path"]: line for line in self._read()}
+            try:
+                self._file = self.path.open("ab")
+            except OSError as error:
+                raise self._cannot_write(error) from None
+            self._held = held.pop_all()
 
     def __enter__(self) -> Journal:
         return self
@@ -63,8 +70,9 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._mark("interrupted" if kind else "completed")
+        with self._held:
+            self._file.close()
+            self._mark("interrupted" if kind else "completed")
 
     def is_done(self, item: Item) -> bool:
         """Tell whether a file's results are there and it has not changed since.
@@ -147,10 +155,13 @@ class Journal:
             raise UserError(
                 f"output: {self.output / MADE_WITH} cannot be read; give another folder with output=DIR"
             ) from None
-        process = before.get("process")
-        if before.get("state") == "running" and process != os.getpid() and is_running(before.get("host"), process):
-            raise UserError(f"output: {self.output} is being written by process {process}; wait for it or give another")
         return before
+
+    def _make_folder(self) -> None:
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_write(error) from None
 
     def _refuse_others(self, before: Mapping[str, Any]) -> None:
         """Raise the UserError that says in what the folder's results differ from those that are asked for."""
@@ -193,6 +204,14 @@ class Journal:
     def _cannot_write(self, error: OSError) -> UserError:
         where = error.filename or self.path
         return UserError(f"output: cannot write {where} ({error.strerror or error}); give another with output=DIR")
+
+
+def _writer(before: Mapping[str, Any] | None) -> int | None:
+    """The process that the predict.json of an earlier call names, if that runs."""
+    if before is None or before.get("state") != "running":
+        return None
+    process = before.get("process")
+    return process if is_running(before.get("host"), process) else None
 
 
 def _coded(line: Line) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from streetlab.errors import UserError
@@ -14,36 +14,52 @@ try:
 except ImportError:  # no POSIX system
     fcntl = None  # type: ignore[assignment]
 
-_held: set[int] = set()
+_held: dict[int, tuple[int, int]] = {}
+"""The folders that this process holds: device and inode, by the open file."""
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder that exists; a file system without locks goes without.
+def sole_writer(folder: Path, named: int | None = None) -> Iterator[None]:
+    """Hold the lock of a folder that exists, once more where this process holds it already.
+
+    Args:
+        folder: what only one process may write to.
+        named: the process that its files say writes to it, if that runs: believed where the file system has no locks.
+            Where it has, it may be another program by now, that got the number of one that was killed.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process writes to it.
     """
-    descriptor = -1
+    descriptor = os.open(folder, os.O_RDONLY)
+    status = os.fstat(descriptor)
+    identity = status.st_dev, status.st_ino
+    if identity in _held.values():
+        os.close(descriptor)
+        yield
+        return
+    _held[descriptor] = identity
     try:
-        with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            _held.add(descriptor)
-            _lock(descriptor, folder)
+        free = _lock(descriptor)
+        if free is False or (free is None and named not in (None, os.getpid())):
+            who = "another process" if named is None else f"process {named}"
+            raise UserError(f"{folder} is being written by {who}; wait for it or give another with output=DIR")
         yield
     finally:
-        if descriptor in _held:  # not in a forked process, which has closed it
-            _held.remove(descriptor)
+        if _held.pop(descriptor, None) is not None:  # a forked process has closed it
             os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open folder; False where another process has, None where there are no locks."""
     if fcntl is None:
-        return
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"{folder} is being written by another process; wait for it or give output=DIR") from None
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _let_go() -> None:

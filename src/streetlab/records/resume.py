@@ -112,7 +112,7 @@ def opened_record(folder: Path, identity: Identity, resume: str) -> Iterator[tup
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(folder, error) from None
-    with sole_writer(folder):
+    with sole_writer(folder, writer(record) if (folder / "status.json").exists() else None):
         checkpoint = _checkpoint_of(record, checkpoint)
         try:
             record.checkpoints.mkdir(exist_ok=True)
@@ -130,9 +130,6 @@ def _checkpoint_of(record: RunRecord, asked: Path | None) -> Path | None:
         if any(folder.iterdir()):
             raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
         return asked
-    process = writer(record)
-    if process not in (None, os.getpid()):
-        raise UserError(f"{folder} is being written by process {process}; wait for it or give output=DIR")
     if record.known_status.get("state") == "completed":
         raise UserError(f"{folder} was completed by another process meanwhile; the same command skips it now")
     if last.exists() and (asked is None or _goes_on_from(record, asked)):

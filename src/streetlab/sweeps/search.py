@@ -6,7 +6,7 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -31,6 +31,7 @@ from streetlab.config.sweeps import SweepPlan, plan_sweep
 from streetlab.config.values import without_hydra
 from streetlab.errors import UserError
 from streetlab.io import files
+from streetlab.records.lock import sole_writer
 from streetlab.records.process_status import is_running
 from streetlab.records.record import find_runs
 from streetlab.sweeps.pruning import PRUNED, build_pruner
@@ -118,20 +119,20 @@ class Search(Sweeper):
         with storage_at(folder, self.storage) as (url, name):
             study = open_study(url, name, self.study_name, objective.mode == "max", identity)
             study.pruner = pruner  # which some samplers look at
-            _claim(study, name)
-            killed = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            self._announce(study, name, killed)
-            while (left := self.n_trials - len(_finished(study))) > 0:
-                size = min(left, self.n_jobs)
-                taken = _successive(killed[:size])
-                killed = killed[len(taken) :]
-                trials = [self._draw(study, space, trial) for trial in taken or repeat(None, size)]
-                batch = [[*plan.fixed, *words(trial.params)] for trial in trials]
-                returned = self.launcher.launch(batch, initial_job_idx=trials[0].number)
-                for trial, job in zip(trials, returned, strict=True):
-                    _tell(study, trial, job)
-                    print(_line(study, trial.number, objective), flush=True)
-                _write_best(study, folder)
+            process = _searcher(study)
+            if process is not None and self.storage is not None:  # from another folder perhaps
+                raise UserError(f"{name}: process {process} is searching; wait for it or give output=DIR")
+            with sole_writer(folder, process):
+                study.set_user_attr(_PROCESS, [socket.gethostname(), os.getpid()])
+                killed = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                self._announce(study, name, killed)
+                for trials in self._batches(study, space, killed):
+                    batch = [[*plan.fixed, *words(trial.params)] for trial in trials]
+                    returned = self.launcher.launch(batch, initial_job_idx=trials[0].number)
+                    for trial, job in zip(trials, returned, strict=True):
+                        _tell(study, trial, job)
+                        print(_line(study, trial.number, objective), flush=True)
+                    _write_best(study, folder)
 
     def _space(self, plan: SweepPlan, arguments: Iterable[str]) -> dict[str, Parameter]:
         """The parameter of each swept key."""
@@ -156,6 +157,16 @@ class Search(Sweeper):
             return instantiate(self.sampler)
         (seed,) = np.random.SeedSequence([self.sampler["seed"], number]).generate_state(1)
         return instantiate(self.sampler, seed=int(seed))
+
+    def _batches(
+        self, study: optuna.Study, space: Mapping[str, Parameter], killed: Sequence[FrozenTrial]
+    ) -> Iterator[list[Trial]]:
+        """Draw what the launcher gets at once, the trials that go on first, as long as finished ones are missing."""
+        while (left := self.n_trials - len(_finished(study))) > 0:
+            size = min(left, self.n_jobs)
+            taken = _successive(killed[:size])
+            killed = killed[len(taken) :]
+            yield [self._draw(study, space, trial) for trial in taken or repeat(None, size)]
 
     def _draw(self, study: optuna.Study, space: Mapping[str, Parameter], killed: FrozenTrial | None = None) -> Trial:
         """A trial with all its values drawn: a new one, or one that goes on with those it has."""
@@ -210,17 +221,11 @@ def _refuse_stale(folder: Path, now: Mapping[str, Any]) -> None:
             )
 
 
-def _claim(study: optuna.Study, name: str) -> None:
-    """Record that this process searches now.
-
-    Raises:
-        UserError: another process of this machine does, and trials of its are running.
-    """
+def _searcher(study: optuna.Study) -> int | None:
+    """The other process of this machine that searches, if trials of its are running."""
     host, process = study.user_attrs.get(_PROCESS, (None, None))
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    if running and process != os.getpid() and is_running(host, process):
-        raise UserError(f"{name}: process {process} is searching; wait for it or give output=DIR")
-    study.set_user_attr(_PROCESS, [socket.gethostname(), os.getpid()])
+    return process if running and process != os.getpid() and is_running(host, process) else None
 
 
 def _tell(study: optuna.Study, trial: Trial, job: JobReturn) -> None:
