@@ -145,7 +145,7 @@ def test_unknown_precision(complain):
         ),
         (
             "trainer.accelerator=gpx",
-            "trainer.accelerator: 'gpx' is not one of auto, cpu, gpu, cuda",
+            "trainer.accelerator: 'gpx' is not one of auto, cpu, gpu, cuda, mps",
         ),
     ],
 )

@@ -21,11 +21,13 @@ from torch.utils.data import DataLoader
 
 from streetlab.config import instantiate
 from streetlab.config.composition import composer
+from streetlab.errors import UserError
 from streetlab.records.record import RunRecord
 from streetlab.training import compile_callback
 from streetlab.training.batch_size import AutoBatchSize
 from streetlab.training.compile_callback import CompileCallback
 from streetlab.training.optimizers import build_fused
+from streetlab.training.precision import resolve_accelerator, resolve_precision
 from streetlab.training.trainer import build_trainer
 
 CUDA = torch.device("cuda", 0)
@@ -175,3 +177,12 @@ def test_half_precision_without_bf16_hardware_scales_its_gradients(gpus) -> None
     gpus(1, (7, 5))
     trainer = build_trainer("gpu")
     assert trainer.precision_plugin.scaler is not None  # type: ignore[attr-defined]
+
+
+def test_a_mac_s_gpu_computes_in_float32_and_is_missed_elsewhere(monkeypatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_accelerator("mps") == "mps"
+    assert resolve_precision("auto", "mps") == "32-true"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError, match="'mps' but this is no Mac with a GPU"):
+        resolve_accelerator("mps")

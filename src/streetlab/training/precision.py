@@ -8,7 +8,7 @@ import torch
 
 from streetlab.errors import UserError, did_you_mean
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
@@ -28,16 +28,23 @@ def resolve_accelerator(accelerator: str) -> str:
         raise UserError(
             f"trainer.accelerator: '{accelerator}' but no CUDA device is visible; trainer=cpu trains without"
         )
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise UserError("trainer.accelerator: 'mps' but this is no Mac with a GPU; trainer=cpu trains without")
     return accelerator
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """`auto` becomes bf16 where the hardware computes in it: Ampere and later, CPUs with AVX-512 bf16 or AMX."""
+    """`auto` becomes bf16 where the hardware computes in it: Ampere and later, CPUs with AVX-512 bf16 or AMX.
+
+    On a Mac's GPU it becomes float32.
+    """
     if precision not in PRECISIONS:
         near = did_you_mean(precision, PRECISIONS)
         raise UserError(f"trainer.precision: '{precision}' is not one of {', '.join(PRECISIONS)}{near}")
     if precision != "auto":
         return precision
+    if accelerator == "mps":
+        return "32-true"
     if accelerator == "cpu":
         return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16() else "32-true"
     return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
