@@ -9,19 +9,21 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import strategies as st
 
 from streetlab import cli
 from streetlab.checkpoints.metadata import read_metadata
 from streetlab.checkpoints.read import read_weights
 from streetlab.compare.select import select
-from streetlab.config.composition import composer
+from streetlab.config.composition import composer, config_folder
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, CLEANLINESS
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.records.overview import overview
@@ -63,8 +65,9 @@ WORDS = (
 COMMAND_NAMES = st.sampled_from(["train"] * 6 + ["cache", "runs", "compare", "audit", "predict", "trian", "survey", ""])
 
 
-@pytest.mark.parametrize("count", [8, TEN_THOUSAND])
-def test_a_command_line_of_any_words_ends_in_a_code_and_a_line(count: int, tmp_path: Path, monkeypatch, capsys) -> None:
+@pytest.fixture
+def ends_well_or_in_a_line(tmp_path: Path, monkeypatch, capsys) -> Iterator[Callable[[list[str]], str]]:
+    """Run a command line, whose command does nothing; return the line that it ends in, or an empty one."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -75,20 +78,54 @@ def test_a_command_line_of_any_words_ends_in_a_code_and_a_line(count: int, tmp_p
         stand_in = cli.Command("stand_in", command.help, command.records, command.first)
         monkeypatch.setitem(cli.COMMANDS, name, stand_in)
 
-    def check(line: tuple[str, list[str]]) -> None:
-        name, words = line
-        code = cli.run([name, *words])
+    def check(words: list[str]) -> str:
+        code = cli.run(words)
         captured = capsys.readouterr()
         assert code in (0, 2), captured.err
         assert "Traceback" not in captured.err
-        if code == 2:
-            (message,) = captured.err.splitlines()
-            assert message.startswith("streetlab: ")
         for made in work.iterdir():
             shutil.rmtree(made) if made.is_dir() else made.unlink()
+        if code == 0:
+            return ""
+        (message,) = captured.err.splitlines()
+        assert message.startswith("streetlab: ")
+        return message
 
-    each(st.tuples(COMMAND_NAMES, st.lists(WORDS, min_size=1, max_size=3)), check, count)
+    yield check
     logging.getLogger().setLevel(logging.WARNING)
+
+
+@pytest.mark.parametrize("count", [8, TEN_THOUSAND])
+def test_a_command_line_of_any_words_ends_in_a_code_and_a_line(count: int, ends_well_or_in_a_line) -> None:
+    lines = st.tuples(COMMAND_NAMES, st.lists(WORDS, min_size=1, max_size=3))
+
+    def check(line: tuple[str, list[str]]) -> None:
+        ends_well_or_in_a_line([line[0], *line[1]])
+
+    each(lines, check, count)
+
+
+@pytest.mark.parametrize("count", [4, TEN_THOUSAND])
+def test_presets_are_composed_or_refused_by_their_file_or_key(
+    count: int, tmp_path: Path, ends_well_or_in_a_line
+) -> None:
+    folders = {group: tmp_path / "presets" / group for group in ("experiment", "debug")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    presets = {
+        f"{group}/{file.stem}": yaml.safe_load(file.read_text())
+        for group in folders for file in sorted((config_folder() / group).glob("*.yaml"))
+    }  # fmt: skip
+
+    def check(change: tuple[str, str, float, Any]) -> None:
+        name, kind, where, value = change
+        node, words = changed(presets[name], kind, where, value)
+        group = name.partition("/")[0]
+        (folders[group] / "mine.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(node)}")
+        line = ends_well_or_in_a_line(["train", "--config-dir", str(tmp_path / "presets"), f"{group}=mine"])
+        assert not line or any(word in line for word in ("mine", *words)), line
+
+    each(changes(list(presets)), check, count)
 
 
 # what records and checkpoints hold

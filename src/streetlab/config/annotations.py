@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -30,14 +31,15 @@ def check_values(target: Callable[..., Any], values: Mapping[str, Any], key: str
 def misfits(target: Callable[..., Any], values: Mapping[str, Any], key: str) -> Iterator[str]:
     """One line for each value that its annotation does not allow; what has none is left out.
 
-    Text that could be read as a number counts as a misfit too, but after all others: a target may read it so.
+    What could be read as another type (text or true for a number) counts as a misfit too, but after all others: a
+    target may read it so.
     """
     hints = _hints(target)
     given = {name: value for name, value in values.items() if name in hints}
     for strict in (False, True):
         for name, value in given.items():
-            if strict and not isinstance(value, str | bool):
-                continue  # a list is as good as a tuple, and a whole number as a number
+            if strict and _as_json(value) is None:
+                continue
             line = _misfit(hints[name], value, f"{key}.{name}" if key else name, strict)
             if line is not None:
                 yield line
@@ -57,7 +59,10 @@ def _misfit(annotation: Any, value: Any, key: str, strict: bool) -> str | None:
     if adapter is None:
         return None
     try:
-        adapter.validate_python(value, strict=strict)
+        if strict:  # as JSON: a list is as good as a tuple, and a whole number as a number
+            adapter.validate_json(_as_json(value) or "", strict=True)
+        else:
+            adapter.validate_python(value)
     except ValidationError as error:
         try:
             return fault(error.errors(include_url=False)[0], annotation, key)
@@ -65,6 +70,16 @@ def _misfit(annotation: Any, value: Any, key: str, strict: bool) -> str | None:
             text = inspect.formatannotation(annotation).replace("collections.abc.", "")
             return f"{key}: {short(value)} is not {text}"
     return None
+
+
+def _as_json(value: Any) -> str | None:
+    """The value as JSON; None where that holds no such object, or not in UTF-8."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError):
+        return None
+    return text
 
 
 @functools.cache

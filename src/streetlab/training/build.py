@@ -84,7 +84,8 @@ def build_experiment(cfg: DictConfig, plain: dict[str, Any], source: DataSource)
     }
     compiled = CompileCallback(cfg.trainer.get("compile", False))
     task = build_task(cfg, data.source, metadata, data.image_size)
-    check_image_size(task.network, data.image_size)
+    with values_named(cfg.model, "model"):  # some values are used in the first forward pass alone
+        check_image_size(task.network, data.image_size)
     if data.mix is not None or data.source.soft_labels(data.source.samples("train")) is not None:
         _check_takes_probabilities(task.loss, len(data.label_space))
     regime = _build_regime(cfg)
