@@ -105,7 +105,8 @@ def test_a_command_line_of_any_words_ends_in_a_code_and_a_line(count: int, ends_
     each(lines, check, count)
 
 
-@pytest.mark.parametrize("count", [4, TEN_THOUSAND])
+# half a second each
+@pytest.mark.parametrize("count", [4, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_presets_are_composed_or_refused_by_their_file_or_key(
     count: int, tmp_path: Path, ends_well_or_in_a_line
 ) -> None:
