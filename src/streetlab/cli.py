@@ -21,7 +21,7 @@ from streetlab import __version__
 from streetlab.errors import UserError, did_you_mean
 from streetlab.io.filenames import ERRORS, one_line
 from streetlab.process_rank import process_rank, repeats_faults
-from streetlab.sweeps.outcome import Outcome, collect_outcome
+from streetlab.sweeps.outcome import JobCutShort, JobFailed, Outcome, collect_outcome
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -69,10 +69,6 @@ SUBCOMMANDS = {
 """Commands of two words; their config is called survey_plan."""
 
 
-class JobFailed(Exception):  # noqa: N818  (it is what happened to a job, not a kind of fault)
-    """Stands for the error of a job of a sweep, whose frames (network, GPU memory) it does not keep alive."""
-
-
 @dataclass(frozen=True)
 class Job:
     """Hydra's task function. Picklable: a launcher may run it in another process."""
@@ -104,6 +100,8 @@ class Job:
             with config_folders_importable():
                 return self._run(cfg)
         except Exception as error:
+            from streetlab.io.files import disk_fault
+
             if not sweeping:
                 self.outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
                 if self.records:
@@ -111,6 +109,7 @@ class Job:
                         Path(hydra.runtime.output_dir).rmdir()  # Hydra made it; it stays where something is in it
                 return None
             line = _report(error, self.show_traceback, f"job {hydra.job.num} ({asked}): ")
+            kind = JobFailed if disk_fault(error) is None else JobCutShort
             folder = Path(hydra.runtime.output_dir)
             if self.records and process_rank().rank == 0:
                 record_failure(folder, cfg, hydra.overrides.task, error, started)
@@ -121,7 +120,7 @@ class Job:
         in_this_process = "BasicLauncher" in hydra.launcher._target_ and "BasicSweeper" in hydra.sweeper._target_
         if in_this_process:
             return None  # the sweep goes on, batch by batch
-        raise JobFailed(line)
+        raise kind(line)
 
     def _run(self, cfg: DictConfig) -> Any:
         from importlib import import_module

@@ -44,6 +44,18 @@ def test_a_full_or_read_only_disk_names_the_file_and_what_to_do(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_named_although_what_writes_says_something_else(tmp_path):
+    def write(file):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            raise RuntimeError("unexpected pos 2397376 vs 2397268")  # as PyTorch does
+
+    with pytest.raises(UserError, match=r"last.ckpt: No space left on device; the disk is full"):
+        files.write_bytes(tmp_path / "last.ckpt", write)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_where_a_folder_is_needed_is_named(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(UserError, match="a file stands where a folder is needed"):

@@ -89,6 +89,19 @@ def test_a_search_killed_in_its_third_trial_ends_with_as_many_as_asked(capsys):
     assert "4 of 4 trials are finished" in capsys.readouterr().out
 
 
+def test_a_full_disk_ends_the_search_and_the_trial_goes_on_when_there_is_room(capsys):
+    assert search("augment=none", trials=1) == 0
+    Path("full").touch()
+    assert search("augment=none", trials=2) == 1
+    assert "failed jobs: 1" in capsys.readouterr().err
+    (cut,) = [trial for trial in study().trials if trial.state == TrialState.RUNNING]
+    Path("full").unlink()
+    assert search("augment=none", trials=2) == 0
+    assert [trial.state for trial in study().trials] == [TrialState.COMPLETE] * 2
+    assert study().trials[1].params == cut.params
+    assert list(attempts().values()) == [1, 2]
+
+
 @pytest.mark.slow
 def test_a_failed_trial_counts_and_the_search_goes_on(capsys):
     strong = "augment=strong,original"

@@ -58,6 +58,10 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
         os.replace(temporary, path)  # noqa: PTH105  (tests and readers look for the one atomic call)
     except OSError as error:
         raise cannot_write(path, error) from error
+    except RuntimeError as error:  # PyTorch says something else of a full disk
+        if (cause := disk_fault(error)) is None:
+            raise
+        raise cannot_write(path, cause) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -174,6 +178,15 @@ def to_plain(value: object) -> Any:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The error for a file that cannot be written: its path, the cause and what to do."""
     return UserError(f"cannot write {path}: {_advice(error)}")
+
+
+def disk_fault(error: BaseException | None) -> OSError | None:
+    """Find the error of a disk that is full or read-only among an error and what led to it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _advice(error: OSError) -> str:

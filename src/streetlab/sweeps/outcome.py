@@ -8,6 +8,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 
+class JobFailed(Exception):  # noqa: N818  (it is what happened to a job, not a kind of fault)
+    """Stands for the error of a job of a sweep, whose frames (network, GPU memory) it does not keep alive."""
+
+
+class JobCutShort(JobFailed):
+    """The disk would not take what the job wrote: nothing is wrong with the job itself."""
+
+
 @dataclass
 class Outcome:
     """Exit code and last lines of a command follow from this.

@@ -34,6 +34,7 @@ from streetlab.io import files
 from streetlab.records.lock import sole_writer
 from streetlab.records.process_status import is_running
 from streetlab.records.record import find_runs
+from streetlab.sweeps.outcome import JobCutShort
 from streetlab.sweeps.pruning import PRUNED, build_pruner
 from streetlab.sweeps.space import Parameter, read_parameter, words
 from streetlab.sweeps.storage import open_study, storage_at
@@ -130,6 +131,8 @@ class Search(Sweeper):
                     batch = [[*plan.fixed, *words(trial.params)] for trial in trials]
                     returned = self.launcher.launch(batch, initial_job_idx=trials[0].number)
                     for trial, job in zip(trials, returned, strict=True):
+                        if isinstance(job._return_value, JobCutShort):  # the trial goes on when there is room again
+                            raise job._return_value
                         _tell(study, trial, job)
                         print(_line(study, trial.number, objective), flush=True)
                     _write_best(study, folder)
