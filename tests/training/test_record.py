@@ -15,6 +15,7 @@ from sklearn import metrics as sk
 from tests.support.tiny_runs import TINY
 
 from streetlab.datasets.labels import CLEANLINESS, LabelSpace
+from streetlab.io import files
 from streetlab.records.record import RunRecord
 
 SHORT = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]")
@@ -132,6 +133,20 @@ def test_a_folder_with_something_else_in_it_is_refused(train, tmp_path, capsys):
     train(*SHORT, code=2)
     assert "is not empty and holds no run record" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_that_was_killed_before_its_config_was_written_is_begun_again(train, monkeypatch):
+    def kill(self: RunRecord, config: object, overrides: object) -> None:
+        files.write_text(self.path / "overrides.yaml", "[]\n")
+        (self.path / ".config.yaml.1-2.tmp").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecord, "write_config", kill)
+        train(*SHORT, code=130)
+    record = train(*SHORT)
+    assert record.state == "completed"
+    assert not list(record.path.glob(".*.tmp"))
 
 
 def test_four_records_of_a_sweep(photos, tmp_path, monkeypatch):

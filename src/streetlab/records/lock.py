@@ -28,9 +28,12 @@ def sole_writer(folder: Path, named: int | None = None) -> Iterator[None]:
             Where it has, it may be another program by now, that got the number of one that was killed.
 
     Raises:
-        UserError: another process writes to it.
+        UserError: another process writes to it, or it cannot be read.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}); give another with output=DIR") from None
     status = os.fstat(descriptor)
     identity = status.st_dev, status.st_ino
     if identity in _held.values():

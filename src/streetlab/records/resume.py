@@ -127,7 +127,7 @@ def _checkpoint_of(record: RunRecord, asked: Path | None) -> Path | None:
     """The checkpoint to resume from: that of the record, where there is one, else the one asked for."""
     folder, last = record.path, record.checkpoints / "last.ckpt"
     if not (folder / "config.yaml").exists():
-        if any(folder.iterdir()):
+        if not all(map(_is_of_the_first, folder.iterdir())):
             raise UserError(f"{folder} is not empty and holds no run record; give another with output=DIR")
         return asked
     if record.known_status.get("state") == "completed":
@@ -140,6 +140,13 @@ def _checkpoint_of(record: RunRecord, asked: Path | None) -> Path | None:
             "output=DIR begins another record"
         )
     return asked
+
+
+def _is_of_the_first(path: Path) -> bool:
+    """Check that a file or folder is of what a training makes before its config.yaml: a kill may come between."""
+    if path.is_dir():
+        return path.name in ("checkpoints", "figures") and not any(path.iterdir())
+    return path.name in ("train.log", "overrides.yaml") or path.match(".*.tmp")
 
 
 def _cannot_write(folder: Path, error: OSError) -> UserError:
