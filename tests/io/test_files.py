@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from streetlab.errors import UserError
 from streetlab.io import files
@@ -53,6 +54,18 @@ def test_a_full_disk_is_named_although_what_writes_says_something_else(tmp_path)
 
     with pytest.raises(UserError, match=r"last.ckpt: No space left on device; the disk is full"):
         files.write_bytes(tmp_path / "last.ckpt", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_the_middle_of_a_checkpoint_is_ctrl_c(tmp_path):
+    class Interrupted:
+        """Raises what a signal would in the first write that PyTorch's zip writer asks for."""
+
+        def write(self, content):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.write_bytes(tmp_path / "last.ckpt", lambda file: torch.save(torch.zeros(2), Interrupted()))
     assert list(tmp_path.iterdir()) == []
 
 

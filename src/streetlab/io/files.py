@@ -12,7 +12,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -58,10 +58,12 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
         os.replace(temporary, path)  # noqa: PTH105  (tests and readers look for the one atomic call)
     except OSError as error:
         raise cannot_write(path, error) from error
-    except RuntimeError as error:  # PyTorch says something else of a full disk
-        if (cause := disk_fault(error)) is None:
-            raise
-        raise cannot_write(path, cause) from error
+    except RuntimeError as error:  # PyTorch says something else of a full disk, and of Ctrl-C
+        if (cause := disk_fault(error)) is not None:
+            raise cannot_write(path, cause) from error
+        if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -180,13 +182,18 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     return UserError(f"cannot write {path}: {_advice(error)}")
 
 
-def disk_fault(error: BaseException | None) -> OSError | None:
+def disk_fault(error: BaseException) -> OSError | None:
     """Find the error of a disk that is full or read-only among an error and what led to it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return error
-        error = error.__cause__ or error.__context__
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return link
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _advice(error: OSError) -> str:
