@@ -59,10 +59,15 @@ def test_a_full_disk_is_named_although_what_writes_says_something_else(tmp_path)
 
 def test_ctrl_c_in_the_middle_of_a_checkpoint_is_ctrl_c(tmp_path):
     class Interrupted:
-        """Raises what a signal would in the first write that PyTorch's zip writer asks for."""
+        """Raises what a signal would, in the second write that PyTorch's zip writer asks for."""
+
+        writes = 0
 
         def write(self, content):
-            raise KeyboardInterrupt
+            self.writes += 1
+            if self.writes == 2:
+                raise KeyboardInterrupt
+            return len(content)
 
     with pytest.raises(KeyboardInterrupt):
         files.write_bytes(tmp_path / "last.ckpt", lambda file: torch.save(torch.zeros(2), Interrupted()))
