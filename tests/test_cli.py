@@ -102,6 +102,11 @@ def test_ctrl_c_in_a_destructor_is_not_lost():
     assert (done.returncode, done.stderr) == (130, "streetlab: interrupted\n")
 
 
+def test_an_interpolation_that_leads_nowhere_is_one_line_of_a_command_without_that_key(capsys):
+    assert cli.run(["predict", "run=a", "source=b", "+x=${seed}"]) == 2
+    assert capsys.readouterr().err == "streetlab: x: Interpolation key 'seed' not found\n"
+
+
 def test_version(capsys):
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"streetlab {__version__}\n"

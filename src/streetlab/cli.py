@@ -92,7 +92,7 @@ class Job:
 
         hydra = HydraConfig.get()
         sweeping = hydra.mode == RunMode.MULTIRUN
-        asked = " ".join(swept_words())
+        asked = " ".join(swept_words()) if sweeping else ""
         started = now()
         if "JoblibLauncher" in hydra.launcher._target_ and sweeping:
             take_device()
