@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ def main(words: list[str]) -> int:
         server.send_signal(signal.SIGINT)
     code = server.wait()
     if code < 0 and code != -signal.SIGINT:
+        with suppress(OSError):  # SIGKILL has no other handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     if code == 0 and not saved and signals:
         return 128 + signals[0]
