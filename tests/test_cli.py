@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -105,6 +106,30 @@ def test_ctrl_c_in_a_destructor_is_not_lost():
 def test_an_interpolation_that_leads_nowhere_is_one_line_of_a_command_without_that_key(capsys):
     assert cli.run(["predict", "run=a", "source=b", "+x=${seed}"]) == 2
     assert capsys.readouterr().err == "streetlab: x: Interpolation key 'seed' not found\n"
+
+
+TERMINATED = """
+import os, signal, sys, tempfile
+from types import ModuleType
+from streetlab import cli
+
+def run(cfg):
+    with tempfile.TemporaryDirectory():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+module = ModuleType("stand_in")
+module.run = run
+sys.modules["stand_in"] = module
+cli.COMMANDS["runs"] = cli.Command("stand_in", "")
+cli.main(["runs"])
+"""
+
+
+def test_a_terminated_command_tidies_up_and_ends_as_by_ctrl_c(tmp_path):
+    command = [sys.executable, "-c", TERMINATED]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (130, "streetlab: interrupted\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_version(capsys):

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import traceback
@@ -154,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # before torch is loaded: threads that spin while they wait lose most where another process wants the cores too
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.unraisablehook = _raise_again
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, which tidies up
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
