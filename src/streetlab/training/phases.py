@@ -305,13 +305,8 @@ class PhaseSchedule(pl.Callback):
             task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
         freeze_except(task.network, phase.train)
         trained = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
-        log.info(
-            "phase %s: %d epochs, %s (%.2f M parameters)",
-            phase.name,
-            phase.epochs,
-            "+".join(phase.train),
-            trained / 1e6,
-        )
+        parts = "+".join(phase.train)
+        log.info("phase %s: %d epochs, %s (%.2f M parameters)", phase.name, phase.epochs, parts, trained / 1e6)
 
     # hooks
 
