@@ -98,6 +98,7 @@ cli.main(["runs"])
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_destructor_is_not_lost():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED_AS_IT_DELETES], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "streetlab: interrupted\n")

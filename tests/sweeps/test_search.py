@@ -89,6 +89,7 @@ def test_a_search_killed_in_its_third_trial_ends_with_as_many_as_asked(capsys):
     assert "4 of 4 trials are finished" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_search_and_the_trial_goes_on_when_there_is_room(capsys):
     assert search("augment=none", trials=1) == 0
     Path("full").touch()

@@ -93,6 +93,7 @@ def test_the_same_command_skips_a_completed_run(train, capsys):
     assert (record.path / "status.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_the_same_command_strips_the_checkpoint_of_a_run_killed_as_it_was_completed(train, monkeypatch):
     words = ("regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]", "optimizer.lr=0.05")
     monkeypatch.setattr("streetlab.training.session.retire", lambda folder: None)
