@@ -76,8 +76,8 @@ def test_the_module_exits_with_the_code_of_the_command():
     assert done.stderr.count("\n") == 1
 
 
-INTERRUPTED_AS_IT_DELETES = """
-import sys, time
+IN_A_PROCESS = """
+import os, signal, sys, tempfile, time
 from types import ModuleType
 from streetlab import cli
 
@@ -85,13 +85,17 @@ class Slow:
     def __del__(self):
         raise KeyboardInterrupt
 
-def run(cfg):
+def deletes(cfg):
     slow = Slow()
     del slow
     time.sleep(5)
 
+def is_terminated(cfg):
+    with tempfile.TemporaryDirectory():
+        os.kill(os.getpid(), signal.SIGTERM)
+
 module = ModuleType("stand_in")
-module.run = run
+module.run = globals()[sys.argv[1]]
 sys.modules["stand_in"] = module
 cli.COMMANDS["runs"] = cli.Command("stand_in", "")
 cli.main(["runs"])
@@ -100,7 +104,7 @@ cli.main(["runs"])
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_destructor_is_not_lost():
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED_AS_IT_DELETES], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", IN_A_PROCESS, "deletes"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "streetlab: interrupted\n")
 
 
@@ -109,25 +113,8 @@ def test_an_interpolation_that_leads_nowhere_is_one_line_of_a_command_without_th
     assert capsys.readouterr().err == "streetlab: x: Interpolation key 'seed' not found\n"
 
 
-TERMINATED = """
-import os, signal, sys, tempfile
-from types import ModuleType
-from streetlab import cli
-
-def run(cfg):
-    with tempfile.TemporaryDirectory():
-        os.kill(os.getpid(), signal.SIGTERM)
-
-module = ModuleType("stand_in")
-module.run = run
-sys.modules["stand_in"] = module
-cli.COMMANDS["runs"] = cli.Command("stand_in", "")
-cli.main(["runs"])
-"""
-
-
 def test_a_terminated_command_tidies_up_and_ends_as_by_ctrl_c(tmp_path):
-    command = [sys.executable, "-c", TERMINATED]
+    command = [sys.executable, "-c", IN_A_PROCESS, "is_terminated"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert (done.returncode, done.stderr) == (130, "streetlab: interrupted\n")
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
@@ -19,6 +19,13 @@ def first_line(text: object) -> str:
     Lines end in a line feed alone: a carriage return may be part of a file's name.
     """
     return str(text).strip().partition("\n")[0].rstrip()
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it. OmegaConf hides the cause of a resolver's error, not its context."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def root_cause(error: BaseException) -> BaseException:

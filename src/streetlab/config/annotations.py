@@ -38,8 +38,6 @@ def misfits(target: Callable[..., Any], values: Mapping[str, Any], key: str) -> 
     given = {name: value for name, value in values.items() if name in hints}
     for strict in (False, True):
         for name, value in given.items():
-            if strict and _as_json(value) is None:
-                continue
             line = _misfit(hints[name], value, f"{key}.{name}" if key else name, strict)
             if line is not None:
                 yield line
@@ -59,10 +57,10 @@ def _misfit(annotation: Any, value: Any, key: str, strict: bool) -> str | None:
     if adapter is None:
         return None
     try:
-        if strict:  # as JSON: a list is as good as a tuple, and a whole number as a number
-            adapter.validate_json(_as_json(value) or "", strict=True)
-        else:
+        if not strict:
             adapter.validate_python(value)
+        elif (text := _as_json(value)) is not None:  # where a list is as good as a tuple, a whole number as a number
+            adapter.validate_json(text, strict=True)
     except ValidationError as error:
         try:
             return fault(error.errors(include_url=False)[0], annotation, key)

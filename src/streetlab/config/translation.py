@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from streetlab.config.command_line import CommandLine
 from streetlab.config.composition import config_folder
 from streetlab.config.nearest import nearest_key
 from streetlab.config.quoting import split_commas
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError, chain, did_you_mean
 
 if TYPE_CHECKING:
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -43,11 +42,11 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
     from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
     from yaml import YAMLError
 
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, UserError):
             return link
     if isinstance(error, InterpolationResolutionError):  # a job's config, composed while a folder was named
-        error = next((link for link in _chain(error) if isinstance(link, HydraException) or _is_of_group(link)), error)
+        error = next((link for link in chain(error) if isinstance(link, HydraException) or _is_of_group(link)), error)
     text: str | None
     if isinstance(error, OverrideParseException):
         text = _unparsable(error)
@@ -74,14 +73,6 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
     else:
         text = None
     return None if text is None else UserError(text)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes. OmegaConf hides the cause of a resolver's error, not its context."""
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__
 
 
 def _unparsable(error: OverrideParseException) -> str:

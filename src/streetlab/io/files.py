@@ -12,13 +12,13 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from streetlab.errors import UserError
+from streetlab.errors import UserError, chain
 from streetlab.io.filenames import ERRORS, encodable
 
 _ELSEWHERE = "or choose another folder with output=DIR"
@@ -61,7 +61,7 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
     except RuntimeError as error:  # PyTorch says something else of a full disk, and of Ctrl-C
         if (cause := disk_fault(error)) is not None:
             raise cannot_write(path, cause) from error
-        if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
+        if any(isinstance(link, KeyboardInterrupt) for link in chain(error)):
             raise KeyboardInterrupt from error
         raise
     finally:
@@ -184,16 +184,10 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 
 def disk_fault(error: BaseException) -> OSError | None:
     """Find the error of a disk that is full or read-only among an error and what led to it."""
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return link
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _advice(error: OSError) -> str:
