@@ -110,20 +110,23 @@ def test_a_command_line_of_any_words_ends_in_a_code_and_a_line(count: int, ends_
 def test_presets_are_composed_or_refused_by_their_file_or_key(
     count: int, tmp_path: Path, ends_well_or_in_a_line
 ) -> None:
-    folders = {group: tmp_path / "presets" / group for group in ("experiment", "debug")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
+    mine = tmp_path / "presets"
+    groups = ("experiment", "debug", "recipe", "sweep")
+    for group in groups:
+        (mine / group).mkdir(parents=True)
+    (mine / "experiment" / "of_recipe.yaml").write_text("# @package _global_\ndefaults: [/recipe/mine]\n")
     presets = {
         f"{group}/{file.stem}": yaml.safe_load(file.read_text())
-        for group in folders for file in sorted((config_folder() / group).glob("*.yaml"))
+        for group in groups for file in sorted((config_folder() / group).glob("*.yaml"))
     }  # fmt: skip
+    words_of = {"recipe": ["experiment=of_recipe"], "sweep": ["-m", "sweep=mine"]}
 
     def check(change: tuple[str, str, float, Any]) -> None:
         name, kind, where, value = change
         node, words = changed(presets[name], kind, where, value)
         group = name.partition("/")[0]
-        (folders[group] / "mine.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(node)}")
-        line = ends_well_or_in_a_line(["train", "--config-dir", str(tmp_path / "presets"), f"{group}=mine"])
+        (mine / group / "mine.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(node)}")
+        line = ends_well_or_in_a_line(["train", "--config-dir", str(mine), *words_of.get(group, [f"{group}=mine"])])
         assert not line or any(word in line for word in ("mine", *words)), line
 
     each(changes(list(presets)), check, count)

@@ -175,6 +175,7 @@ def test_what_an_exported_file_has_not_is_one_line(tmp_path, monkeypatch, capfd,
     assert {path.name for path in tmp_path.iterdir()} == {"in", "x.onnx"}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_rest_only(segmenter, predict, seen):
     names = [f"{number:02d}.jpg" for number in range(12)]
     streets(Path("in"), *names)

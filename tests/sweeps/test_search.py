@@ -60,6 +60,7 @@ def wait_for(happened, process):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_search_killed_in_its_third_trial_ends_with_as_many_as_asked(capsys):
     Path("hold").touch()
     line = [sys.executable, "-c", IN_A_PROCESS, *WORDS, "hydra.sweeper.n_trials=4"]
@@ -126,7 +127,7 @@ def test_what_is_drawn_does_not_depend_on_where_the_search_was_interrupted():
     assert len(set(map(str, drawn))) == 3
 
 
-@pytest.mark.parametrize(("mode", "best"), [("max", max), ("min", min)])
+@pytest.mark.parametrize(("mode", "best"), [pytest.param("max", max, marks=pytest.mark.slow), ("min", min)])
 def test_the_best_trial_is_the_one_that_the_task_calls_best(mode, best):
     assert search("augment=none", f"task.objective.mode={mode}", trials=3) == 0
     results = yaml.safe_load(Path("found/optimization_results.yaml").read_text())

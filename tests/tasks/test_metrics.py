@@ -234,6 +234,7 @@ def _process(rank, folder, shares):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_with_other_counts_or_no_image_give_the_numbers_of_one(tmp_path):
     shares = [([0, 2, 4], [1, 3]), ([0, 1, 2, 3, 4], []), ([], [3, 1, 4, 0, 2]), ([0, 2, 4], [1, 3, 0])]
     mp.spawn(_process, (str(tmp_path), shares), nprocs=2)

@@ -143,6 +143,7 @@ def test_masks_follow_a_transform_and_255_counts_for_nothing(mine, segment):
     assert record.state == "completed"
 
 
+@pytest.mark.slow
 def test_transforms_change_a_run_and_a_kill_or_workers_do_not(mine, train, monkeypatch):
     words = (*mine, "regime=single", "regime.phases=[{name: train, epochs: 2, train: [all]}]", "model.dropout=0.5")
     rain = ("transforms=[blur,rain]", "augment=strong")
