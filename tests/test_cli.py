@@ -29,8 +29,13 @@ def jobs(monkeypatch, tmp_path):
             raise UserError("thirteen is not for us")
         if cfg.seed == 99:
             raise RuntimeError("two\nlines")
-        if cfg.seed == 130:
-            raise KeyboardInterrupt
+        if cfg.seed in (130, 131):
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt as error:
+                if cfg.seed == 130:
+                    raise
+                raise ImportError("initialization failed") from error  # what a C extension's import makes of it
 
     module = ModuleType("stand_in")
     module.run = run  # type: ignore[attr-defined]
@@ -354,8 +359,12 @@ def test_errors_are_one_line_and_their_codes_tell_whose_they_are(jobs, capsys):
     assert capsys.readouterr().err == "streetlab: RuntimeError: two lines (--traceback shows where)\n"
     assert cli.run(["train", "--traceback", "seed=99"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
-    assert cli.run(["train", "seed=130"]) == 130
-    assert capsys.readouterr().err == "streetlab: interrupted\n"
+    for seed in (130, 131):
+        assert cli.run(["train", f"seed={seed}"]) == 130
+        assert capsys.readouterr().err == "streetlab: interrupted\n"
+    jobs.clear()
+    assert cli.run(["train", "-m", "seed=131,1"]) == 130, "a sweep goes on after Ctrl-C"
+    assert len(jobs) == 1
 
 
 def test_hydras_own_options_work(jobs, capsys):

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from streetlab import __version__
-from streetlab.errors import UserError, did_you_mean
+from streetlab.errors import UserError, did_you_mean, was_interrupted
 from streetlab.io.filenames import ERRORS, one_line
 from streetlab.process_rank import process_rank, repeats_faults
 from streetlab.sweeps.outcome import JobCutShort, JobFailed, Outcome, collect_outcome
@@ -103,6 +103,8 @@ class Job:
         except Exception as error:
             from streetlab.io.files import disk_fault
 
+            if was_interrupted(error):
+                raise KeyboardInterrupt from error
             if not sweeping:
                 self.outcome.error = error  # reported at the end; raised here, Hydra would add lines of its own
                 if self.records:
@@ -190,8 +192,7 @@ def _run(argv: Sequence[str], outcome: Outcome) -> int | None:
         if outcome.error is not None:
             raise outcome.error
     except KeyboardInterrupt:
-        print("streetlab: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -201,9 +202,16 @@ def _run(argv: Sequence[str], outcome: Outcome) -> int | None:
         if not outcome.failed:
             outcome.failed[""] = str(failed)
     except Exception as error:
+        if was_interrupted(error):
+            return _interrupted()
         _report(error, show_traceback)
         return 2 if isinstance(error, UserError) else 1
     return None
+
+
+def _interrupted() -> int:
+    print("streetlab: interrupted", file=sys.stderr)
+    return 130
 
 
 def _raise_again(lost: sys.UnraisableHookArgs) -> None:

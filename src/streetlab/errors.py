@@ -28,6 +28,11 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def was_interrupted(error: BaseException) -> bool:
+    """Tell whether Ctrl-C led to the error: C extensions raise errors of their own where it comes while they work."""
+    return any(isinstance(link, KeyboardInterrupt) for link in chain(error))
+
+
 def root_cause(error: BaseException) -> BaseException:
     """Unwrap the error that a compiler's error wraps."""
     while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:

@@ -23,6 +23,8 @@ _CHOOSING = threading.Lock()  # two at once would choose one device
 _DISK_BYTES = 256 * 1024**2
 _DISK_SECONDS = 8
 """So long a slow disk takes to write what the command writes."""
+_INTERRUPTED = (-signal.SIGINT, 130)
+"""The same to a shell. Python ends by the signal itself where Ctrl-C came inside of `exec`, caught or not."""
 
 
 @dataclass
@@ -274,8 +276,8 @@ def _second_process(call: Call) -> Outcome:
 
 DISTURBANCES: dict[str, Callable[[Call], Outcome]] = {
     "kill": _signalled(signal.SIGKILL, (-signal.SIGKILL,)),
-    "terminate": _signalled(signal.SIGTERM, (-signal.SIGTERM, 130, 143)),  # training ends as by Ctrl-C
-    "interrupt": _signalled(signal.SIGINT, (-signal.SIGINT, 130), os.killpg),  # to all processes, as Ctrl-C does
+    "terminate": _signalled(signal.SIGTERM, (-signal.SIGTERM, *_INTERRUPTED, 143)),  # ends as by Ctrl-C
+    "interrupt": _signalled(signal.SIGINT, _INTERRUPTED, os.killpg),  # to all processes, as Ctrl-C does
     "stop": _stopped,
     "full disk": _full_disk,
     "read-only": _read_only,

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 import yaml
 
-_CACHE = "cache/"
-"""Where a job keeps decoded photos. They are no result, so that their contents are not compared."""
+_CACHES = ("cache/", "caches/")
+"""Where jobs keep decoded photos and hashes. They are no result, so that their contents are not compared."""
 _TELLS_TIME = re.compile("seconds|minutes|per_second|git")
 """In the places of values that are equal in two runs by chance: rounded times, and the state of the code's folder."""
 Leaves = dict[str, str]
@@ -102,7 +102,7 @@ class Expected:
                 if second[name].get(place) == value and not _TELLS_TIME.search(place)
             }
             for name, parts in first.items()
-            if not name.startswith(_CACHE)
+            if not name.startswith(_CACHES)
         }
         return cls(kinds[0], stable)
 
@@ -126,7 +126,7 @@ class Expected:
 
 def _kind(name: str) -> str:
     """The path of a file; in the cache without the hash of when its photos were written, which is now for copies."""
-    return re.sub(r"-[0-9a-f]{16}\b", "-HASH", name) if name.startswith(_CACHE) else name
+    return re.sub(r"-[0-9a-f]{16}\b", "-HASH", name) if name.startswith(_CACHES) else name
 
 
 def files_of(folder: Path) -> frozenset[str]:

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +47,7 @@ def _answers(client: httpx.Client, path: Path, model: str) -> dict[str, Any]:
     while (view := _json(client.get(job["url"])))["state"] in ("queued", "running"):
         if time.monotonic() > until:
             raise UserError(f"{path}: no answer after {_PATIENCE:.0f} s")
-        time.sleep(0.1)
+        threading.Event().wait(0.1)  # time.sleep raises OSError under libfaketime
     if view["state"] != "done":
         raise UserError(f"{path}: {view['state']}: {view['error']}")
     names = sorted(set(re.findall(rf"/api/jobs/{re.escape(job['id'])}/files/([\w.]+)", str(view["result"]))))

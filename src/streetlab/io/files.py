@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from streetlab.errors import UserError, chain
+from streetlab.errors import UserError, chain, was_interrupted
 from streetlab.io.filenames import ERRORS, encodable
 
 _ELSEWHERE = "or choose another folder with output=DIR"
@@ -61,7 +61,7 @@ def write_bytes(path: Path, content: bytes | Callable[[BinaryIO], object]) -> Pa
     except RuntimeError as error:  # PyTorch says something else of a full disk, and of Ctrl-C
         if (cause := disk_fault(error)) is not None:
             raise cannot_write(path, cause) from error
-        if any(isinstance(link, KeyboardInterrupt) for link in chain(error)):
+        if was_interrupted(error):
             raise KeyboardInterrupt from error
         raise
     finally:

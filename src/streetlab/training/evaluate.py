@@ -17,7 +17,7 @@ from streetlab.config.quoting import quote_paths
 from streetlab.config.recorded import RecordedConfig
 from streetlab.config.run_names import config_hash, matches, run_name
 from streetlab.datasets.manifest import Manifest
-from streetlab.errors import UserError
+from streetlab.errors import UserError, was_interrupted
 from streetlab.io.filenames import one_line
 from streetlab.loading.datamodule import StreetData
 from streetlab.metrics.expected_precision import Prior, read_prior
@@ -209,7 +209,7 @@ def evaluate(request: EvaluateRequest) -> tuple[RunRecord, dict[str, Any]]:
         answer.write_model(cost | {"checkpoint_bytes": weights.path.stat().st_size})
         report.write(metrics)
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning exits after Ctrl-C
+        interrupted = isinstance(error, SystemExit) or was_interrupted(error)  # Lightning exits after Ctrl-C
         if trainer.is_global_zero:
             answer.write_end("interrupted" if interrupted else "failed", "interrupted" if interrupted else error)
         if interrupted:

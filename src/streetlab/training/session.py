@@ -12,6 +12,7 @@ from typing import Any
 
 from streetlab.checkpoints.write import retire
 from streetlab.config.run_names import config_hash
+from streetlab.errors import was_interrupted
 from streetlab.io.files import clear_unfinished
 from streetlab.records.identity import Identity
 from streetlab.records.record import RunRecord, now
@@ -89,7 +90,7 @@ class RunSession:
         self.run_log.write_to(self.record.path / "train.log")
 
     def _write_failure(self, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if was_interrupted(error):
             self.record.write_end("interrupted", "the same command goes on from the last complete epoch")
             log.error("interrupted")
         else:
