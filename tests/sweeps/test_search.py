@@ -225,6 +225,7 @@ def test_a_study_made_by_other_means_is_left_alone(capsys):
     assert "its study 'streetlab' is not streetlab's" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_that_still_runs_in_another_process_is_left_alone(capsys):
     assert search("augment=none", trials=1) == 0
     study().ask()

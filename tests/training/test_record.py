@@ -150,6 +150,7 @@ def test_a_run_that_was_killed_before_its_config_was_written_is_begun_again(trai
     assert not list(record.path.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_four_records_of_a_sweep(photos, tmp_path, monkeypatch):
     from streetlab import cli
     from streetlab.records.record import find_runs

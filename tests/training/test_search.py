@@ -60,6 +60,7 @@ def search(photos, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_pruned_its_record_says_so_and_it_counts(search, capsys):
     trials = search("hydra.sweeper.n_trials=2")
     out = capsys.readouterr().out
