@@ -23,12 +23,12 @@ from streetlab import cli
 from streetlab.checkpoints.metadata import read_metadata
 from streetlab.checkpoints.read import read_weights
 from streetlab.compare.select import select
-from streetlab.config.composition import composer, config_folder
+from streetlab.config.composition import composer
 from streetlab.datasets.labels import CAMVID, CITYSCAPES, CLEANLINESS
 from streetlab.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 from streetlab.records.overview import overview
 from tests.support.generated import each, refused
-from tests.support.generated_configs import VALUES, CommandConfigs, TrainConfigs, changed, changes
+from tests.support.generated_configs import VALUES, CommandConfigs, TrainConfigs, changed, changes, read_presets
 from tests.support.tiny_runs import write_photos
 
 TEN_THOUSAND = pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])
@@ -110,23 +110,10 @@ def test_a_command_line_of_any_words_ends_in_a_code_and_a_line(count: int, ends_
 def test_presets_are_composed_or_refused_by_their_file_or_key(
     count: int, tmp_path: Path, ends_well_or_in_a_line
 ) -> None:
-    mine = tmp_path / "presets"
-    groups = ("experiment", "debug", "recipe", "sweep")
-    for group in groups:
-        (mine / group).mkdir(parents=True)
+    mine, presets = tmp_path / "presets", read_presets()
+    for name in presets:
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
     (mine / "experiment" / "of_recipe.yaml").write_text("# @package _global_\ndefaults: [/recipe/mine]\n")
-    presets = {
-        f"{group}/{file.stem}": yaml.safe_load(file.read_text())
-        for group in groups for file in sorted((config_folder() / group).glob("*.yaml"))
-    }  # fmt: skip
-    for name, preset in presets.items():
-        if name.startswith("sweep/"):  # of one job
-            sweeper = preset["hydra"]["sweeper"]
-            sweeper["params"] |= {
-                key: value for key, value in {"seed": "0", "experiment": "demo_pretrained"}.items()
-                if key in sweeper["params"]
-            }  # fmt: skip
-            sweeper |= {"n_trials": 1} if name == "sweep/optuna" else {}
     words_of = {"recipe": ["experiment=of_recipe"], "sweep": ["-m", "sweep=mine"]}
 
     def check(change: tuple[str, str, float, Any]) -> None:

@@ -58,6 +58,9 @@ def test_a_right_value_and_the_users_own_errors_pass() -> None:
         raise UserError("mine")
     with pytest.raises(RuntimeError), values_named({"_target_": BOX}, "part"):
         raise RuntimeError("a fault of the program or the device")
+    misfit = values_named({"_target_": BOX, "share": "half"}, "part")
+    with pytest.raises(UserError, match=r"^part\.share: 'half' is not a number$"), misfit:
+        raise RuntimeError("what it led to")
 
 
 def test_what_a_node_makes_is_of_the_kind_that_is_needed() -> None:

@@ -197,6 +197,7 @@ def test_the_hubs_weights_fill_what_they_are_for(source, monkeypatch, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"aux": 2}, r"model\.aux: '2' is not true or false"),
         ({"backbone": "resnet5"}, r"backbone=resnet5: .*did you mean 'resnet50'\? allowed: resnet50, resnet101"),
         ({"weights": "cocoa"}, r"did you mean 'coco'\? allowed: none, imagenet, coco or a file"),
         ({"dropout": 1.0}, r"model\.dropout=1\.0: allowed"),

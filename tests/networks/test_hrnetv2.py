@@ -288,6 +288,7 @@ def test_without_the_hub_the_error_says_how_to_pass_a_file(monkeypatch):
         ({"head": "offical"}, r"did you mean 'official'\? allowed: plain, official, custom"),
         ({"weights": "imagnet"}, r"did you mean 'imagenet'\? allowed: none, imagenet or a file"),
         ({"dropout": -0.1}, r"model\.dropout=-0\.1: allowed"),
+        ({"small": 2}, r"model\.small: '2' is not true or false"),
         ({"small": True}, r"model\.small: only width 18 has a small version, not 48"),
     ],
 )

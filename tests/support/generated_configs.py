@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytorch_lightning as pl
+import yaml
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from tests.support.generated import refused
@@ -47,6 +48,7 @@ STREETS = ("dataset=synthetic_streets", "dataset.train=4", "dataset.val=2", "dat
            "model=hrnetv2_w18", "model.small=true", "trainer=cpu")  # fmt: skip
 GROUPS = ("task", "dataset", "model", "regime", "optimizer", "scheduler", "loss", "augment", "transforms", "mix",
           "trainer", "logger", "callbacks")  # fmt: skip
+PRESETS = ("experiment", "debug", "recipe", "sweep")
 ROOT_KEYS = ("study", "seed", "data", "pretrained", "teacher", "distillation", "image_size", "batch_size",
              "num_workers", "resume", "output")  # fmt: skip
 OF_MASKS = {"segmentation", "dice_cross_entropy", "lovasz_cross_entropy", "ohem_lovasz", "smp", "mask_folder", "camvid",
@@ -102,6 +104,21 @@ def _places(node: Any, above: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     for name, child in members:
         yield (*above, name)
         yield from _places(child, (*above, name))
+
+
+def read_presets() -> dict[str, Any]:
+    """The choices of the groups that change a whole config, by group and name; sweeps have one job each.
+
+    Not the search, which has as many trials as it is asked for.
+    """
+    presets: dict[str, Any] = {
+        f"{group}/{file.stem}": yaml.safe_load(file.read_text())
+        for group in PRESETS for file in sorted((config_folder() / group).glob("*.yaml"))
+    }  # fmt: skip
+    del presets["sweep/optuna"]
+    for name in (name for name in presets if name.startswith("sweep/")):
+        presets[name]["hydra"]["sweeper"]["params"] = {"experiment": "demo_pretrained"}
+    return presets
 
 
 class TrainConfigs:

@@ -115,7 +115,8 @@ _OF_VALUES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticErro
 def _value_fault(error: Exception, tree: Any, key: str) -> str | None:
     """One line about a value of the tree that a target did not take; None where the error is of another kind."""
     # Lightning's own is no ValueError
-    if not isinstance(error, _OF_VALUES) and type(error).__name__ != "MisconfigurationException":
+    of_values = isinstance(error, _OF_VALUES) or type(error).__name__ == "MisconfigurationException"
+    if not of_values and not isinstance(error, RuntimeError):
         return None
     target = tree.get("_target_") if isinstance(tree, Mapping) else None
     # a target with **options finds out late; torchmetrics' raise a ValueError
@@ -126,6 +127,8 @@ def _value_fault(error: Exception, tree: Any, key: str) -> str | None:
         return f"{_join(key, name[1])}: {target} takes no '{name[1]}'{near}"
     for line in _misfits(tree, key):
         return line
+    if not of_values:  # no memory, a fault of the device, a name that nothing has
+        return None
     taker = f"{target} does not take these values" if target else "these values do not fit"
     reason = f"{type(error).__name__}: {first_line(error)}"
     return f"{key or 'config'}: {taker} ({reason})"

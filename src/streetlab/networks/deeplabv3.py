@@ -23,6 +23,7 @@ from streetlab.networks.groups import Groups
 from streetlab.networks.segmentation import (
     SegmentationOutput,
     check_choice,
+    check_flag,
     check_options,
     fulfil_contract,
     module_groups,
@@ -116,6 +117,7 @@ def deeplabv3(
     """
     check_options(num_classes, dropout)
     check_choice("backbone", backbone, tuple(_BUILDERS))
+    check_flag("aux", aux)
     rates = _checked_rates(atrous_rates)
     source = weights_source(weights, tuple(_HUB))
     name = f"deeplabv3_{backbone}"

@@ -18,6 +18,7 @@ from streetlab.networks.hub_weights import without_waiting
 from streetlab.networks.segmentation import (
     SegmentationOutput,
     check_choice,
+    check_flag,
     check_options,
     crop,
     fulfil_contract,
@@ -97,6 +98,7 @@ def hrnetv2(
     """
     check_options(num_classes, dropout)
     check_choice("head", head, HEADS)
+    check_flag("small", small)
     _check_width(width)
     source = weights_source(weights)
     if small and width != 18:

@@ -109,6 +109,16 @@ def check_choice(key: str, value: object, allowed: Sequence[str]) -> None:
         raise UserError(f"model.{key}={value}: no such {key}{near} allowed: {', '.join(allowed)}")
 
 
+def check_flag(key: str, value: object) -> None:
+    """Check a choice between true and false.
+
+    Raises:
+        UserError: `value` is neither.
+    """
+    if not isinstance(value, bool):
+        raise UserError(f"model.{key}: '{value}' is not true or false")
+
+
 def module_groups(module: nn.Module, path: str) -> Groups:
     """A group for each child of `module` that has parameters: `layer4` → `backbone.layer4`."""
     return {
