@@ -154,6 +154,7 @@ def test_version(capsys):
         ("-m trainer.max_time=00:01:00,null", "say +trainer.max_time=00:01:00,null"),
         ("seed=abc", "seed=abc: Value 'abc'"),
         ("image_size=[a,b]", "could not be converted to Integer"),
+        ("image_size={a:[1]}", "image_size={a:[1]}: a mapping stands where a list is expected"),
         ("seed=[1", "cannot read 'seed=[1'"),
         ("seed=1,2", "add -m"),
         ("trainer.max_epochs=5", "regime.max_epochs"),

@@ -162,7 +162,8 @@ class TrainConfigs:
             assert isinstance(cfg, DictConfig)
             self._prepare(cfg, group, (group, choice) not in STARTS_A_RUN)
 
-        refused(read, *(word for word in (*words, group) if word))
+        # a mapping for a list: composed by Hydra, the line says in which file or word; merged here, it cannot
+        refused(read, *(word for word in (*words, group) if word), "where a list is expected")
 
     def _node(self, name: str, base: Any) -> Any:
         node: Any = OmegaConf.to_container(OmegaConf.load(self.files[name]), resolve=False)

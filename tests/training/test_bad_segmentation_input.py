@@ -127,6 +127,7 @@ def test_train_that_is_ignored_everywhere_stops(complain, own, tree):
     assert "every pixel of the 4 masks of train is ignored" in complain(*own[:2], "dataset.labels=cityscapes")
 
 
+@pytest.mark.slow
 def test_a_batch_without_a_single_labelled_pixel_trains_on(own, tree, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(1, 4):

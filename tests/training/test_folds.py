@@ -30,7 +30,8 @@ def split_file(photos: Path, tmp_path: Path) -> Path:
     return tmp_path / "split.json"
 
 
-@pytest.mark.parametrize("folds", [3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("folds", [3, 5])
 def test_the_folds_of_a_preset_test_each_photo_once_and_are_joined_by_groups(
     folds, photos, split_file, tmp_path, monkeypatch
 ):

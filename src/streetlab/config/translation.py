@@ -130,7 +130,7 @@ def _bad_file(file: str, message: str, command: str, line: CommandLine) -> str:
         return f"{_where(file)}no key {nearest_key(full[1] if full else found['key'], command, line)}"
     text = message.split("\n", 1)[1] if "\n" in message else message
     full = re.search(r"full_key: (\S+)", message)
-    return f"{_where(file)}{full[1] + ': ' if full else ''}{text.splitlines()[0]}"
+    return f"{_where(file)}{full[1] + ': ' if full else ''}{_plain(text.splitlines()[0])}"
 
 
 def _below_nothing(command: str, line: CommandLine) -> str | None:
@@ -222,4 +222,10 @@ def _first_lines(error: BaseException | None) -> str:
         if stop.match(row):
             break
         kept.append(row.strip())
-    return " ".join(kept)
+    return _plain(" ".join(kept))
+
+
+def _plain(text: str) -> str:
+    """OmegaConf's words for two types that do not go together, which do not tell which of them is new."""
+    unlike = re.search("Cannot merge (DictConfig with ListConfig|ListConfig with DictConfig)", text)
+    return "a mapping stands where a list is expected, or a list where a mapping is" if unlike else text
