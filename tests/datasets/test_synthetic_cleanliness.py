@@ -109,6 +109,8 @@ def test_items_are_labelled_by_what_they_are(tmp_path: Path) -> None:
         pixels, label = draw_item(int(sample.id), 32)
         assert sample.label == label
         np.testing.assert_array_equal(np.asarray(source.read(sample)), pixels)
+    with pytest.raises(UserError, match=r"^dataset\.size: 5000 is not the side of a square in pixels, 16 to 4096$"):
+        SyntheticItems(name="items", train=3, val=1, test=1, size=5000, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,8 @@ def test_items_are_labelled_by_what_they_are(tmp_path: Path) -> None:
         ({"test": 0}, r"dataset\.test: 0 pictures"),
         ({"train": -5}, r"dataset\.train: -5 pictures"),
         ({"first_seed": -1}, r"dataset\.first_seed: -1 is below 0"),
-        ({"size": [16, 64]}, r"dataset\.size: \[16, 64\] is not \[height, width\] of at least 32 each"),
+        ({"size": [16, 64]}, r"dataset\.size: \[16, 64\] is not \[height, width\] of 32 to 4096 each"),
+        ({"size": [64, 5000]}, r"dataset\.size: \[64, 5000\] is not \[height, width\] of 32 to 4096 each"),
         ({"size": [64]}, r"dataset\.size: \[64\]"),
     ],
 )

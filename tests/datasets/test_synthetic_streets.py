@@ -60,7 +60,8 @@ def test_another_size_or_seed_is_other_data_and_masks_are_not_taken_for_labels(t
     [
         ({"test": 0}, r"dataset\.test: 0 pictures"),
         ({"first_seed": -1}, r"dataset\.first_seed: -1 is below 0"),
-        ({"size": [16, 64]}, r"dataset\.size: \[16, 64\] is not \[height, width\] of at least 32 each"),
+        ({"size": [16, 64]}, r"dataset\.size: \[16, 64\] is not \[height, width\] of 32 to 4096 each"),
+        ({"size": [64, 5000]}, r"dataset\.size: \[64, 5000\] is not \[height, width\] of 32 to 4096 each"),
     ],
 )
 def test_impossible_numbers_are_named(tmp_path: Path, options: dict, message: str) -> None:

@@ -107,7 +107,7 @@ def main(words: list[str]) -> int:
     if server.poll() is None and not signals:
         server.send_signal(signal.SIGINT)
     code = server.wait()
-    if code < 0 and code != -signal.SIGINT:
+    if code < 0:
         with suppress(OSError):  # SIGKILL has no other handler
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

@@ -133,6 +133,14 @@ def test_a_wrong_phase_is_named(phase, message):
         parse_phases([phase], None)
 
 
+@pytest.mark.parametrize("value", [0, {}, 2.5])
+def test_a_wrong_number_of_epochs_is_named(value):
+    phase = {"name": "a", "epochs": 1, "train": ["all"]}
+    for key in ("epochs", "max_epochs"):
+        with pytest.raises(UserError, match=f"regime.{key}: .* is not a whole number of 1 or more"):
+            parse_phases([phase], **{key: value})
+
+
 def test_an_optimizer_without_a_learning_rate_is_one_line():
     regime = PhaseSchedule([{"name": "all", "epochs": 1, "train": ["all"]}], partial(torch.optim.SGD))
     with pytest.raises(UserError, match="optimizer: lr is missing, which phases scale: write lr= beside SGD"):

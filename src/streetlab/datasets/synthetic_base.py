@@ -8,6 +8,8 @@ from pathlib import Path
 from streetlab.datasets.source import DataSource
 from streetlab.errors import UserError
 
+MAX_SIDE = 4096
+"""Pixels of the longest side that is drawn."""
 _MOST = 1_000_000
 
 
@@ -44,6 +46,6 @@ class SyntheticBase(DataSource):
 
 def scene_size(size: Sequence[int]) -> tuple[int, int]:
     """Height and width of a drawn scene, from `dataset.size`."""
-    if len(size) != 2 or min(size) < 32:
-        raise UserError(f"dataset.size: {list(size)} is not [height, width] of at least 32 each")
+    if len(size) != 2 or min(size) < 32 or max(size) > MAX_SIDE:
+        raise UserError(f"dataset.size: {list(size)} is not [height, width] of 32 to {MAX_SIDE} each")
     return int(size[0]), int(size[1])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from streetlab.datasets.labels import CLEANLINESS, LabelSpace, categorical_palette
 from streetlab.datasets.source import Sample, make_cache_folder
-from streetlab.datasets.synthetic_base import SyntheticBase, scene_size
+from streetlab.datasets.synthetic_base import MAX_SIDE, SyntheticBase, scene_size
 from streetlab.datasets.task_spec import CLASSIFICATION
 from streetlab.errors import UserError
 from streetlab.io.files import write_json
@@ -117,8 +117,8 @@ class SyntheticItems(_Labelled):
 
     def __init__(self, size: int = 96, **options: Any) -> None:
         super().__init__(**options)
-        if not isinstance(size, int) or size < 16:
-            raise UserError(f"dataset.size: {size} is not the side of a square in pixels, at least 16")
+        if not isinstance(size, int) or not 16 <= size <= MAX_SIDE:
+            raise UserError(f"dataset.size: {size} is not the side of a square in pixels, 16 to {MAX_SIDE}")
         self.size = size
         self.label_space = LabelSpace("items", CLASSIFICATION, tuple(ITEM_KINDS), categorical_palette(len(ITEM_KINDS)))
 

@@ -274,7 +274,7 @@ def image_size(cfg: DictConfig) -> tuple[int, int]:
 
 def with_choices(regime: DictConfig) -> DictConfig:
     """The regime with names of optimizers and schedulers in its phases replaced by what those groups hold."""
-    regime = OmegaConf.create(OmegaConf.to_container(regime, resolve=True))  # type: ignore[assignment]
+    regime = OmegaConf.create({"regime": OmegaConf.to_container(regime, resolve=True)}).regime  # knows its key
     phases = regime.get("phases")
     for phase in phases if isinstance(phases, ListConfig) else ():
         for group in ("optimizer", "scheduler"):

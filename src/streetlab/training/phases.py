@@ -114,8 +114,9 @@ def parse_phases(
         raise UserError("regime.phases: no phases")
     if isinstance(phases, str) or not isinstance(phases, Sequence):
         raise UserError(f"regime.phases: {phases} is not a list of phases")
-    if max_epochs is not None and max_epochs < 1:
-        raise UserError(f"regime.max_epochs: {max_epochs} is less than 1")
+    for name, value in (("epochs", epochs), ("max_epochs", max_epochs)):
+        if value is not None and not (isinstance(value, int) and value >= 1):
+            raise UserError(f"regime.{name}: {value} is not a whole number of 1 or more")
     parsed = []
     for number, mapping in enumerate(phases):
         key = f"regime.phases[{number}]"
@@ -137,8 +138,7 @@ def parse_phases(
             options["image_size"] = _size(options["image_size"], key)
         phase = Phase(**options)
         if phase.epochs < 1:
-            name = "regime.epochs" if phase.epochs == epochs else f"{key}.epochs"
-            raise UserError(f"{name}: {phase.epochs} is less than 1")
+            raise UserError(f"{key}.epochs: {phase.epochs} is less than 1")
         if phase.start_from not in START_FROM:
             near = did_you_mean(phase.start_from, START_FROM)
             raise UserError(f"{key}.start_from: '{phase.start_from}' is not one of {', '.join(START_FROM)}{near}")
