@@ -175,11 +175,12 @@ def shared_memory() -> frozenset[str]:
 
 
 def nobodys(names: Iterable[str]) -> list[str]:
-    """Those of the names in /dev/shm that no living process has mapped: other programs use it too."""
+    """Those of the names in /dev/shm that no living process has mapped or put its number into: others use it too."""
     maps = []
     for entry in Path("/proc").iterdir():
         try:
             maps.append((entry / "maps").read_text() if entry.name.isdigit() else "")
         except OSError:
             continue
+    names = [name for name in names if not any(Path("/proc", number).exists() for number in re.findall(r"\d+", name))]
     return sorted(name for name in names if not any(f"/dev/shm/{name}" in one for one in maps))

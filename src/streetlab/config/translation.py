@@ -56,12 +56,12 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = _not_composable(error, command, line)
     elif isinstance(error, YAMLError):
         text = _bad_yaml(error)
-    elif isinstance(error, ValueError):
-        text = _bad_group_value(error, line)
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _first_lines(error)
         key = getattr(error, "full_key", None)
         text = f"{key}: {text}" if key and str(key) not in text else text
+    elif isinstance(error, ValueError):
+        text = _bad_group_value(error, line)
     elif isinstance(error, AssertionError) and "type for root: NoneType" in str(error):
         text = _below_nothing(command, line)
     elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):
@@ -227,5 +227,5 @@ def _first_lines(error: BaseException | None) -> str:
 
 def _plain(text: str) -> str:
     """OmegaConf's words for two types that do not go together, which do not tell which of them is new."""
-    unlike = re.search("Cannot merge (DictConfig with ListConfig|ListConfig with DictConfig)", text)
+    unlike = re.search("Cannot merge (Dict|List)Config with|(list|dict) is not a subclass of (Dict|List)", text)
     return "a mapping stands where a list is expected, or a list where a mapping is" if unlike else text
