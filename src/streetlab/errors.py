@@ -22,8 +22,13 @@ def first_line(text: object) -> str:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it. OmegaConf hides the cause of a resolver's error, not its context."""
-    while error is not None:
+    """The error and what led to it, each once: causes can go round in a ring, as those of some errors of Hydra do.
+
+    OmegaConf hides the cause of a resolver's error, not its context.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
