@@ -182,5 +182,6 @@ def nobodys(names: Iterable[str]) -> list[str]:
             maps.append((entry / "maps").read_text() if entry.name.isdigit() else "")
         except OSError:
             continue
-    names = [name for name in names if not any(Path("/proc", number).exists() for number in re.findall(r"\d+", name))]
+    words = {name: re.split(r"[^0-9A-Za-z]", name) for name in names}  # digits within a word are no process number
+    names = [name for name in words if not any(word.isdigit() and Path("/proc", word).exists() for word in words[name])]
     return sorted(name for name in names if not any(f"/dev/shm/{name}" in one for one in maps))
