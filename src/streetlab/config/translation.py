@@ -57,9 +57,7 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
     elif isinstance(error, YAMLError):
         text = _bad_yaml(error)
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
-        text = _first_lines(error)
-        key = getattr(error, "full_key", None)
-        text = f"{key}: {text}" if key and str(key) not in text else text
+        text = _keyed_lines(error)
     elif isinstance(error, ValueError):
         text = _bad_group_value(error, line)
     elif isinstance(error, AssertionError) and "type for root: NoneType" in str(error):
@@ -118,9 +116,7 @@ def _not_composable(error: ConfigCompositionException, command: str, line: Comma
         return f"{found['key']} is chosen twice: write {found['key']}=... without the +"
     if found := re.match(r"Could not append to config\. An item is already at '(?P<key>[^']+)'", message):
         return f"{found['key']} exists: write {found['key']}=... without the +"
-    if not message and cause is not None:
-        return _first_lines(cause)
-    return _first_lines(error)
+    return _keyed_lines(cause if not message and cause is not None else error)
 
 
 def _bad_file(file: str, message: str, command: str, line: CommandLine) -> str:
@@ -183,7 +179,8 @@ def _unfit_word(error: BaseException, command: str, line: CommandLine) -> str | 
                 found.compose(command, [word])
             except type(error):
                 choices = found.choices(key) if key in found.groups() else ()
-                takes = f"{key} takes a name; it has {', '.join(choices)}" if choices else "Hydra cannot read it"
+                named = not choices or word.partition("=")[2] in choices
+                takes = "Hydra cannot read it" if named else f"{key} takes a name; it has {', '.join(choices)}"
                 return f"{word}: {takes}"
             except Exception:  # another fault, which is not the one that ended this line
                 continue
@@ -225,7 +222,15 @@ def _first_lines(error: BaseException | None) -> str:
     return _plain(" ".join(kept))
 
 
+def _keyed_lines(error: BaseException) -> str:
+    """The message behind the key that OmegaConf was at, unless the message says it."""
+    text, key = _first_lines(error), str(getattr(error, "full_key", None) or "")
+    return text if key in text else f"{key}: {text}"
+
+
 def _plain(text: str) -> str:
     """OmegaConf's words for two types that do not go together, which do not tell which of them is new."""
+    if re.search(r"Index '.*' \(str\) is not an int", text):
+        return "a list stands where a mapping is expected"
     unlike = re.search("Cannot merge (Dict|List)Config with|(list|dict) is not a subclass of (Dict|List)", text)
     return "a mapping stands where a list is expected, or a list where a mapping is" if unlike else text
