@@ -145,6 +145,7 @@ def test_version(capsys):
         ("+model=resnet18", "write model=... without the +"),
         ("+seed=1", "write seed=... without the +"),
         ("model=[0]", "model=[0]: model takes a name; it has deeplabv3_resnet101"),
+        ("-m model=[1],[2]", "model=[1],[2]: model takes a name; it has deeplabv3_resnet101"),
         ("+=", "'+=' is no override: write key=value"),
         ("~nope", "no key 'nope'"),
         ("~optimizer.amsgrad", "no key 'optimizer.amsgrad' (optimizer has lr"),

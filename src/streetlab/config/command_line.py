@@ -108,10 +108,10 @@ def without_null_choices(overrides: Sequence[str], command: str, config_dir: str
         for word in overrides
         if _group(word) not in optional or not (_chooses_nothing(word) or _chooses_nothing(last[_group(word)]))
     ]
-    preset = last.get("sweep", "").partition("=")[2]
+    swept = swept_by(overrides, config_dir)
     for group in optional & {_group(word) for word in overrides if word not in kept}:
-        if preset and group in _swept_by(preset, config_dir):
-            raise UserError(f"{last[group]}: sweep={preset} runs over choices of {group}; leave out one of the two")
+        if group in swept:
+            raise UserError(f"{last[group]}: {last['sweep']} runs over choices of {group}; leave out one of the two")
     return kept
 
 
@@ -124,14 +124,20 @@ def _chooses_nothing(word: str) -> bool:
     return value.strip().lower() == "null" or (key.startswith("~") and not sign)
 
 
-def _swept_by(preset: str, config_dir: str | None) -> Mapping[str, Any]:
-    """The keys and values that a preset of the group `sweep` runs over; none of a missing preset."""
-    from omegaconf import OmegaConf
+def swept_by(overrides: Sequence[str], config_dir: str | None) -> Mapping[str, Any]:
+    """Read the keys and values that the chosen preset of the group `sweep` runs over; none where none can be read."""
+    import yaml
 
+    preset = next((word.partition("=")[2] for word in reversed(overrides) if _group(word) == "sweep"), "")
     folders = [config_folder(), *([Path(config_dir)] if config_dir else [])]
-    files = [folder / "sweep" / f"{preset}.yaml" for folder in folders]
-    loaded = next((OmegaConf.load(file) for file in files if file.is_file()), OmegaConf.create())
-    return OmegaConf.select(loaded, "hydra.sweeper.params") or {}
+    file = next((file for folder in folders if (file := folder / "sweep" / f"{preset}.yaml").is_file()), None)
+    try:
+        node = yaml.safe_load(file.read_bytes()) if file else None
+    except yaml.YAMLError:  # Hydra reads the preset too, and says where it is wrong
+        return {}
+    for key in ("hydra", "sweeper", "params"):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else {}
 
 
 def own_keys(command: str) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streetlab.config.command_line import CommandLine
+from streetlab.config.command_line import CommandLine, swept_by
 from streetlab.config.composition import config_folder
 from streetlab.config.nearest import nearest_key
 from streetlab.config.quoting import split_commas
@@ -45,8 +45,9 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
     for link in chain(error):
         if isinstance(link, UserError):
             return link
+    outer = error
     if isinstance(error, InterpolationResolutionError):  # a job's config, composed while a folder was named
-        error = next((link for link in chain(error) if isinstance(link, HydraException) or _is_of_group(link)), error)
+        error = next((link for link in chain(error) if _is_of_composing(link)), error)
     text: str | None
     if isinstance(error, OverrideParseException):
         text = _unparsable(error)
@@ -70,7 +71,18 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = f"{error.filename}: {error.strerror}"
     else:
         text = None
+    if text is None and isinstance(outer, OmegaConfBaseException):
+        text = _keyed_lines(outer)
     return None if text is None else UserError(text)
+
+
+def _is_of_composing(error: BaseException) -> bool:
+    """Check that Hydra raised the error of what it was given."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    slip = isinstance(error, _SLIPS) and not isinstance(error, OmegaConfBaseException)
+    return isinstance(error, HydraException) or _is_of_group(error) or (slip and _is_raised_by_hydra(error))
 
 
 def _unparsable(error: OverrideParseException) -> str:
@@ -152,7 +164,7 @@ def _bad_group_value(error: ValueError, line: CommandLine) -> str:
     if not _is_of_group(error):
         return message
     groups = _groups(line)
-    for word in line.overrides:
+    for word in _words(line):
         key, _, value = word.partition("=")
         key = key.lstrip("+~")
         names = split_commas(value)
@@ -172,19 +184,26 @@ def _unfit_word(error: BaseException, command: str, line: CommandLine) -> str | 
     """The first word that ends in this error by itself."""
     from streetlab.config.composition import composer
 
-    for word in line.overrides:
-        key = word.partition("=")[0].lstrip("+~")
-        with composer(line.config_dir) as found:
-            try:
-                found.compose(command, [word])
-            except type(error):
-                choices = found.choices(key) if key in found.groups() else ()
-                named = not choices or word.partition("=")[2] in choices
-                takes = "Hydra cannot read it" if named else f"{key} takes a name; it has {', '.join(choices)}"
-                return f"{word}: {takes}"
-            except Exception:  # another fault, which is not the one that ended this line
-                continue
+    for word in _words(line):
+        key, _, values = word.partition("=")
+        key = key.lstrip("+~")
+        for value in split_commas(values):
+            with composer(line.config_dir) as found:
+                try:
+                    found.compose(command, [f"{key}={value}"])
+                except type(error):
+                    choices = found.choices(key) if key in found.groups() else ()
+                    named = not choices or value in choices
+                    takes = "Hydra cannot read it" if named else f"{key} takes a name; it has {', '.join(choices)}"
+                    return f"{word}: {takes}"
+                except Exception:  # another fault, which is not the one that ended this line
+                    continue
     return None
+
+
+def _words(line: CommandLine) -> list[str]:
+    """The overrides, and those of the jobs of a preset of `sweep`."""
+    return [*line.overrides, *(f"{key}={value}" for key, value in swept_by(line.overrides, line.config_dir).items())]
 
 
 def _bad_yaml(error: Any) -> str:

@@ -12,7 +12,6 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationResolutionError
 
 from streetlab.config.run_names import config_hash
 from streetlab.config.sweeps import plan_sweep
@@ -54,11 +53,10 @@ class SweepReport(Callback):
     """Hydra's callback: announces the jobs, and rewrites the sweep's summary after each one, in whatever process."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        # Hydra turns an error here into a warning; the sweep folder's name meets the same error and stops.
         try:
             plan = plan_sweep(config)
             folder = Path(config.hydra.sweep.dir)
-        except (UserError, InterpolationResolutionError):
+        except Exception:  # Hydra makes it a warning; naming the sweep's folder meets it again, and it is said then
             return
         current_outcome().close_sweep = Sweep(folder, now()).close
         print(f"{plan}; {folder}", flush=True)
