@@ -43,6 +43,8 @@ WARM_UP = 0.25
 BOMB_SIDE, BOMB_FRAMES = 2992, 600
 """Just below the default `frame_pixels`."""
 VIDEO_FRAMES = 48
+CALM = 60.0
+"""Seconds after the last visitor until memory is looked at once more."""
 
 
 @dataclass
@@ -151,6 +153,8 @@ def load(asked: argparse.Namespace) -> None:
             thread.join()
         over.set()
         watching.join()
+        time.sleep(CALM)
+        calm = resident(app.pid)
     tallies = {"photos": photos, "videos": videos, "bomb": bombs}
     for error in sorted({error for tally in tallies.values() for error in tally.errors}):
         print(f"error: {error}", file=sys.stderr)
@@ -175,9 +179,10 @@ def load(asked: argparse.Namespace) -> None:
     errors, refused = (
         sum(values) for values in zip(*((len(t.errors), t.refused) for t in tallies.values()), strict=True)
     )
-    print("| errors | 429s | peak memory, MiB | slope after the first quarter, MiB/min | mean of each tenth, MiB |")
-    print("|---|---|---|---|---|")
-    print(f"| {errors} | {refused} | {memory.peak():.0f} | {memory.slope():+.2f} | {memory.tenths()} |")
+    slope = "slope after the first quarter, MiB/min"
+    print(f"| errors | 429s | peak memory, MiB | {slope} | mean of each tenth, MiB | {CALM:.0f} s after, MiB |")
+    print("|---|---|---|---|---|---|")
+    print(f"| {errors} | {refused} | {memory.peak():.0f} | {memory.slope():+.2f} | {memory.tenths()} | {calm:.0f} |")
 
 
 def photo(number: int, side: int) -> bytes:

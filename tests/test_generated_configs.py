@@ -128,6 +128,7 @@ def test_presets_are_composed_or_refused_by_their_file_or_key(
     check(("sweep/segmentation_variants", "nested", 0.0, None))  # its error's causes go round in a ring
     check(("sweep/cleanliness_regimes", "listed", 0.0, None))  # its error's text has no key
     check(("sweep/cleanliness_regimes", "replaced", 0.875, False))  # nor has this one's, of a job that it runs over
+    check(("sweep/cleanliness_regimes", "replaced", 0.5, None))  # a sweep without a sweeper
     each(changes(list(presets)), check, count)
 
 

@@ -96,6 +96,7 @@ def changed(node: Any, kind: str, where: float, value: Any) -> tuple[Any, tuple[
         parent[key] = [parent[key]]
     else:
         parent[key] = value
+        words += map(str, value if isinstance(value, dict) else ())
     return node, tuple(words)
 
 

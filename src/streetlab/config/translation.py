@@ -65,6 +65,8 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
         text = _below_nothing(command, line)
     elif isinstance(error, RuntimeError) and 'not detect "srun"' in str(error):
         text = "no srun here: hydra/launcher=slurm submits from a machine of the cluster"
+    elif isinstance(error, RuntimeError) and _is_raised_by_hydra(error):
+        text = re.sub(r"^Hydra (\w+) is not configured", r"hydra.\1 is null: a sweep needs one", str(error))
     elif isinstance(error, _SLIPS) and _is_raised_by_hydra(error):
         text = _unfit_word(error, command, line)
     elif isinstance(error, OSError) and error.filename:
