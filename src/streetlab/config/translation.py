@@ -68,7 +68,7 @@ def translate(error: BaseException, command: str, line: CommandLine) -> UserErro
     elif isinstance(error, RuntimeError) and _is_raised_by_hydra(error):
         text = re.sub(r"^Hydra (\w+) is not configured", r"hydra.\1 is null: a sweep needs one", str(error))
     elif isinstance(error, _SLIPS) and _is_raised_by_hydra(error):
-        text = _unfit_word(error, command, line)
+        text = _unfit_word(error, command, line) or _unfit_sweep(error, line)
     elif isinstance(error, OSError) and error.filename:
         text = f"{error.filename}: {error.strerror}"
     else:
@@ -172,7 +172,7 @@ def _bad_group_value(error: ValueError, line: CommandLine) -> str:
         names = split_commas(value)
         if key in groups and any(re.fullmatch(r"(?i)null|true|false|[-+.\d]+(e[-+]?\d+)?|", name) for name in names):
             return f"{word}: {key} takes a name; it has {', '.join(groups[key])}"
-    return message
+    return _unfit_sweep(error, line) or message
 
 
 def _is_raised_by_hydra(error: BaseException) -> bool:
@@ -201,6 +201,12 @@ def _unfit_word(error: BaseException, command: str, line: CommandLine) -> str | 
                 except Exception:  # another fault, which is not the one that ended this line
                     continue
     return None
+
+
+def _unfit_sweep(error: BaseException, line: CommandLine) -> str | None:
+    """The preset of `sweep`, where one is chosen, for what no word ends in by itself."""
+    preset = next((word for word in reversed(line.overrides) if word.startswith("sweep=")), None)
+    return preset and f"{preset}: Hydra cannot run it ({_first_lines(error) or type(error).__name__})"
 
 
 def _words(line: CommandLine) -> list[str]:
@@ -240,12 +246,13 @@ def _first_lines(error: BaseException | None) -> str:
         if stop.match(row):
             break
         kept.append(row.strip())
-    return _plain(" ".join(kept))
+    return _plain(" ".join(kept).partition(", set env var")[0])
 
 
 def _keyed_lines(error: BaseException) -> str:
     """The message behind the key that OmegaConf was at, unless the message says it."""
-    text, key = _first_lines(error), str(getattr(error, "full_key", None) or "")
+    text, said = _first_lines(error), re.search(r"full_key: (\S+)", str(error))
+    key = said[1] if said else str(getattr(error, "full_key", None) or "")
     return text if key in text else f"{key}: {text}"
 
 
