@@ -260,5 +260,7 @@ def _plain(text: str) -> str:
     """OmegaConf's words for two types that do not go together, which do not tell which of them is new."""
     if re.search(r"Index '.*' \(str\) is not an int", text):
         return "a list stands where a mapping is expected"
+    if found := re.match(r"Error resolving interpolation '(.*)', possible interpolation keys: (.*)", text):
+        return f"defaults: {found[1]} is no group that is chosen there (these are: {found[2]})"
     unlike = re.search("Cannot merge (Dict|List)Config with|(list|dict) is not a subclass of (Dict|List)", text)
     return "a mapping stands where a list is expected, or a list where a mapping is" if unlike else text
