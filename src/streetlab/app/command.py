@@ -51,7 +51,7 @@ def serve(settings: Settings, opens: bool = False) -> None:
     try:
         import uvicorn
 
-        from streetlab.app.jobs.processes import share_heaps
+        from streetlab.app.jobs.heaps import share_heaps
         from streetlab.app.protocol import Protocol, Server
         from streetlab.app.server import create_app
     except ImportError as error:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import csv
+import gc
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -261,6 +264,35 @@ def test_cancelling_ends_within_a_batch_and_leaves_nothing(
     assert len(kept.frames) <= 12
     assert kept.ends == ["aborted"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("most", [8, 1000])
+def test_the_codecs_of_a_video_are_free_at_its_end_without_a_collection_of_garbage(
+    make_video: MakeVideo, make_predictor: MakePredictor, tmp_path: Path, most: int
+) -> None:
+    source, predictor = make_video("a.mp4", frames=30), make_predictor()
+
+    def predict() -> None:
+        kept, info = Kept(), probe(source)
+        sinks = [kept, PhotoSink(tmp_path / "photo.mp4", info, source), IdsSink(tmp_path / "ids.mp4", info, 3)]
+        with contextlib.suppress(Cancelled):
+            predict_video(predictor, source, sinks, cancelled=lambda: len(kept.frames) >= most)
+        assert kept.ends == ["aborted" if most < 30 else "closed"]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = _codecs()
+        predict()
+        assert _codecs() == before
+    finally:
+        gc.enable()
+
+
+def _codecs() -> int:
+    """How many codecs and containers of PyAV there are."""
+    kinds = (av.codec.context.CodecContext, av.container.core.Container)
+    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
 
 
 def test_a_missing_end_is_told_and_its_good_part_is_kept(make_video: MakeVideo, make_predictor: MakePredictor) -> None:

@@ -7,7 +7,6 @@ turns, cancellation and expiry stay in the server, whichever process works.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streetlab.app.jobs.heaps import share_heaps, trim_heaps
 from streetlab.errors import UserError
 from streetlab.progress import Cancelled, LineFormatter
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
-_M_ARENA_MAX, _ARENAS = -8, 2
-"""glibc's malloc.h, and the number of heaps that all threads share."""
 _BACKLOG = 64
 
 
@@ -118,16 +116,6 @@ class _Source:
         return self._job
 
 
-def share_heaps() -> None:
-    """Keep freed memory in few heaps: glibc makes up to eight for each core, and each keeps what its threads freed.
-
-    Twelve visitors with photos and videos: +48 MiB a minute without this, +3 with it, and as many answers
-    (experiments/endurance/load.md). Other libraries of C have no such heaps and no such function.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
-
-
 def _key() -> bytes:
     return bytes(multiprocessing.current_process().authkey)
 
@@ -190,3 +178,5 @@ def _do(connection: Connection, catalog: Catalog) -> None:
             memory = isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError"
             answer = ("failed", MemoryError() if memory else WorkerFault(type(fault).__name__))
         connection.send(answer)
+        if job.kind != "photo":
+            trim_heaps()

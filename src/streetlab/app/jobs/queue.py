@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from streetlab.app.jobs.heaps import trim_heaps
 from streetlab.app.jobs.job import ENDED, Job, Kind, Report, Size, State, clock
 from streetlab.app.jobs.ledger import Ledger
 from streetlab.app.jobs.turns import Turns
@@ -296,6 +297,8 @@ class Jobs:
                 self._do(job)
             except BaseException:  # whatever a job raises, the next one is served
                 log.exception("job %s: the record of its end failed", job.id)
+            if job.kind != "photo":
+                trim_heaps()
             with self._changed:
                 self._turns.leave(job)
                 self._pace.append(time.monotonic() - started)

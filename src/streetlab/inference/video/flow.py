@@ -45,6 +45,19 @@ class Flow:
         with self._lock:
             self.fault = self.fault or error
 
+    def raise_fault(self) -> None:
+        """Raise the first error, if there is one, once the threads have ended.
+
+        It is kept no longer: its traceback holds all that the threads worked on, and what it was kept in with them, in
+        a ring that only a collection of garbage would free.
+        """
+        fault, self.fault = self.fault, None
+        try:
+            if fault is not None:
+                raise fault
+        finally:
+            del fault
+
     def check(self) -> None:
         """Raises Cancelled where the caller asked for the end; ends this thread where another met a fault."""
         if self.fault is not None:

@@ -153,7 +153,7 @@ def predict_video(
         for sink in sinks:
             with contextlib.suppress(Exception):  # the fault that led here says more
                 sink.abort()
-        raise flow.fault
+        flow.raise_fault()
     on_progress(run.frames, run.frames)
     return run.report(time.perf_counter() - started)
 

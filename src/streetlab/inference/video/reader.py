@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -114,9 +114,9 @@ class VideoReader:
         self._fault: str | None = None
         self._container = open_source(self.path, most_pixels)
         self._timeline = Timeline(self._container)
+        self._decoded = self._decode()
         try:
             self._stream = self._video_stream(most_pixels)
-            self._decoded = self._decode()
             first = next(self._decoded, None)
             if first is None:
                 raise UnreadableVideo(f"{self.path} has no frame that decodes{self._because()}")
@@ -138,6 +138,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
+        self._decoded.close()  # it holds the reader, which holds it: else both stay until a collection of garbage
         self._container.close()
 
     @property
@@ -191,7 +192,7 @@ class VideoReader:
                 f"{self.path}: frames of {width}x{height} pixels; at most {most_pixels:,} pixels are read"
             )
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> Generator[Any]:
         """The stream's frames; ends at the first fault after a frame and keeps it in `_fault`.
 
         Packets that do not decode are passed over before the first frame, as where a recording starts between two
