@@ -266,11 +266,12 @@ def test_cancelling_ends_within_a_batch_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
+@pytest.mark.parametrize("audio", [None, "aac", "pcm_s16le"])
 @pytest.mark.parametrize("most", [8, 1000])
 def test_the_codecs_of_a_video_are_free_at_its_end_without_a_collection_of_garbage(
-    make_video: MakeVideo, make_predictor: MakePredictor, tmp_path: Path, most: int
+    make_video: MakeVideo, make_predictor: MakePredictor, tmp_path: Path, most: int, audio: str | None
 ) -> None:
-    source, predictor = make_video("a.mp4", frames=30), make_predictor()
+    source, predictor = make_video("a.mkv", frames=30, audio=audio), make_predictor()
 
     def predict() -> None:
         kept, info = Kept(), probe(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class CarriedAudio:
         self._origin = _start_of_video(path)
         self._shown = Fraction(-1)
         self._container = open_source(path)
+        self._packets = self._shifted()
         self._waiting: Any = None
         tracks = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
         if not tracks:
@@ -59,7 +60,6 @@ class CarriedAudio:
                 "aac", rate=context.sample_rate if context.sample_rate in _AAC_RATES else 48_000
             )
             self._stream.codec_context.layout = "mono" if context.channels == 1 else "stereo"
-        self._packets = self._shifted()
         self._waiting = next(self._packets, None)
 
     def until(self, seconds: Fraction) -> Iterator[Any]:
@@ -85,9 +85,10 @@ class CarriedAudio:
             yield from held
 
     def close(self) -> None:
+        self._packets.close()  # it holds this object, which holds it: else both stay until a collection of garbage
         self._container.close()
 
-    def _shifted(self) -> Iterator[Any]:
+    def _shifted(self) -> Generator[Any]:
         errors = pyav().error
         packets = self._copies() if self._copied else self._encoded()
         try:
