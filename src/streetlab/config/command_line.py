@@ -130,10 +130,10 @@ def swept_by(overrides: Sequence[str], config_dir: str | None) -> Mapping[str, A
 
     preset = next((word.partition("=")[2] for word in reversed(overrides) if _group(word) == "sweep"), "")
     folders = [config_folder(), *([Path(config_dir)] if config_dir else [])]
-    file = next((file for folder in folders if (file := folder / "sweep" / f"{preset}.yaml").is_file()), None)
+    files = [folder / "sweep" / f"{preset}.yaml" for folder in folders]
     try:
-        node = yaml.safe_load(file.read_bytes()) if file else None
-    except yaml.YAMLError:  # Hydra reads the preset too, and says where it is wrong
+        node = next((yaml.safe_load(file.read_bytes()) for file in files if file.is_file()), None)
+    except (OSError, ValueError, yaml.YAMLError):  # Hydra reads the preset too, and says what is wrong
         return {}
     for key in ("hydra", "sweeper", "params"):
         node = node.get(key) if isinstance(node, dict) else None

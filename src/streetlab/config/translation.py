@@ -187,12 +187,12 @@ def _unfit_word(error: BaseException, command: str, line: CommandLine) -> str | 
     from streetlab.config.composition import composer
 
     for word in _words(line):
-        key, _, values = word.partition("=")
-        key = key.lstrip("+~")
+        signed, sign, values = word.partition("=")
+        key = signed.lstrip("+~")
         for value in split_commas(values):
             with composer(line.config_dir) as found:
                 try:
-                    found.compose(command, [f"{key}={value}"])
+                    found.compose(command, [f"{signed}{sign}{value}"])
                 except type(error):
                     choices = found.choices(key) if key in found.groups() else ()
                     named = not choices or value in choices
@@ -257,7 +257,7 @@ def _keyed_lines(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """OmegaConf's words for two types that do not go together, which do not tell which of them is new."""
+    """What OmegaConf and Hydra say of lists, mappings and choices that do not fit, in words for people."""
     if re.search(r"Index '.*' \(str\) is not an int", text):
         return "a list stands where a mapping is expected"
     if found := re.match(r"Error resolving interpolation '(.*)', possible interpolation keys: (.*)", text):
