@@ -129,6 +129,7 @@ def test_presets_are_composed_or_refused_by_their_file_or_key(
     check(("sweep/cleanliness_regimes", "listed", 0.0, None))  # its error's text has no key
     check(("sweep/cleanliness_regimes", "replaced", 0.875, False))  # nor has this one's, of a job that it runs over
     check(("sweep/cleanliness_regimes", "replaced", 0.5, None))  # a sweep without a sweeper
+    check(("experiment/realtime_efficientnet_lite0", "replaced", 0.5, "???"))  # a choice that is left open
     each(changes(list(presets)), check, count)
 
 

@@ -262,5 +262,7 @@ def _plain(text: str) -> str:
         return "a list stands where a mapping is expected"
     if found := re.match(r"Error resolving interpolation '(.*)', possible interpolation keys: (.*)", text):
         return f"defaults: {found[1]} is no group that is chosen there (these are: {found[2]})"
+    if found := re.match(r"Missing ConfigDefault is not supported : (.*)", text):
+        return f"defaults: {found[1]} is no choice"
     unlike = re.search("Cannot merge (Dict|List)Config with|(list|dict) is not a subclass of (Dict|List)", text)
     return "a mapping stands where a list is expected, or a list where a mapping is" if unlike else text
