@@ -164,7 +164,7 @@ def _is_of_group(error: BaseException) -> bool:
 def _bad_group_value(error: ValueError, line: CommandLine) -> str:
     message = str(error)
     if not _is_of_group(error):
-        return message
+        return _plain(message)
     groups = _groups(line)
     for word in _words(line):
         key, _, value = word.partition("=")
